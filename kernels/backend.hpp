@@ -1,0 +1,91 @@
+// backend.hpp — [seam] the stages a transformer step is made of, for one device.
+//
+// A step is: begin, embed, then for each layer qkv, attention, o_proj, gate_up, down, then head.
+// The seam is drawn at the stage because that is what a device fuses: normalisation, projection,
+// LoRA, bias, rotation and cache write are one launch. A backend owns the activations of the step,
+// the KV blocks and the adapters given to it; the caller owns weights and adapter pages and keeps
+// them alive. ReferenceBackend is plain fp32 loops and the specification; every other backend must
+// agree with it (tests/kernels runs each test against all that are present).
+//
+// P2, non-interference: a row's results are bit-identical whatever other rows are in the step. So a
+// reduction's order is a function of the model's shape and the row's position, never of the batch.
+//
+// Not thread-safe: owned and called by the engine thread alone. No call allocates after
+// construction, except add_adapter and remove_adapter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "kernels/lora.hpp"
+#include "kernels/model_spec.hpp"
+#include "kernels/weights.hpp"
+
+namespace tessera {
+
+using BlockId = std::int32_t;
+
+// One step's rows. A row is one token of one sequence; the rows of a sequence are adjacent and in
+// order of position. Host arrays, valid until head() has returned.
+struct StepInput {
+  std::span<const TokenId> tokens;           // (rows,)
+  std::span<const std::int32_t> positions;   // (rows,) position in the sequence, from 0
+  std::span<const std::int32_t> seq_indptr;  // (seqs + 1,) rows of sequence s: [s], [s + 1]
+  // Block tables, ragged: sequence s owns blocks[block_indptr[s] .. block_indptr[s + 1]), enough
+  // to hold its last position; position p lives in block [p / block_size].
+  std::span<const BlockId> blocks;
+  std::span<const std::int32_t> block_indptr;  // (seqs + 1,)
+  std::span<const AdapterSlot> slots;          // (seqs,) adapter of each sequence, or kNoAdapter
+  std::span<const std::int32_t> head_rows;     // (logit rows,) rows whose logits are wanted
+};
+
+struct BackendLimits {
+  int max_rows = 512;        // tokens in a step
+  int max_seqs = 64;         // sequences in a step
+  int max_logit_rows = 64;   // rows whose logits one step may ask for
+  int num_blocks = 256;      // KV blocks in the pool
+  int block_size = 16;       // positions a block holds
+  int max_rank = 256;        // largest rank of an adapter
+  int num_threads = 0;       // CPU only; 0: one per core
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view name() const = 0;  // "reference", "cpu-avx512", ...
+  virtual PageType page_type() const = 0;     // the page type add_adapter wants
+
+  // Makes an adapter usable in steps. The pages must stay alive until remove_adapter.
+  virtual AdapterSlot add_adapter(const LoraView& adapter) = 0;
+  virtual void remove_adapter(AdapterSlot slot) = 0;
+
+  // The stages, in this order; `layer` counts from 0.
+  virtual void begin(const StepInput& input) = 0;
+  virtual void embed() = 0;               // x = E[token] (+ LoRA)
+  virtual void qkv(int layer) = 0;        // RMSNorm, q k v projections + LoRA, bias, RoPE, KV write
+  virtual void attention(int layer) = 0;  // causal, over the pages of each row's sequence
+  virtual void o_proj(int layer) = 0;     // x += o_proj(attention) (+ LoRA)
+  virtual void gate_up(int layer) = 0;    // RMSNorm, h = silu(gate) * up (+ LoRA)
+  virtual void down(int layer) = 0;       // x += down(h) (+ LoRA)
+  virtual void head() = 0;                // RMSNorm, logits of head_rows (+ LoRA)
+
+  // Logits (vocab_size,) of head_rows[i], in fp32 on the host; valid until the next begin().
+  virtual std::span<const float> logits(int i) = 0;
+  // The residual stream x (rows, hidden) after the last stage called, for tests.
+  virtual std::span<const float> residual() = 0;
+};
+
+// `weights` is a view whose memory outlives the backend.
+std::unique_ptr<Backend> make_reference_backend(const ModelWeights& weights,
+                                                const BackendLimits& limits);
+// Chooses AVX-512, AVX2 or the portable path at run time; `force` (or the variable TESSERA_CPU)
+// is one of "avx512", "avx2", "portable", or empty for the best one. Throws std::invalid_argument
+// if the machine does not have what was forced.
+std::unique_ptr<Backend> make_cpu_backend(const ModelWeights& weights, const BackendLimits& limits,
+                                          std::string_view force = {});
+
+}  // namespace tessera
