@@ -72,7 +72,7 @@ std::string_view to_string(Code code);
 
 struct [[nodiscard]] Error {
   Code code = Code::kInternalError;
-  std::string message;    // one sentence that says what to do; may be shown to the client
+  std::string message;     // one sentence that says what to do; may be shown to the client
   std::string param = {};  // JSON path or field the error is about; empty if none
 };
 

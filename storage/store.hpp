@@ -80,13 +80,17 @@ class Store {
 
   // Calls `visit(key, value)` for every key that starts with `prefix`, in byte order, from
   // `start` on if that is larger, until `visit` returns false. Sees one consistent snapshot.
-  virtual Result<void> scan(Family family, std::string_view prefix, std::string_view start,
-                            const std::function<bool(std::string_view key,
-                                                     std::string_view value)>& visit) const = 0;
+  virtual Result<void> scan(
+      Family family, std::string_view prefix, std::string_view start,
+      const std::function<bool(std::string_view key, std::string_view value)>& visit) const = 0;
 
   // Applies `batch` atomically. Errors: kPreconditionFailed if an expectation does not hold (then
-  // nothing was written), kStorageFull if the disk is, kIo.
+  // nothing was written), kStorageFull if the disk is, kIo (then it is not known whether the batch
+  // will be there after a restart, as with any failing disk).
   virtual Result<void> write(const Batch& batch, Durability durability = Durability::kSynced) = 0;
+
+  // Makes every batch written so far, the buffered ones too, survive power loss. Errors: kIo.
+  virtual Result<void> sync() = 0;
 };
 
 // Opens (or makes) the RocksDB store in `directory`; one process at a time.

@@ -1,0 +1,52 @@
+#include "storage/ids.hpp"
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include <sys/random.h>
+
+namespace tessera {
+
+void random_bytes(void* out, std::size_t count) {
+  auto* next = static_cast<unsigned char*>(out);
+  while (count > 0) {
+    const ssize_t got = ::getrandom(next, count, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw std::system_error(errno, std::generic_category(), "getrandom");
+    next += got;
+    count -= static_cast<std::size_t>(got);
+  }
+}
+
+std::string random_base62(int count) {
+  constexpr std::string_view kDigits =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  constexpr unsigned kFair = 256 / 62 * 62;  // bytes from here on would favour the first digits
+  const auto size = static_cast<std::size_t>(count);
+  std::string text;
+  while (text.size() < size) {
+    std::array<std::uint8_t, 64> bytes{};
+    random_bytes(bytes.data(), bytes.size());
+    for (const std::uint8_t byte : bytes) {
+      if (byte < kFair && text.size() < size) text.push_back(kDigits[byte % 62]);
+    }
+  }
+  return text;
+}
+
+std::string new_ulid(WallTime now) {
+  constexpr std::string_view kDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";  // Crockford's
+  const auto millis =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+  std::string text(26, '0');
+  for (std::size_t i = 0; i < 10; ++i) {
+    text[i] = kDigits[static_cast<std::uint64_t>(millis) >> (45 - 5 * i) & 31];
+  }
+  std::array<std::uint8_t, 16> random{};
+  random_bytes(random.data(), random.size());
+  for (std::size_t i = 0; i < random.size(); ++i) text[10 + i] = kDigits[random[i] & 31];
+  return text;
+}
+
+}  // namespace tessera

@@ -1,0 +1,127 @@
+#include "storage/json.hpp"
+
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kMaxShownKey = 128;  // bytes of a client's key that an error repeats
+
+// Builds the tree from the parser's events (nlohmann's SAX interface) and stops it, by answering
+// false, at the first thing that is not allowed.
+class TreeBuilder {
+ public:
+  explicit TreeBuilder(const JsonLimits& limits) : limits_(limits) {}
+
+  // The names and signatures below are nlohmann's.
+  bool null() { return add(nullptr) != nullptr; }
+  bool boolean(bool value) { return add(value) != nullptr; }
+  bool number_integer(Json::number_integer_t value) { return add(value) != nullptr; }
+  bool number_unsigned(Json::number_unsigned_t value) { return add(value) != nullptr; }
+  bool number_float(Json::number_float_t value, const std::string&) {
+    return add(value) != nullptr;
+  }
+  bool string(std::string& value) { return add(std::move(value)) != nullptr; }
+  bool binary(Json::binary_t&) { return false; }  // not in JSON text
+
+  bool start_object(std::size_t) { return open(Json::object()); }
+  bool end_object() { return close(); }
+  bool start_array(std::size_t) { return open(Json::array()); }
+  bool end_array() { return close(); }
+
+  bool key(std::string& name) {
+    if (!stack_.back().keys.insert(name).second) {
+      fail({Code::kDuplicateKey, "an object has the same key twice", name.substr(0, kMaxShownKey)});
+      return false;
+    }
+    key_ = std::move(name);
+    return true;
+  }
+
+  bool parse_error(std::size_t position, const std::string&, const Json::exception& error) {
+    const bool out_of_range = error.id == 406;
+    fail({Code::kInvalidJson, std::string(out_of_range ? "a number is out of range" : "not JSON") +
+                                  " at byte " + std::to_string(position)});
+    return false;
+  }
+
+  Result<Json> finish(bool whole) {
+    if (!whole) return error_;
+    return Result<Json>(boost::system::in_place_value, std::move(root_));
+  }
+
+ private:
+  struct Level {
+    Json* value;                           // an array or an object
+    std::unordered_set<std::string> keys;  // of the object so far
+  };
+
+  // Appends `value` to what is open; null if there are too many. A pointer to a container stays
+  // valid while it is open, because its parent does not grow meanwhile.
+  Json* add(Json value) {
+    if (++num_values_ > limits_.max_values) {
+      fail({Code::kInvalidJson, "more than " + std::to_string(limits_.max_values) + " values"});
+      return nullptr;
+    }
+    if (stack_.empty()) return &(root_ = std::move(value));
+    Json& parent = *stack_.back().value;
+    if (parent.is_array()) return &parent.get_ref<Json::array_t&>().emplace_back(std::move(value));
+    // The object's own insertion would compare the key with all before it.
+    auto& members = parent.get_ref<Json::object_t&>();
+    return &members.Json::object_t::Container::emplace_back(std::move(key_), std::move(value))
+                .second;
+  }
+
+  bool open(Json container) {
+    if (std::ssize(stack_) == limits_.max_depth) {
+      fail({Code::kInvalidJson, "nested deeper than " + std::to_string(limits_.max_depth)});
+      return false;
+    }
+    Json* added = add(std::move(container));
+    if (added == nullptr) return false;
+    stack_.push_back({added, {}});
+    return true;
+  }
+
+  bool close() {
+    stack_.pop_back();
+    return true;
+  }
+
+  void fail(Error error) { error_ = std::move(error); }
+
+  const JsonLimits& limits_;
+  Json root_;
+  std::vector<Level> stack_;  // open arrays and objects, outermost first
+  std::string key_;           // of the member whose value comes next
+  std::size_t num_values_ = 0;
+  Error error_;
+};
+
+}  // namespace
+
+Result<nlohmann::ordered_json> parse_json(std::string_view text, const JsonLimits& limits) {
+  if (text.size() > limits.max_bytes) {
+    return Error{Code::kPayloadTooLarge,
+                 "JSON text is longer than " + std::to_string(limits.max_bytes) + " bytes"};
+  }
+  // The parser takes a NUL for the end of its input, whatever follows.
+  if (const auto nul = text.find('\0'); nul != text.npos) {
+    return Error{Code::kInvalidJson, "not JSON at byte " + std::to_string(nul + 1)};
+  }
+  TreeBuilder builder(limits);
+  const bool whole = Json::sax_parse(text, &builder);
+  return builder.finish(whole);
+}
+
+std::string to_text(const nlohmann::ordered_json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace tessera

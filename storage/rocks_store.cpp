@@ -1,0 +1,235 @@
+// rocks_store.cpp — Store over RocksDB.
+//
+// Order of events in write(): under one mutex the expectations are checked and the batch is
+// appended to the log, so no other batch comes between; the wait for the disk is outside, so
+// writers share their syncs. A reader may see a batch that is not yet synced, but nobody was told
+// of it, and whoever builds upon it syncs a log that holds both.
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include "storage/keys.hpp"
+#include "storage/log.hpp"
+#include "storage/mutex.hpp"
+#include "storage/store.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::array<std::string_view, kNumFamilies> kFamilyNames{"meta", "chunks", "ledger",
+                                                                  "audit"};
+
+constexpr std::size_t kCacheBytes = std::size_t{64} << 20;    // of uncompressed blocks
+constexpr std::size_t kMaxLogBytes = std::size_t{256} << 20;  // bounds the time of a restart
+
+rocksdb::Slice slice(std::string_view bytes) {
+  return {bytes.data(), bytes.size()};
+}
+std::string_view view(const rocksdb::Slice& bytes) {
+  return {bytes.data(), bytes.size()};
+}
+
+Error error_from(const rocksdb::Status& status, std::string_view doing) {
+  const std::string message = std::string(doing) + ": " + status.ToString();
+  if (status.IsNoSpace()) return {Code::kStorageFull, message};
+  if (status.IsCorruption()) return {Code::kCorrupt, message};
+  return {Code::kIo, message};
+}
+
+// RocksDB's own words, warnings and worse, as lines of our log. Its usual log file lies beside the
+// data, and Debian's build of RocksDB aborts when that file cannot be written: on a full disk.
+class ForwardingLogger final : public rocksdb::Logger {
+ public:
+  ForwardingLogger() : Logger(rocksdb::WARN_LEVEL) {}
+
+  using Logger::Logv;
+  void Logv(const char*, va_list) override {}  // lines without a level say nothing of interest
+  void Logv(rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (level < GetInfoLogLevel() || level >= rocksdb::HEADER_LEVEL) return;
+    char text[1000];
+    std::vsnprintf(text, sizeof text, format, arguments);
+    log(level == rocksdb::WARN_LEVEL ? LogLevel::kWarn : LogLevel::kError, "rocksdb",
+        {{"message", text}});
+  }
+};
+
+// Recovery from a full disk is ours: the next write tries again. RocksDB's own waits until there is
+// room for a whole memtable, and while it waits nobody else may try.
+class NoAutoRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
+rocksdb::DBOptions database_options() {
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.max_total_wal_size = kMaxLogBytes;
+  options.max_open_files = 256;
+  options.max_background_jobs = 2;
+  options.info_log = std::make_shared<ForwardingLogger>();
+  options.listeners.push_back(std::make_shared<NoAutoRecovery>());
+  // A torn tail is what a crash leaves; damage before it is lost data and must not pass in silence.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions family_options(Family family,
+                                            const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  rocksdb::ColumnFamilyOptions options;
+  if (family == Family::kChunks) {
+    // Weights do not compress, and the page cache holds them well enough.
+    options.compression = rocksdb::kNoCompression;
+    table.no_block_cache = true;
+    table.block_cache = nullptr;
+  }
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+// The smallest string above every string that starts with `prefix`; empty if there is none.
+std::string end_of(std::string_view prefix) {
+  std::string end(prefix);
+  while (!end.empty() && end.back() == '\xFF') end.pop_back();
+  if (!end.empty()) end.back() = static_cast<char>(end.back() + 1);
+  return end;
+}
+
+class RocksStore final : public Store {
+ public:
+  using Families = std::vector<rocksdb::ColumnFamilyHandle*>;  // RocksDB's default one comes first
+
+  RocksStore(std::unique_ptr<rocksdb::DB> database, Families families)
+      : database_(std::move(database)), families_(std::move(families)) {}
+
+  ~RocksStore() override {
+    for (auto* family : families_) database_->DestroyColumnFamilyHandle(family);
+    database_->Close();
+  }
+
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    std::string value;
+    const auto status = database_->Get({}, handle(family), slice(key), &value);
+    if (status.IsNotFound()) return std::optional<std::string>();
+    if (!status.ok()) return error_from(status, "cannot read the store");
+    return std::optional(std::move(value));
+  }
+
+  Result<void> scan(
+      Family family, std::string_view prefix, std::string_view start,
+      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
+    const std::string end = end_of(prefix);
+    const rocksdb::Slice upper_bound = slice(end);
+    rocksdb::ReadOptions options;
+    if (!end.empty()) options.iterate_upper_bound = &upper_bound;
+    const std::unique_ptr<rocksdb::Iterator> at(database_->NewIterator(options, handle(family)));
+    for (at->Seek(slice(std::max(prefix, start))); at->Valid(); at->Next()) {
+      if (!visit(view(at->key()), view(at->value()))) break;
+    }
+    if (!at->status().ok()) return error_from(at->status(), "cannot scan the store");
+    return {};
+  }
+
+  Result<void> write(const Batch& batch, Durability durability) override {
+    auto appended = append(batch);
+    if (!appended || durability == Durability::kBuffered) return appended;
+    return sync();
+  }
+
+  Result<void> sync() override {
+    const auto status = database_->SyncWAL();
+    if (!status.ok()) return error_from(status, "cannot sync the store");
+    return {};
+  }
+
+  // Marks a new store with the format version, and refuses one of another version.
+  Result<void> check_format() {
+    const std::string ours = std::to_string(keys::kFormatVersion);
+    auto found = get(Family::kMeta, keys::format_version());
+    if (!found) return found.error();
+    if (!*found) {
+      return write(Batch().put(Family::kMeta, keys::format_version(), ours), Durability::kSynced);
+    }
+    if (**found == ours) return {};
+    return Error{Code::kCorrupt,
+                 "the store has format " + **found + ", this program reads " + ours};
+  }
+
+ private:
+  rocksdb::ColumnFamilyHandle* handle(Family family) const {
+    return families_[static_cast<std::size_t>(family) + 1];
+  }
+
+  Result<void> append(const Batch& batch) TESSERA_EXCLUDES(writer_) {
+    rocksdb::WriteBatch changes;
+    for (const auto& put : batch.puts) {
+      changes.Put(handle(put.family), slice(put.key), slice(put.value));
+    }
+    for (const auto& erase : batch.erases) changes.Delete(handle(erase.family), slice(erase.key));
+
+    const MutexLock lock(writer_);
+    for (const auto& expected : batch.expectations) {
+      const auto found = get(expected.family, expected.key);
+      if (!found) return found.error();
+      if (*found != expected.value) {
+        return Error{Code::kPreconditionFailed, "it was changed by someone else meanwhile"};
+      }
+    }
+    auto status = database_->Write({}, &changes);
+    // After a failure, now or at any time before, RocksDB refuses writes until it is told to
+    // resume.
+    if (!status.ok() && database_->Resume().ok()) status = database_->Write({}, &changes);
+    if (!status.ok()) return error_from(status, "cannot write to the store");
+    return {};
+  }
+
+  const std::unique_ptr<rocksdb::DB> database_;
+  const Families families_;
+  Mutex writer_;
+};
+
+Error error_from_open(const rocksdb::Status& status, const std::filesystem::path& directory) {
+  const std::string doing = "cannot open the store " + directory.string();
+  const bool locked = status.IsIOError() && status.ToString().find("lock") != std::string::npos;
+  return locked ? Error{Code::kIo, doing + ": another process has it open"}
+                : error_from(status, doing);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_rocks_store(const std::filesystem::path& directory) {
+  std::error_code made;
+  std::filesystem::create_directories(directory, made);
+  if (made) return Error{Code::kIo, "cannot make " + directory.string() + ": " + made.message()};
+
+  const auto cache = rocksdb::NewLRUCache(kCacheBytes);
+  std::vector<rocksdb::ColumnFamilyDescriptor> wanted{{rocksdb::kDefaultColumnFamilyName, {}}};
+  for (std::size_t i = 0; i < kFamilyNames.size(); ++i) {
+    wanted.emplace_back(std::string(kFamilyNames[i]),
+                        family_options(static_cast<Family>(i), cache));
+  }
+  rocksdb::DB* opened = nullptr;
+  RocksStore::Families families;
+  const auto status =
+      rocksdb::DB::Open(database_options(), directory.string(), wanted, &families, &opened);
+  if (!status.ok()) return error_from_open(status, directory);
+
+  auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);
+  if (auto format = store->check_format(); !format) return format.error();
+  return store;
+}
+
+}  // namespace tessera
