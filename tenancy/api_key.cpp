@@ -1,0 +1,162 @@
+#include "tenancy/api_key.hpp"
+
+#include <charconv>
+
+#include <openssl/crypto.h>
+#include <sys/stat.h>
+
+#include "storage/digest.hpp"
+#include "storage/durable_file.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kIdChars = 12;
+constexpr std::size_t kSecretChars = 43;  // 62^43 > 2^256
+constexpr std::size_t kChecksumChars = 6;
+constexpr std::string_view kBase62 =
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+constexpr std::size_t kMaxPepperFileBytes = std::size_t{64} << 10;
+
+// CRC-32 as in zlib and Ethernet (reflected 0x04C11DB7), a bit at a time: keys are 70 characters.
+std::uint32_t crc32(std::string_view text) {
+  std::uint32_t crc = 0xFFFFFFFF;
+  for (const char byte : text) {
+    crc ^= static_cast<std::uint8_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1) != 0 ? 0xEDB88320 : 0);
+  }
+  return ~crc;
+}
+
+std::string checksum(std::string_view text) {
+  std::uint32_t crc = crc32(text);
+  std::string digits(kChecksumChars, '0');
+  for (auto digit = digits.rbegin(); digit != digits.rend(); ++digit) {
+    *digit = kBase62[crc % 62];
+    crc /= 62;
+  }
+  return digits;
+}
+
+bool is_base62(std::string_view text) {
+  return text.find_first_not_of(kBase62) == std::string_view::npos;
+}
+
+std::string prefix_of(KeyKind kind) {
+  return "sk-" + std::string(to_string(kind)) + "-";
+}
+
+std::string without_checksum(const ApiKey& key) {
+  return prefix_of(key.kind) + key.id.str() + "-" + key.secret;
+}
+
+// Takes one line off the front of `text`.
+std::string_view take_line(std::string_view& text) {
+  const auto end = std::min(text.find('\n'), text.size());
+  const auto line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
+}
+
+Result<void> make_pepper_file(const std::filesystem::path& path) {
+  std::array<std::uint8_t, 32> pepper{};
+  random_bytes(pepper.data(), pepper.size());
+  return write_file_durably(path, "1 " + to_hex(pepper) + "\n", 0600);
+}
+
+bool is_private(const std::filesystem::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && (status.st_mode & 077) == 0;
+}
+
+}  // namespace
+
+std::string_view to_string(KeyKind kind) {
+  switch (kind) {
+    case KeyKind::kLive:
+      return "live";
+    case KeyKind::kTest:
+      return "test";
+    case KeyKind::kAdmin:
+      return "admin";
+  }
+  return "live";
+}
+
+std::optional<KeyKind> key_kind_from_string(std::string_view name) {
+  for (const KeyKind kind : {KeyKind::kLive, KeyKind::kTest, KeyKind::kAdmin}) {
+    if (to_string(kind) == name) return kind;
+  }
+  return std::nullopt;
+}
+
+ApiKey new_api_key(KeyKind kind) {
+  return {kind, KeyId(random_base62(kIdChars)), random_base62(kSecretChars)};
+}
+
+std::string to_text(const ApiKey& key) {
+  const std::string text = without_checksum(key);
+  return text + checksum(text);
+}
+
+std::optional<ApiKey> parse_api_key(std::string_view text) {
+  for (const KeyKind kind : {KeyKind::kLive, KeyKind::kTest, KeyKind::kAdmin}) {
+    const std::string prefix = prefix_of(kind);
+    if (!text.starts_with(prefix)) continue;
+    const std::string_view rest = text.substr(prefix.size());
+    if (rest.size() != kIdChars + 1 + kSecretChars + kChecksumChars) return std::nullopt;
+    const ApiKey key{kind, KeyId(std::string(rest.substr(0, kIdChars))),
+                     std::string(rest.substr(kIdChars + 1, kSecretChars))};
+    if (!is_base62(key.id.str()) || !is_base62(key.secret)) return std::nullopt;
+    if (to_text(key) != text) return std::nullopt;  // the dash and the checksum
+    return key;
+  }
+  return std::nullopt;
+}
+
+std::string redacted(KeyKind kind, const KeyId& id) {
+  return prefix_of(kind) + id.str() + "-****";
+}
+
+Result<PepperFile> PepperFile::open(const std::filesystem::path& path) {
+  auto content = read_file(path, kMaxPepperFileBytes);
+  if (!content && content.error().code == Code::kNotFound) {
+    if (auto made = make_pepper_file(path); !made) return made.error();
+    content = read_file(path, kMaxPepperFileBytes);
+  }
+  if (!content) return content.error();
+
+  const Error damaged{Code::kCorrupt, path.string() + " is not a pepper file"};
+  if (!is_private(path)) {
+    return Error{Code::kCorrupt, path.string() + " can be read by others; chmod it to 0600 and " +
+                                     "consider the keys known"};
+  }
+  std::map<std::uint32_t, Pepper> peppers;
+  for (std::string_view rest = *content; !rest.empty();) {
+    const std::string_view line = take_line(rest);
+    const auto space = std::min(line.find(' '), line.size());
+    std::uint32_t version = 0;
+    const auto parsed = std::from_chars(line.data(), line.data() + space, version);
+    const auto pepper = digest_from_hex(line.substr(std::min(space + 1, line.size())));
+    if (parsed.ec != std::errc() || parsed.ptr != line.data() + space || !pepper) return damaged;
+    if (!peppers.emplace(version, *pepper).second) return damaged;
+  }
+  if (peppers.empty()) return damaged;
+  return PepperFile(std::move(peppers));
+}
+
+std::array<std::uint8_t, 32> PepperFile::hmac(std::uint32_t version,
+                                              std::string_view message) const {
+  return hmac_sha256(std::as_bytes(std::span(peppers_.at(version))), message);
+}
+
+bool verify_api_key(const PepperFile& peppers, const ApiKeyRecord* record,
+                    const ApiKey& presented) {
+  const ApiKeyRecord unknown{.pepper_version = peppers.current_version()};
+  const ApiKeyRecord& expected = record != nullptr ? *record : unknown;
+  const auto hmac = peppers.hmac(expected.pepper_version, presented.secret);
+  const bool same = CRYPTO_memcmp(hmac.data(), expected.secret_hmac.data(), hmac.size()) == 0;
+  return same && record != nullptr && expected.kind == presented.kind;
+}
+
+}  // namespace tessera

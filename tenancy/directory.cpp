@@ -1,0 +1,238 @@
+// directory.cpp — TenantDirectory: opening, authentication, and changes of tenants. Changes of keys
+// are in directory_keys.cpp.
+#include "tenancy/directory.hpp"
+
+#include <map>
+#include <utility>
+
+#include "storage/keys.hpp"
+#include "tenancy/records.hpp"
+#include "tenancy/slug.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::string_view kPepperCheck = "tessera pepper check";
+
+Error wrong_key() {
+  return {Code::kInvalidApiKey, "Incorrect API key provided."};
+}
+
+Result<void> check_is_admin(const Caller& actor) {
+  if (actor.may(Scope::kAdmin)) return {};
+  return Error{Code::kInsufficientScope, "This takes an admin key."};
+}
+
+// The wanted slug, or one made from the name that is free.
+Result<std::string> choose_slug(const NewTenant& request, const DirectorySnapshot& snapshot) {
+  if (request.slug.empty()) {
+    std::string slug = slug_of(request.name);
+    while (snapshot.has_slug(slug)) slug = slug_of(request.name) + "-" + slug_of(random_base62(6));
+    return slug;
+  }
+  if (!is_slug(request.slug)) {
+    return Error{Code::kInvalidValue, "A slug is 1 to 63 of a-z, 0-9 and - within.", "slug"};
+  }
+  if (snapshot.has_slug(request.slug)) {
+    return Error{Code::kNameExists, "Another project has this slug.", "slug"};
+  }
+  return request.slug;
+}
+
+// Collects the records that open() reads, in whatever order the store has them.
+class Loader {
+ public:
+  explicit Loader(const Store& store) : store_(store) {}
+
+  // Calls `take(rest of the key, record)` for every record under `prefix`.
+  template <class Record, class Take>
+  void each(const std::string& prefix, Take take) {
+    if (!done_) return;
+    done_ = scan_records<Record>(store_, Family::kMeta, prefix, "",
+                                 [&](std::string_view key, const Record& record) {
+                                   take(std::string(key.substr(prefix.size())), record);
+                                   return true;
+                                 });
+  }
+
+  const Result<void>& done() const { return done_; }
+
+ private:
+  const Store& store_;
+  Result<void> done_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<TenantDirectory>> TenantDirectory::open(Store& store,
+                                                               const PepperFile& peppers) {
+  std::unique_ptr<TenantDirectory> directory(new TenantDirectory(store, peppers));
+  if (auto checked = directory->check_peppers(); !checked) return checked.error();
+  if (auto loaded = directory->load(); !loaded) return loaded.error();
+  return directory;
+}
+
+// The store remembers what each pepper makes of a fixed text, so that a lost or exchanged pepper
+// file is told at start, and not as "every key is wrong".
+Result<void> TenantDirectory::check_peppers() {
+  const std::uint32_t version = peppers_.current_version();
+  const std::string key = keys::pepper_check(version);
+  const std::string ours = to_hex(peppers_.hmac(version, kPepperCheck));
+  const auto found = store_.get(Family::kMeta, key);
+  if (!found) return found.error();
+  if (!*found) return store_.write(Batch().put(Family::kMeta, key, ours));
+  if (**found == ours) return {};
+  return Error{Code::kCorrupt,
+               "the pepper file is not the one that this store's keys were made with; restore it"};
+}
+
+Result<void> TenantDirectory::load() {
+  Loader loader(store_);
+  std::map<TenantId, TenantEntry> tenants;
+  loader.each<Tenant>(keys::tenants(), [&](const std::string& id, const Tenant& tenant) {
+    tenants[TenantId(id)].tenant = tenant;
+  });
+  loader.each<TenantLimits>(keys::all_limits(),
+                            [&](const std::string& id, const TenantLimits& limits) {
+                              tenants[TenantId(id)].limits = limits;
+                            });
+  loader.each<ServiceAccount>(keys::service_accounts(),
+                              [&](const std::string&, const ServiceAccount& account) {
+                                tenants[account.tenant].service_accounts[account.id] = account;
+                              });
+  DirectorySnapshot loaded;
+  bool lacks_pepper = false;
+  loader.each<ApiKeyRecord>(keys::api_keys(), [&](const std::string&, const ApiKeyRecord& key) {
+    lacks_pepper |= !peppers_.has(key.pepper_version);
+    loaded.put_key(key);
+  });
+  if (!loader.done()) return loader.done();
+  if (lacks_pepper) {
+    return Error{Code::kCorrupt, "the pepper file lacks a version that keys were made with"};
+  }
+  for (auto& [id, entry] : tenants) loaded.put(std::move(entry));
+  publish(std::move(loaded));
+  return {};
+}
+
+std::shared_ptr<const DirectorySnapshot> TenantDirectory::snapshot() const {
+  const MutexLock lock(publish_);
+  return snapshot_;
+}
+
+void TenantDirectory::publish(DirectorySnapshot next) {
+  auto snapshot = std::make_shared<const DirectorySnapshot>(std::move(next));
+  const MutexLock lock(publish_);
+  snapshot_.swap(snapshot);  // the old one goes, if nobody holds it, after the lock
+}
+
+Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, WallTime now) const {
+  const auto presented = parse_api_key(bearer_token);
+  if (!presented) return wrong_key();
+  const auto current = snapshot();
+  const ApiKeyRecord* key = current->find_key(presented->id);
+  if (!verify_api_key(peppers_, key, *presented)) return wrong_key();
+  if (key->expires_at && *key->expires_at <= now) {
+    return Error{Code::kExpiredApiKey, "This API key has expired."};
+  }
+  if (key->kind == KeyKind::kAdmin) {
+    return Caller{
+        .tenant = {}, .key = key->id, .scopes = key->scopes, .is_admin = true, .limits = {}};
+  }
+  const TenantEntry* entry = current->find(key->tenant);
+  if (entry == nullptr) return wrong_key();
+  if (entry->tenant.archived_at) {
+    return Error{Code::kTenantSuspended, "The project of this API key is archived."};
+  }
+  return Caller{.tenant = key->tenant,
+                .key = key->id,
+                .scopes = key->scopes,
+                .is_admin = false,
+                .limits = entry->limits};
+}
+
+// The one place where a change takes effect: on disk with its audit record, then in memory.
+Result<void> TenantDirectory::commit(Batch batch, const AuditRecord& audit,
+                                     DirectorySnapshot next) {
+  append_audit(batch, audit);
+  if (auto written = store_.write(batch); !written) return written;
+  publish(std::move(next));
+  return {};
+}
+
+Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTenant& request,
+                                              WallTime now) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  if (auto named = check_name(request.name); !named) return named.error();
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  const auto slug = choose_slug(request, next);
+  if (!slug) return slug.error();
+
+  const TenantEntry entry{{TenantId("proj_" + new_ulid(now)), request.name, *slug, now}, {}, {}};
+  const std::string& id = entry.tenant.id.str();
+  next.put(entry);
+  Batch batch;
+  batch.expect(Family::kMeta, keys::tenant(id), std::nullopt)
+      .put(Family::kMeta, keys::tenant(id), encode(entry.tenant))
+      .put(Family::kMeta, keys::limits(id), encode(entry.limits));
+  const auto audit = new_audit_record("project.created", actor.key, entry.tenant.id, id, now);
+  if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
+  return entry.tenant;
+}
+
+Result<void> TenantDirectory::update(
+    const AuditRecord& audit, const std::function<Result<void>(TenantEntry&, Batch&)>& change) {
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  const TenantEntry* current = next.find(audit.tenant);
+  if (current == nullptr) return Error{Code::kNotFound, "There is no such project."};
+  TenantEntry entry = *current;
+  Batch batch;
+  if (auto changed = change(entry, batch); !changed) return changed;
+  next.put(std::move(entry));
+  return commit(std::move(batch), audit, std::move(next));
+}
+
+Result<Tenant> TenantDirectory::update_tenant(const AuditRecord& audit,
+                                              const std::function<void(Tenant&)>& change) {
+  Tenant changed;
+  const auto done = update(audit, [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+    change(entry.tenant);
+    changed = entry.tenant;
+    batch.put(Family::kMeta, keys::tenant(changed.id.str()), encode(changed));
+    return {};
+  });
+  if (!done) return done.error();
+  return changed;
+}
+
+Result<Tenant> TenantDirectory::rename_tenant(const Caller& actor, const TenantId& id,
+                                              const std::string& name, WallTime now) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  if (auto named = check_name(name); !named) return named.error();
+  return update_tenant(new_audit_record("project.updated", actor.key, id, id.str(), now),
+                       [&](Tenant& tenant) { tenant.name = name; });
+}
+
+Result<Tenant> TenantDirectory::archive_tenant(const Caller& actor, const TenantId& id,
+                                               WallTime now) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  return update_tenant(
+      new_audit_record("project.archived", actor.key, id, id.str(), now),
+      [&](Tenant& tenant) { tenant.archived_at = tenant.archived_at.value_or(now); });
+}
+
+Result<void> TenantDirectory::set_limits(const Caller& actor, const TenantId& id,
+                                         const TenantLimits& limits, WallTime now) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed;
+  if (auto checked = check_limits(limits); !checked) return checked;
+  return update(new_audit_record("rate_limit.updated", actor.key, id, id.str(), now),
+                [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+                  entry.limits = limits;
+                  batch.put(Family::kMeta, keys::limits(id.str()), encode(limits));
+                  return {};
+                });
+}
+
+}  // namespace tessera

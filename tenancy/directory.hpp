@@ -1,0 +1,113 @@
+// directory.hpp — all tenants, their keys and limits: read by every request, changed one at a time.
+//
+// Reads take an immutable snapshot: they wait for no change, and see all of it or nothing. A change
+// is one atomic synced batch, its audit record included, and then a new snapshot: what a caller was
+// told is on disk, and what is on disk is in force at once. A change that fails leaves both as they
+// were.
+//
+// Every change names its `actor` and is checked here, below the routes: tenants are administered by
+// admins only, and nobody makes a key that can do more than he can himself.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "storage/mutex.hpp"
+#include "storage/store.hpp"
+#include "tenancy/api_key.hpp"
+#include "tenancy/audit_log.hpp"
+#include "tenancy/directory_snapshot.hpp"
+#include "tenancy/tenant.hpp"
+
+namespace tessera {
+
+struct NewTenant {
+  std::string name;
+  std::string slug = {};  // empty: made from the name
+};
+
+struct NewApiKey {
+  std::string name;
+  ScopeSet scopes;
+  TenantId tenant = {};                   // empty: an admin key
+  ServiceAccountId service_account = {};  // empty exactly if tenant is
+  KeyKind kind = KeyKind::kLive;          // kAdmin exactly if tenant is empty
+  std::optional<WallTime> expires_at = {};
+};
+
+// The only moment at which a key's text exists on the server; it cannot be shown again.
+struct CreatedApiKey {
+  ApiKeyRecord record;
+  std::string value;
+};
+
+// Thread-safe; owned by the gateway's main, outlived by `store` and `peppers`.
+class TenantDirectory {
+ public:
+  // Reads everything from `store`. Errors: kCorrupt if a record cannot be read, or if the keys were
+  // made with other peppers than these; those of Store.
+  static Result<std::unique_ptr<TenantDirectory>> open(Store& store, const PepperFile& peppers);
+
+  std::shared_ptr<const DirectorySnapshot> snapshot() const;
+
+  // Who holds `bearer_token`. Errors: kInvalidApiKey, with one text and in one time for every key
+  // that is unknown or wrong; kExpiredApiKey; kTenantSuspended if its tenant is archived.
+  Result<Caller> authenticate(std::string_view bearer_token, WallTime now) const;
+
+  // Tenants. Errors: kInsufficientScope unless `actor` is an admin; kInvalidValue; kNotFound;
+  // kNameExists if the slug is taken; those of Store.
+  Result<Tenant> create_tenant(const Caller& actor, const NewTenant& request, WallTime now);
+  Result<Tenant> rename_tenant(const Caller& actor, const TenantId& id, const std::string& name,
+                               WallTime now);
+  Result<Tenant> archive_tenant(const Caller& actor, const TenantId& id, WallTime now);
+  Result<void> set_limits(const Caller& actor, const TenantId& id, const TenantLimits& limits,
+                          WallTime now);
+
+  // Keys. An admin acts on every tenant. Any other actor needs api.key.write and acts on his own
+  // tenant; others' are kNotFound. Errors: as above; kInsufficientScope also if the key would have
+  // a scope that `actor` has not; kConflict if the tenant is archived.
+  Result<ServiceAccount> create_service_account(const Caller& actor, const TenantId& tenant,
+                                                const std::string& name, WallTime now);
+  Result<CreatedApiKey> create_key(const Caller& actor, const NewApiKey& request, WallTime now);
+  // In force when it returns. `tenant` is empty for an admin key. The last admin key stays:
+  // kConflict.
+  Result<void> revoke_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
+                          WallTime now);
+
+  // Makes the first admin key, if there is none, and writes its text to `file` (mode 0600). The
+  // file is written first: a crash in between leaves a text that opens nothing, and the next start
+  // makes another. True if a key was made.
+  Result<bool> ensure_admin_key(const std::filesystem::path& file, WallTime now);
+
+ private:
+  TenantDirectory(Store& store, const PepperFile& peppers) : store_(store), peppers_(peppers) {}
+
+  Result<void> check_peppers();
+  Result<void> load();
+  void publish(DirectorySnapshot next);
+  Result<void> commit(Batch batch, const AuditRecord& audit, DirectorySnapshot next)
+      TESSERA_REQUIRES(change_);
+  // Lets `change` edit the entry of a tenant and add to the batch what of it goes to disk.
+  Result<void> update(const AuditRecord& audit,
+                      const std::function<Result<void>(TenantEntry&, Batch&)>& change);
+  Result<Tenant> update_tenant(const AuditRecord& audit,
+                               const std::function<void(Tenant&)>& change);
+  ApiKeyRecord record_of(const ApiKey& key, const NewApiKey& request, const KeyId& creator,
+                         WallTime now) const;
+  Result<void> add_key(const ApiKeyRecord& key, const KeyId& creator, WallTime now)
+      TESSERA_REQUIRES(change_);
+
+  Store& store_;
+  const PepperFile& peppers_;
+  Mutex change_;  // one change at a time: from reading the snapshot to replacing it
+  // Held to copy or replace one pointer. (g++ 12's std::atomic<std::shared_ptr> also locks, and its
+  // load() releases in relaxed order: ThreadSanitizer finds the race.)
+  mutable Mutex publish_;
+  std::shared_ptr<const DirectorySnapshot> snapshot_ TESSERA_GUARDED_BY(publish_);
+};
+
+}  // namespace tessera

@@ -1,0 +1,155 @@
+// directory_keys.cpp — TenantDirectory: service accounts and keys, and who may make and remove
+// them.
+
+#include <utility>
+
+#include "storage/durable_file.hpp"
+#include "storage/keys.hpp"
+#include "tenancy/directory.hpp"
+#include "tenancy/records.hpp"
+#include "tenancy/slug.hpp"
+
+namespace tessera {
+namespace {
+
+Error no_such_project() {
+  return {Code::kNotFound, "There is no such project."};
+}
+
+// May `actor` make and remove keys of `tenant`? Others' tenants look as if they did not exist.
+Result<void> check_may_manage_keys(const Caller& actor, const TenantId& tenant) {
+  if (actor.may(Scope::kAdmin)) return {};
+  if (tenant.empty() || !actor.may(Scope::kKeyWrite)) {
+    return Error{Code::kInsufficientScope, "This API key may not manage such keys."};
+  }
+  if (actor.tenant != tenant) return no_such_project();
+  return {};
+}
+
+// A key of a kind that fits its place, with scopes that fit the place and are its creator's too. An
+// admin may give a tenant's key any scope a tenant's key can have.
+Result<void> check_request(const Caller& actor, const NewApiKey& request) {
+  if (auto named = check_name(request.name); !named) return named;
+  const bool is_admin_key = request.kind == KeyKind::kAdmin;
+  if (is_admin_key != request.tenant.empty()) {
+    return Error{Code::kInvalidValue, "Admin keys, and only they, belong to no project.", "kind"};
+  }
+  if (request.scopes.empty() ||
+      !request.scopes.is_subset_of(is_admin_key ? kAdminScopes : kTenantScopes)) {
+    return Error{Code::kInvalidValue, "This kind of key cannot have these scopes.", "scopes"};
+  }
+  if (!actor.may(Scope::kAdmin) && !request.scopes.is_subset_of(actor.scopes)) {
+    return Error{Code::kInsufficientScope, "A key cannot have scopes that its creator has not.",
+                 "scopes"};
+  }
+  return {};
+}
+
+// The project and the service account that a new key names.
+Result<void> check_place(const DirectorySnapshot& snapshot, const NewApiKey& request) {
+  if (request.kind == KeyKind::kAdmin) return {};
+  const TenantEntry* entry = snapshot.find(request.tenant);
+  if (entry == nullptr) return no_such_project();
+  if (entry->tenant.archived_at) return Error{Code::kConflict, "This project is archived."};
+  if (!entry->service_accounts.contains(request.service_account)) {
+    return Error{Code::kNotFound, "There is no such service account."};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ServiceAccount> TenantDirectory::create_service_account(const Caller& actor,
+                                                               const TenantId& tenant,
+                                                               const std::string& name,
+                                                               WallTime now) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
+  if (auto named = check_name(name); !named) return named.error();
+  const ServiceAccount account{ServiceAccountId("svc_" + new_ulid(now)), tenant, name, now};
+  const auto done = update(
+      new_audit_record("service_account.created", actor.key, tenant, account.id.str(), now),
+      [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+        if (entry.tenant.archived_at) return Error{Code::kConflict, "This project is archived."};
+        entry.service_accounts.emplace(account.id, account);
+        const std::string key = keys::service_account(tenant.str(), account.id.str());
+        batch.expect(Family::kMeta, key, std::nullopt).put(Family::kMeta, key, encode(account));
+        return {};
+      });
+  if (!done) return done.error();
+  return account;
+}
+
+ApiKeyRecord TenantDirectory::record_of(const ApiKey& key, const NewApiKey& request,
+                                        const KeyId& creator, WallTime now) const {
+  const std::uint32_t pepper = peppers_.current_version();
+  return {.id = key.id,
+          .kind = key.kind,
+          .tenant = request.tenant,
+          .service_account = request.service_account,
+          .name = request.name,
+          .scopes = request.scopes,
+          .pepper_version = pepper,
+          .secret_hmac = peppers_.hmac(pepper, key.secret),
+          .created_at = now,
+          .created_by = creator,
+          .expires_at = request.expires_at};
+}
+
+Result<void> TenantDirectory::add_key(const ApiKeyRecord& key, const KeyId& creator, WallTime now) {
+  DirectorySnapshot next = *snapshot();
+  next.put_key(key);
+  Batch batch;
+  batch.expect(Family::kMeta, keys::api_key(key.id.str()), std::nullopt)
+      .put(Family::kMeta, keys::api_key(key.id.str()), encode(key));
+  const auto audit = new_audit_record("api_key.created", creator, key.tenant, key.id.str(), now);
+  return commit(std::move(batch), audit, std::move(next));
+}
+
+Result<CreatedApiKey> TenantDirectory::create_key(const Caller& actor, const NewApiKey& request,
+                                                  WallTime now) {
+  if (auto allowed = check_may_manage_keys(actor, request.tenant); !allowed) return allowed.error();
+  if (auto checked = check_request(actor, request); !checked) return checked.error();
+  const ApiKey key = new_api_key(request.kind);
+  const ApiKeyRecord record = record_of(key, request, actor.key, now);
+
+  const MutexLock lock(change_);
+  if (auto placed = check_place(*snapshot(), request); !placed) return placed.error();
+  if (auto added = add_key(record, actor.key, now); !added) return added.error();
+  return CreatedApiKey{record, to_text(key)};
+}
+
+Result<void> TenantDirectory::revoke_key(const Caller& actor, const TenantId& tenant,
+                                         const KeyId& id, WallTime now) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed;
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  const ApiKeyRecord* key = next.find_key(id);
+  if (key == nullptr || key->tenant != tenant) {
+    return Error{Code::kNotFound, "There is no such API key."};
+  }
+  next.erase_key(id);
+  if (!next.has_admin_key()) {
+    return Error{Code::kConflict, "This is the last admin key; make another one first."};
+  }
+  Batch batch;
+  batch.erase(Family::kMeta, keys::api_key(id.str()));
+  const auto audit = new_audit_record("api_key.deleted", actor.key, tenant, id.str(), now);
+  return commit(std::move(batch), audit, std::move(next));
+}
+
+Result<bool> TenantDirectory::ensure_admin_key(const std::filesystem::path& file, WallTime now) {
+  const MutexLock lock(change_);
+  if (snapshot()->has_admin_key()) return false;
+  const NewApiKey request{
+      .name = "first admin key", .scopes = kAdminScopes, .kind = KeyKind::kAdmin};
+  const ApiKey key = new_api_key(KeyKind::kAdmin);
+  if (auto written = write_file_durably(file, to_text(key) + "\n", 0600); !written) {
+    return written.error();
+  }
+  if (auto added = add_key(record_of(key, request, KeyId(), now), KeyId(), now); !added) {
+    return added.error();
+  }
+  return true;
+}
+
+}  // namespace tessera

@@ -1,0 +1,35 @@
+// limits.hpp — how much one tenant may ask of the platform, and the defaults, in one place.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "storage/result.hpp"
+
+namespace tessera {
+
+// The largest value any limit below may have, except of bytes. Keeps TokenBucket's arithmetic
+// within 64 bits.
+inline constexpr std::int64_t kMaxLimit = 1'000'000'000;
+
+struct TenantLimits {
+  std::int64_t requests_per_minute = 600;
+  std::int64_t tokens_per_minute = 200'000;  // prompt + generated, those from the cache too
+  // What a bucket holds when nobody asked for a while; nullopt: a minute's worth.
+  std::optional<std::int64_t> burst_requests = {};
+  std::optional<std::int64_t> burst_tokens = {};
+  std::int64_t max_concurrent_requests = 32;
+  std::int64_t max_output_tokens = 4'096;                   // of one request
+  std::int64_t max_adapters = 64;                           // names
+  std::int64_t max_adapter_bytes = std::int64_t{10} << 30;  // of all versions together
+
+  std::int64_t request_burst() const { return burst_requests.value_or(requests_per_minute); }
+  std::int64_t token_burst() const { return burst_tokens.value_or(tokens_per_minute); }
+  bool operator==(const TenantLimits&) const = default;
+};
+
+// Errors: kInvalidValue, param naming the field: below 1 (max_adapters and max_adapter_bytes: below
+// 0) or above kMaxLimit.
+Result<void> check_limits(const TenantLimits& limits);
+
+}  // namespace tessera

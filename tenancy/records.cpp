@@ -1,0 +1,265 @@
+#include "tenancy/records.hpp"
+
+#include <type_traits>
+
+#include <nlohmann/json.hpp>
+
+#include "storage/digest.hpp"
+#include "storage/json.hpp"
+#include "tenancy/api_key.hpp"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Writes or reads the fields of a record: each record below is described once, by fields(), and the
+// two visitors go over that description.
+
+// How a single value looks in JSON.
+Json to_json(const std::string& text) {
+  return text;
+}
+Json to_json(std::int64_t number) {
+  return number;
+}
+Json to_json(std::uint32_t number) {
+  return number;
+}
+Json to_json(WallTime time) {
+  return time.time_since_epoch().count();
+}
+Json to_json(KeyKind kind) {
+  return to_string(kind);
+}
+Json to_json(ScopeSet scopes) {
+  return scopes.names();
+}
+Json to_json(const std::array<std::uint8_t, 32>& digest) {
+  return to_hex(digest);
+}
+template <class Tag>
+Json to_json(const Id<Tag>& id) {
+  return id.str();
+}
+
+// And back. These throw on a wrong type or value; decode() turns that into kCorrupt.
+struct BadValue {};
+
+void from_json(const Json& json, std::string& text) {
+  text = json.get<std::string>();
+}
+void from_json(const Json& json, std::int64_t& number) {
+  if (!json.is_number_integer()) throw BadValue();
+  number = json.get<std::int64_t>();
+}
+void from_json(const Json& json, std::uint32_t& number) {
+  if (!json.is_number_unsigned()) throw BadValue();
+  number = json.get<std::uint32_t>();
+}
+void from_json(const Json& json, WallTime& time) {
+  std::int64_t micros = 0;
+  from_json(json, micros);
+  time = WallTime(std::chrono::microseconds(micros));
+}
+void from_json(const Json& json, KeyKind& kind) {
+  const auto found = key_kind_from_string(json.get<std::string>());
+  if (!found) throw BadValue();
+  kind = *found;
+}
+void from_json(const Json& json, ScopeSet& scopes) {
+  for (const Json& name : json) {
+    const auto scope = scope_from_string(name.get<std::string>());
+    if (!scope) throw BadValue();
+    scopes.insert(*scope);
+  }
+}
+void from_json(const Json& json, std::array<std::uint8_t, 32>& digest) {
+  const auto bytes = digest_from_hex(json.get<std::string>());
+  if (!bytes) throw BadValue();
+  digest = *bytes;
+}
+template <class Tag>
+void from_json(const Json& json, Id<Tag>& id) {
+  id = Id<Tag>(json.get<std::string>());
+}
+
+struct Writer {
+  Json json = Json::object();
+
+  template <class T>
+  void operator()(const char* name, const T& value) {
+    json[name] = to_json(value);
+  }
+  template <class T>
+  void operator()(const char* name, const std::optional<T>& value) {
+    if (value) json[name] = to_json(*value);
+  }
+};
+
+struct Reader {
+  const Json& json;
+
+  template <class T>
+  void operator()(const char* name, T& value) {
+    from_json(json.at(name), value);
+  }
+  template <class T>
+  void operator()(const char* name, std::optional<T>& value) {
+    if (json.contains(name)) from_json(json[name], value.emplace());
+  }
+};
+
+// One description a record; `Record` is const when writing.
+template <class R, class T>
+concept Is = std::is_same_v<std::remove_const_t<R>, T>;
+
+void fields(Is<Tenant> auto& tenant, auto visit) {
+  visit("id", tenant.id);
+  visit("name", tenant.name);
+  visit("slug", tenant.slug);
+  visit("created_at", tenant.created_at);
+  visit("archived_at", tenant.archived_at);
+}
+
+void fields(Is<TenantLimits> auto& limits, auto visit) {
+  visit("requests_per_minute", limits.requests_per_minute);
+  visit("tokens_per_minute", limits.tokens_per_minute);
+  visit("burst_requests", limits.burst_requests);
+  visit("burst_tokens", limits.burst_tokens);
+  visit("max_concurrent_requests", limits.max_concurrent_requests);
+  visit("max_output_tokens", limits.max_output_tokens);
+  visit("max_adapters", limits.max_adapters);
+  visit("max_adapter_bytes", limits.max_adapter_bytes);
+}
+
+void fields(Is<ServiceAccount> auto& account, auto visit) {
+  visit("id", account.id);
+  visit("tenant", account.tenant);
+  visit("name", account.name);
+  visit("created_at", account.created_at);
+}
+
+void fields(Is<ApiKeyRecord> auto& key, auto visit) {
+  visit("id", key.id);
+  visit("kind", key.kind);
+  visit("tenant", key.tenant);
+  visit("service_account", key.service_account);
+  visit("name", key.name);
+  visit("scopes", key.scopes);
+  visit("pepper_version", key.pepper_version);
+  visit("secret_hmac", key.secret_hmac);
+  visit("created_at", key.created_at);
+  visit("created_by", key.created_by);
+  visit("expires_at", key.expires_at);
+}
+
+void fields(Is<AuditRecord> auto& record, auto visit) {
+  visit("id", record.id);
+  visit("time", record.time);
+  visit("event", record.event);
+  visit("actor", record.actor);
+  visit("tenant", record.tenant);
+  visit("target", record.target);
+}
+
+void fields(Is<UsageRecord> auto& record, auto visit) {
+  visit("request", record.request);
+  visit("tenant", record.tenant);
+  visit("key", record.key);
+  visit("adapter", record.adapter);
+  visit("model", record.model);
+  visit("prompt_tokens", record.prompt_tokens);
+  visit("cached_tokens", record.cached_tokens);
+  visit("completion_tokens", record.completion_tokens);
+  visit("finish", record.finish);
+  visit("started", record.started);
+  visit("finished", record.finished);
+}
+
+void fields(Is<UsageTotals> auto& totals, auto visit) {
+  visit("requests", totals.requests);
+  visit("prompt_tokens", totals.prompt_tokens);
+  visit("cached_tokens", totals.cached_tokens);
+  visit("completion_tokens", totals.completion_tokens);
+}
+
+template <class Record>
+std::string encode_fields(const Record& record) {
+  Writer writer;
+  fields(record, std::ref(writer));
+  return to_text(writer.json);
+}
+
+}  // namespace
+
+std::string encode(const Tenant& tenant) {
+  return encode_fields(tenant);
+}
+std::string encode(const TenantLimits& limits) {
+  return encode_fields(limits);
+}
+std::string encode(const ServiceAccount& account) {
+  return encode_fields(account);
+}
+std::string encode(const ApiKeyRecord& key) {
+  return encode_fields(key);
+}
+std::string encode(const AuditRecord& record) {
+  return encode_fields(record);
+}
+std::string encode(const UsageRecord& record) {
+  return encode_fields(record);
+}
+std::string encode(const UsageTotals& totals) {
+  return encode_fields(totals);
+}
+
+template <class Record>
+Result<Record> decode(std::string_view text) {
+  const Error corrupt{Code::kCorrupt, "a record of the store cannot be read"};
+  const auto json = parse_json(text);
+  if (!json || !json->is_object()) return corrupt;
+  try {
+    Record record{};
+    fields(record, Reader{*json});
+    return record;
+  } catch (const Json::exception&) {
+    return corrupt;
+  } catch (const BadValue&) {
+    return corrupt;
+  }
+}
+
+template <class Record>
+Result<void> scan_records(const Store& store, Family family, std::string_view prefix,
+                          std::string_view start,
+                          const std::function<bool(std::string_view, const Record&)>& visit) {
+  std::optional<Error> corrupt;
+  auto scanned =
+      store.scan(family, prefix, start, [&](std::string_view key, std::string_view value) {
+        const auto record = decode<Record>(value);
+        if (record) return visit(key, *record);
+        corrupt = record.error();
+        return false;
+      });
+  if (corrupt) return *corrupt;
+  return scanned;
+}
+
+#define TESSERA_INSTANTIATE(Record)                                                            \
+  template Result<Record> decode(std::string_view);                                            \
+  template Result<void> scan_records(const Store&, Family, std::string_view, std::string_view, \
+                                     const std::function<bool(std::string_view, const Record&)>&)
+
+TESSERA_INSTANTIATE(Tenant);
+TESSERA_INSTANTIATE(TenantLimits);
+TESSERA_INSTANTIATE(ServiceAccount);
+TESSERA_INSTANTIATE(ApiKeyRecord);
+TESSERA_INSTANTIATE(AuditRecord);
+TESSERA_INSTANTIATE(UsageRecord);
+TESSERA_INSTANTIATE(UsageTotals);
+
+#undef TESSERA_INSTANTIATE
+
+}  // namespace tessera

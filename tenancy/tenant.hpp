@@ -1,0 +1,72 @@
+// tenant.hpp — the nouns of tenancy: tenant, service account, API key record, and the caller that a
+// request turns out to come from.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "storage/clock.hpp"
+#include "storage/ids.hpp"
+#include "tenancy/limits.hpp"
+#include "tenancy/scope.hpp"
+
+namespace tessera {
+
+// A customer of the platform; on the wire an OpenAI "project".
+struct Tenant {
+  TenantId id = {};       // "proj_" + ULID
+  std::string name = {};  // shown to people, need not be unique
+  std::string slug = {};  // [a-z0-9-], unique, part of the tenant's own URL
+  WallTime created_at = {};
+  std::optional<WallTime> archived_at = {};  // its keys are refused, its data stays
+
+  bool operator==(const Tenant&) const = default;
+};
+
+struct ServiceAccountTag {};
+using ServiceAccountId = Id<ServiceAccountTag>;  // "svc_" + ULID
+
+// A program that calls in a tenant's name; keys belong to one.
+struct ServiceAccount {
+  ServiceAccountId id = {};
+  TenantId tenant = {};
+  std::string name = {};
+  WallTime created_at = {};
+
+  bool operator==(const ServiceAccount&) const = default;
+};
+
+enum class KeyKind : std::uint8_t { kLive, kTest, kAdmin };
+
+// What is kept of an API key: everything but its secret.
+struct ApiKeyRecord {
+  KeyId id = {};
+  KeyKind kind = KeyKind::kLive;
+  TenantId tenant = {};                   // empty exactly if kind is kAdmin
+  ServiceAccountId service_account = {};  // empty exactly if kind is kAdmin
+  std::string name = {};
+  ScopeSet scopes = {};
+  std::uint32_t pepper_version = 0;
+  std::array<std::uint8_t, 32> secret_hmac{};  // HMAC-SHA-256(pepper[pepper_version], secret)
+  WallTime created_at = {};
+  KeyId created_by = {};  // empty for the first admin key
+  std::optional<WallTime> expires_at = {};
+
+  bool operator==(const ApiKeyRecord&) const = default;
+};
+
+// Who a request comes from: the outcome of TenantDirectory::authenticate. Limits are those of that
+// moment, so a change by an admin is seen by the next request.
+struct Caller {
+  TenantId tenant = {};  // empty exactly if is_admin
+  KeyId key = {};
+  ScopeSet scopes = {};
+  bool is_admin = false;
+  TenantLimits limits = {};
+
+  bool may(Scope scope) const { return scopes.contains(scope); }
+};
+
+}  // namespace tessera

@@ -1,0 +1,313 @@
+#include "tenancy/admission.hpp"
+
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace tessera {
+namespace {
+using namespace std::chrono_literals;
+
+constexpr SteadyTime kStart{1h};
+
+Caller caller_of(const TenantLimits& limits, const std::string& tenant = "proj_a") {
+  return {.tenant = TenantId(tenant), .key = KeyId("key"), .limits = limits};
+}
+
+// 60 requests a minute in bursts of 3, 600 tokens a minute in bursts of 100, 2 at a time.
+const TenantLimits kLimits{.requests_per_minute = 60,
+                           .tokens_per_minute = 600,
+                           .burst_requests = 3,
+                           .burst_tokens = 100,
+                           .max_concurrent_requests = 2};
+
+class AdmissionTest : public testing::Test {
+ protected:
+  std::int64_t remaining_requests(SteadyTime now = kStart) {
+    return admission_.view(caller_, now).requests.remaining;
+  }
+  std::int64_t remaining_tokens(SteadyTime now = kStart) {
+    return admission_.view(caller_, now).tokens.remaining;
+  }
+
+  Admission admission_;
+  Caller caller_ = caller_of(kLimits);
+};
+
+TEST_F(AdmissionTest, GrantsWithinTheLimitsAndReportsThem) {
+  auto permit = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(permit);
+  ASSERT_TRUE(permit->reserve(40, kStart));
+  const LimitsView view = permit->view(kStart);
+  EXPECT_EQ(view.requests.limit, 60);
+  EXPECT_EQ(view.requests.remaining, 2);
+  EXPECT_EQ(view.requests.reset, 1s);
+  EXPECT_EQ(view.tokens.limit, 600);
+  EXPECT_EQ(view.tokens.remaining, 60);
+  EXPECT_EQ(view.tokens.reset, 4s);
+  EXPECT_EQ(view.max_concurrent_requests, 2);
+  EXPECT_EQ(view.concurrent_requests, 1);
+}
+
+TEST_F(AdmissionTest, SettlingFreesTheSlotAndGivesBackUnusedTokens) {
+  auto permit = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(permit->reserve(90, kStart));
+  permit->settle(15);
+  EXPECT_FALSE(*permit);
+  EXPECT_EQ(admission_.num_running(), 0);
+  EXPECT_EQ(remaining_tokens(), 85);
+  EXPECT_EQ(remaining_requests(), 2);
+  permit->settle(90);  // once only
+  EXPECT_EQ(remaining_tokens(), 85);
+}
+
+TEST_F(AdmissionTest, DroppedPermitChargesWhatItWasToldWasUsed) {
+  {
+    auto permit = admission_.admit(caller_, kStart);
+    ASSERT_TRUE(permit->reserve(90, kStart));
+    permit->note_used(20);
+    permit->note_used(33);
+  }
+  EXPECT_EQ(remaining_tokens(), 67);
+  EXPECT_EQ(admission_.num_running(), 0);
+}
+
+TEST_F(AdmissionTest, MoreThanReservedCountsAsAll) {
+  auto permit = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(permit->reserve(10, kStart));
+  permit->settle(1000);
+  EXPECT_EQ(remaining_tokens(), 90);
+}
+
+TEST_F(AdmissionTest, MovedPermitHoldsOnceAndAssignmentEndsTheOld) {
+  auto first = admission_.admit(caller_, kStart);
+  auto second = admission_.admit(caller_, kStart);
+  Permit held = std::move(*first);
+  EXPECT_EQ(admission_.num_running(), 2);
+  held = std::move(*second);
+  EXPECT_EQ(admission_.num_running(), 1);
+  held = Permit();
+  EXPECT_EQ(admission_.num_running(), 0);
+}
+
+TEST_F(AdmissionTest, RequestWithoutReservationCountsAsOne) {
+  { const auto malformed = admission_.admit(caller_, kStart); }
+  EXPECT_EQ(remaining_requests(), 2);
+  EXPECT_EQ(remaining_tokens(), 100);
+}
+
+TEST_F(AdmissionTest, ConcurrencyIsRefusedFirstAndTakesNoRequest) {
+  const auto first = admission_.admit(caller_, kStart);
+  const auto second = admission_.admit(caller_, kStart);
+  const auto third = admission_.admit(caller_, kStart);
+  ASSERT_FALSE(third);
+  EXPECT_EQ(third.error().policy, RatePolicy::kConcurrency);
+  EXPECT_EQ(third.error().limit, 2);
+  EXPECT_EQ(third.error().retry_after, Admission::kConcurrencyRetryAfter);
+  EXPECT_EQ(third.error().view.concurrent_requests, 2);
+  EXPECT_EQ(remaining_requests(), 1);
+}
+
+TEST_F(AdmissionTest, RequestRefusalNamesTheExactWait) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(admission_.admit(caller_, kStart));
+  const auto refused = admission_.admit(caller_, kStart + 300ms);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().policy, RatePolicy::kRequests);
+  EXPECT_EQ(refused.error().code, Code::kRateLimitExceeded);
+  EXPECT_EQ(refused.error().retry_after, 700ms);
+  EXPECT_EQ(refused.error().remaining, 0);
+  EXPECT_FALSE(admission_.admit(caller_, kStart + 1s - 1us));
+  EXPECT_TRUE(admission_.admit(caller_, kStart + 1s));
+}
+
+TEST_F(AdmissionTest, TokenRefusalGivesBackSlotAndRequestAndNamesTheExactWait) {
+  auto first = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(first->reserve(95, kStart));
+  auto second = admission_.admit(caller_, kStart);
+  const auto refused = second->reserve(20, kStart);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().policy, RatePolicy::kTokens);
+  EXPECT_EQ(refused.error().requested, 20);
+  EXPECT_EQ(refused.error().remaining, 5);
+  EXPECT_EQ(refused.error().retry_after, 1500ms);
+  EXPECT_EQ(refused.error().view.requests.remaining, 2);
+  EXPECT_FALSE(*second);
+  EXPECT_EQ(admission_.num_running(), 1);
+  EXPECT_EQ(remaining_requests(), 2);
+  auto again = admission_.admit(caller_, kStart + 1500ms);
+  EXPECT_TRUE(again->reserve(20, kStart + 1500ms));
+}
+
+TEST_F(AdmissionTest, MoreThanTheBurstIsRefusedForGoodEvenWhenFull) {
+  auto permit = admission_.admit(caller_, kStart);
+  const auto refused = permit->reserve(101, kStart);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kRequestExceedsLimit);
+  EXPECT_EQ(refused.error().limit, 100);
+  EXPECT_EQ(refused.error().retry_after, 0ns);
+  EXPECT_EQ(remaining_requests(), 3);
+  EXPECT_EQ(remaining_tokens(), 100);
+}
+
+TEST_F(AdmissionTest, RefusalsReadAsClientsKnowThem) {
+  auto first = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(first->reserve(95, kStart));
+  auto second = admission_.admit(caller_, kStart);
+  const Error error = to_error(second->reserve(20, kStart).error());
+  EXPECT_EQ(error.code, Code::kRateLimitExceeded);
+  EXPECT_EQ(error.message,
+            "Rate limit reached for tokens per min (TPM): limit 600, requested 20, remaining 5. "
+            "Retry in 1.500s.");
+}
+
+TEST_F(AdmissionTest, ChangedLimitsApplyToTheNextRequestAndForgetNothing) {
+  auto first = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(first->reserve(80, kStart));
+  caller_.limits.burst_tokens = 1000;
+  caller_.limits.max_concurrent_requests = 5;
+  auto second = admission_.admit(caller_, kStart);
+  ASSERT_TRUE(second->reserve(900, kStart));
+  EXPECT_EQ(remaining_tokens(), 20);
+  caller_.limits.max_concurrent_requests = 1;
+  EXPECT_EQ(admission_.admit(caller_, kStart).error().policy, RatePolicy::kConcurrency);
+  EXPECT_EQ(admission_.num_running(), 2) << "those running are left alone";
+}
+
+TEST_F(AdmissionTest, TenantsDoNotShareLimits) {
+  const auto first = admission_.admit(caller_, kStart);
+  const auto second = admission_.admit(caller_, kStart);
+  EXPECT_FALSE(admission_.admit(caller_, kStart));
+  EXPECT_TRUE(admission_.admit(caller_of(kLimits, "proj_b"), kStart));
+}
+
+TEST_F(AdmissionTest, PermitMayOutliveItsAdmission) {
+  auto admission = std::make_unique<Admission>();
+  auto permit = admission->admit(caller_, kStart);
+  ASSERT_TRUE(permit->reserve(10, kStart));
+  admission.reset();
+  permit->settle(5);
+}
+
+// What the tenant got, against the rule: over any time from `start` on, at most the burst and what
+// drips in since.
+TEST(AdmissionProperty, NoSequenceOfRequestsGetsMoreThanTheLimits) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto in = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution(low, high)(random);
+  };
+  struct Charge {
+    SteadyTime time;
+    std::int64_t tokens;
+  };
+  struct Running {
+    Permit permit;
+    std::size_t charge;
+    std::int64_t reserved;
+  };
+  for (int run = 0; run < 20; ++run) {
+    const TenantLimits limits{.requests_per_minute = in(1, 600),
+                              .tokens_per_minute = in(1, 6000),
+                              .burst_requests = in(1, 20),
+                              .burst_tokens = in(1, 500),
+                              .max_concurrent_requests = in(1, 8)};
+    const Caller caller = caller_of(limits);
+    Admission admission;
+    std::vector<Charge> charges;
+    std::vector<Running> running;
+    SteadyTime now = kStart;
+    const auto charge_and_drop = [&](std::size_t index) {
+      Running& ending = running[index];
+      const std::int64_t used = in(0, ending.reserved);
+      charges[ending.charge].tokens = used;
+      if (in(0, 1) == 0) {
+        ending.permit.settle(used);
+      } else {
+        ending.permit.note_used(used);
+      }
+      running.erase(running.begin() + static_cast<std::ptrdiff_t>(index));
+    };
+    for (int step = 0; step < 300; ++step) {
+      now += std::chrono::microseconds(in(0, 500'000));
+      if (!running.empty() && in(0, 2) == 0) {
+        charge_and_drop(static_cast<std::size_t>(in(0, std::ssize(running) - 1)));
+        continue;
+      }
+      const LimitsView before = admission.view(caller, now);
+      auto permit = admission.admit(caller, now);
+      const std::int64_t wanted = in(0, limits.token_burst() + 10);
+      if (permit && permit->reserve(wanted, now)) {
+        charges.push_back({now, wanted});
+        running.push_back({std::move(*permit), charges.size() - 1, wanted});
+      } else {  // a refusal takes nothing
+        const LimitsView after = admission.view(caller, now);
+        ASSERT_EQ(after.requests.reset, before.requests.reset);
+        ASSERT_EQ(after.tokens.reset, before.tokens.reset);
+        ASSERT_EQ(after.concurrent_requests, before.concurrent_requests);
+      }
+      ASSERT_EQ(admission.num_running(), std::ssize(running));
+      ASSERT_LE(std::ssize(running), limits.max_concurrent_requests);
+    }
+    while (!running.empty()) charge_and_drop(0);
+    EXPECT_EQ(admission.num_running(), 0);
+
+    for (std::size_t from = 0; from < charges.size(); ++from) {
+      std::int64_t tokens = 0;
+      for (std::size_t to = from; to < charges.size(); ++to) {
+        tokens += charges[to].tokens;
+        const std::int64_t micros = (charges[to].time - charges[from].time) / 1us;
+        const auto requests = static_cast<std::int64_t>(to - from + 1);
+        ASSERT_LE(tokens * 60'000'000,
+                  limits.token_burst() * 60'000'000 + micros * limits.tokens_per_minute);
+        ASSERT_LE(requests * 60'000'000,
+                  limits.request_burst() * 60'000'000 + micros * limits.requests_per_minute);
+      }
+    }
+  }
+}
+
+TEST(AdmissionProperty, ThreadsTogetherGetExactlyTheBurstAndLeakNothing) {
+  const TenantLimits limits{.requests_per_minute = 1,
+                            .tokens_per_minute = 1,
+                            .burst_requests = 1000,
+                            .burst_tokens = 10'000,
+                            .max_concurrent_requests = 3};
+  Admission admission;
+  const Caller caller = caller_of(limits);
+  std::atomic<int> running = 0;
+  std::atomic<int> most_running = 0;
+  std::atomic<std::int64_t> used = 0;
+  std::atomic<std::int64_t> granted = 0;
+  std::vector<std::jthread> threads;
+  for (unsigned t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < 2000; ++i) {
+        auto permit = admission.admit(caller, kStart);  // time stands still
+        if (!permit || !permit->reserve(static_cast<std::int64_t>(1 + random() % 50), kStart))
+          continue;
+        const int now_running = ++running;
+        for (int seen = most_running; seen < now_running;) {
+          if (most_running.compare_exchange_weak(seen, now_running)) break;
+        }
+        ++granted;
+        used += 1;
+        --running;
+        permit->settle(1);
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_LE(most_running, 3);
+  EXPECT_EQ(admission.num_running(), 0);
+  const LimitsView view = admission.view(caller, kStart);
+  EXPECT_EQ(view.tokens.remaining, 10'000 - used);
+  EXPECT_EQ(view.requests.remaining, 1000 - granted);
+}
+
+}  // namespace
+}  // namespace tessera

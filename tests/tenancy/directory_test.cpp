@@ -1,0 +1,473 @@
+#include "tenancy/directory.hpp"
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include <sys/stat.h>
+
+#include <gtest/gtest.h>
+
+#include "storage/durable_file.hpp"
+#include "storage/keys.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace tessera {
+namespace {
+using namespace std::chrono_literals;
+
+constexpr WallTime kNow{1'700'000'000s};
+
+// Lets writes through until told to fail them.
+class FailingStore final : public Store {
+ public:
+  explicit FailingStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
+
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    return store_->get(family, key);
+  }
+  Result<void> scan(
+      Family family, std::string_view prefix, std::string_view start,
+      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
+    return store_->scan(family, prefix, start, visit);
+  }
+  Result<void> write(const Batch& batch, Durability durability) override {
+    if (fails) return Error{Code::kStorageFull, "the disk is full"};
+    return store_->write(batch, durability);
+  }
+  Result<void> sync() override { return store_->sync(); }
+
+  bool fails = false;
+
+ private:
+  std::unique_ptr<Store> store_;
+};
+
+class TenantDirectoryTest : public testing::Test {
+ protected:
+  TenantDirectoryTest() {
+    open();
+    EXPECT_TRUE(directory_->ensure_admin_key(folder_ / "admin.key", kNow).value());
+    admin_ = directory_->authenticate(admin_key(), kNow).value();
+  }
+
+  void open() {
+    store_ = std::make_unique<FailingStore>(open_rocks_store(folder_ / "db").value());
+    directory_ = TenantDirectory::open(*store_, peppers_).value();
+  }
+  void reopen() {
+    directory_.reset();
+    store_.reset();
+    open();
+  }
+
+  std::string admin_key() const {
+    std::string text = read_file(folder_ / "admin.key", 1000).value();
+    text.pop_back();  // the newline
+    return text;
+  }
+
+  Tenant make_tenant(const std::string& name) {
+    return directory_->create_tenant(admin_, {.name = name}, kNow).value();
+  }
+
+  CreatedApiKey make_key(const Tenant& tenant, ScopeSet scopes = kDefaultKeyScopes) {
+    const auto account = directory_->create_service_account(admin_, tenant.id, "bot", kNow).value();
+    return directory_
+        ->create_key(
+            admin_,
+            {.name = "key", .scopes = scopes, .tenant = tenant.id, .service_account = account.id},
+            kNow)
+        .value();
+  }
+
+  Caller caller_with(const Tenant& tenant, ScopeSet scopes) {
+    return directory_->authenticate(make_key(tenant, scopes).value, kNow).value();
+  }
+
+  Code refusal_of(const std::string& key, WallTime now = kNow) const {
+    const auto caller = directory_->authenticate(key, now);
+    EXPECT_FALSE(caller);
+    return caller ? Code::kInternalError : caller.error().code;
+  }
+
+  std::vector<std::string> audit_events() const {
+    std::vector<std::string> events;
+    EXPECT_TRUE(scan_audit(*store_, kNow - 1h, kNow + 1h, [&](const AuditRecord& record) {
+      events.push_back(record.event);
+      return true;
+    }));
+    std::ranges::sort(events);
+    return events;
+  }
+
+  TempDir folder_;
+  PepperFile peppers_ = PepperFile::open(folder_ / "pepper").value();
+  std::unique_ptr<FailingStore> store_;
+  std::unique_ptr<TenantDirectory> directory_;
+  Caller admin_;
+};
+
+TEST_F(TenantDirectoryTest, FirstAdminKeyIsMadeOnceInAPrivateFile) {
+  EXPECT_TRUE(admin_.is_admin);
+  EXPECT_TRUE(admin_.may(Scope::kAdmin));
+  EXPECT_FALSE(directory_->ensure_admin_key(folder_ / "other.key", kNow).value());
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "other.key"));
+  struct stat status {};
+  ASSERT_EQ(::stat((folder_ / "admin.key").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600U);
+}
+
+TEST_F(TenantDirectoryTest, AdminKeyWhoseRecordWasLostInACrashIsMadeAgain) {
+  TempDir other;
+  auto store = FailingStore(open_rocks_store(other / "db").value());
+  auto directory = TenantDirectory::open(store, peppers_).value();
+  store.fails = true;
+  EXPECT_FALSE(directory->ensure_admin_key(other / "admin.key", kNow));
+  const std::string lost = read_file(other / "admin.key", 100).value();
+  store.fails = false;
+  EXPECT_TRUE(directory->ensure_admin_key(other / "admin.key", kNow).value());
+  const std::string found = read_file(other / "admin.key", 100).value();
+  EXPECT_NE(found, lost);
+  EXPECT_FALSE(directory->authenticate(lost.substr(0, lost.size() - 1), kNow));
+  EXPECT_TRUE(directory->authenticate(found.substr(0, found.size() - 1), kNow));
+}
+
+TEST_F(TenantDirectoryTest, KeyOpensItsTenantWithItsScopesAndLimits) {
+  const Tenant tenant = make_tenant("Acme & Sons");
+  EXPECT_EQ(tenant.slug, "acme-sons");
+  EXPECT_TRUE(tenant.id.str().starts_with("proj_"));
+  const CreatedApiKey key = make_key(tenant, {Scope::kModelRequest});
+  const auto caller = directory_->authenticate(key.value, kNow);
+  ASSERT_TRUE(caller);
+  EXPECT_EQ(caller->tenant, tenant.id);
+  EXPECT_EQ(caller->key, key.record.id);
+  EXPECT_FALSE(caller->is_admin);
+  EXPECT_TRUE(caller->may(Scope::kModelRequest));
+  EXPECT_FALSE(caller->may(Scope::kAdapterRead));
+  EXPECT_EQ(caller->limits, TenantLimits());
+}
+
+TEST_F(TenantDirectoryTest, WrongKeysAreAllRefusedWithOneText) {
+  const CreatedApiKey key = make_key(make_tenant("a"));
+  ApiKey unknown = new_api_key(KeyKind::kLive);
+  ApiKey wrong_secret = *parse_api_key(key.value);
+  wrong_secret.secret = unknown.secret;
+  ApiKey as_admin = *parse_api_key(key.value);
+  as_admin.kind = KeyKind::kAdmin;
+  const auto malformed = directory_->authenticate("sk-nonsense", kNow);
+  for (const ApiKey& presented : {unknown, wrong_secret, as_admin}) {
+    const auto refused = directory_->authenticate(to_text(presented), kNow);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::kInvalidApiKey);
+    EXPECT_EQ(refused.error().message, malformed.error().message);
+  }
+}
+
+TEST_F(TenantDirectoryTest, RevokedKeyIsRefusedAtOnce) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  ASSERT_TRUE(directory_->revoke_key(admin_, tenant.id, key.record.id, kNow));
+  EXPECT_EQ(refusal_of(key.value), Code::kInvalidApiKey);
+  EXPECT_TRUE(directory_->snapshot()->keys_of(tenant.id).empty());
+  EXPECT_EQ(directory_->revoke_key(admin_, tenant.id, key.record.id, kNow).error().code,
+            Code::kNotFound);
+}
+
+TEST_F(TenantDirectoryTest, KeyExpiresAtItsInstant) {
+  const Tenant tenant = make_tenant("a");
+  const auto account = directory_->create_service_account(admin_, tenant.id, "bot", kNow).value();
+  const auto key = directory_->create_key(admin_,
+                                          {.name = "short",
+                                           .scopes = {Scope::kModelRequest},
+                                           .tenant = tenant.id,
+                                           .service_account = account.id,
+                                           .expires_at = kNow + 1h},
+                                          kNow);
+  EXPECT_TRUE(directory_->authenticate(key->value, kNow + 1h - 1us));
+  EXPECT_EQ(refusal_of(key->value, kNow + 1h), Code::kExpiredApiKey);
+}
+
+TEST_F(TenantDirectoryTest, ArchivedTenantIsSuspendedAndTakesNoNewKeys) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  const auto archived = directory_->archive_tenant(admin_, tenant.id, kNow);
+  EXPECT_EQ(archived->archived_at, kNow);
+  EXPECT_EQ(directory_->archive_tenant(admin_, tenant.id, kNow + 1s)->archived_at, kNow);
+  EXPECT_EQ(refusal_of(key.value), Code::kTenantSuspended);
+  EXPECT_EQ(directory_->create_service_account(admin_, tenant.id, "x", kNow).error().code,
+            Code::kConflict);
+}
+
+TEST_F(TenantDirectoryTest, ChangedLimitsAreInForceForTheNextRequest) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  TenantLimits limits;
+  limits.requests_per_minute = 7;
+  ASSERT_TRUE(directory_->set_limits(admin_, tenant.id, limits, kNow));
+  EXPECT_EQ(directory_->authenticate(key.value, kNow)->limits, limits);
+  limits.requests_per_minute = 0;
+  EXPECT_EQ(directory_->set_limits(admin_, tenant.id, limits, kNow).error().code,
+            Code::kInvalidValue);
+}
+
+TEST_F(TenantDirectoryTest, SlugsAreUniqueWhetherWantedOrMade) {
+  make_tenant("Acme");
+  EXPECT_NE(make_tenant("acme").slug, "acme");
+  EXPECT_EQ(directory_->create_tenant(admin_, {.name = "x", .slug = "acme"}, kNow).error().code,
+            Code::kNameExists);
+  EXPECT_EQ(directory_->create_tenant(admin_, {.name = "x", .slug = "Acme"}, kNow).error().code,
+            Code::kInvalidValue);
+}
+
+TEST_F(TenantDirectoryTest, OnlyAdminsAdministerTenants) {
+  const Tenant tenant = make_tenant("a");
+  const Caller caller = caller_with(tenant, kTenantScopes);
+  const auto code_of = [](const auto& result) {
+    return result ? Code::kInternalError : result.error().code;
+  };
+  EXPECT_EQ(code_of(directory_->create_tenant(caller, {.name = "b"}, kNow)),
+            Code::kInsufficientScope);
+  EXPECT_EQ(code_of(directory_->rename_tenant(caller, tenant.id, "b", kNow)),
+            Code::kInsufficientScope);
+  EXPECT_EQ(code_of(directory_->archive_tenant(caller, tenant.id, kNow)), Code::kInsufficientScope);
+  EXPECT_EQ(code_of(directory_->set_limits(caller, tenant.id, {}, kNow)), Code::kInsufficientScope);
+  EXPECT_EQ(code_of(directory_->create_key(
+                caller, {.name = "k", .scopes = kAdminScopes, .kind = KeyKind::kAdmin}, kNow)),
+            Code::kInsufficientScope);
+  EXPECT_EQ(code_of(directory_->revoke_key(caller, TenantId(), admin_.key, kNow)),
+            Code::kInsufficientScope);
+}
+
+TEST_F(TenantDirectoryTest, OtherTenantsLookAsIfTheyDidNotExist) {
+  const Tenant mine = make_tenant("mine");
+  const Tenant other = make_tenant("other");
+  const CreatedApiKey others_key = make_key(other);
+  const Caller caller = caller_with(mine, kTenantScopes);
+  const auto theirs = directory_->create_service_account(caller, other.id, "x", kNow);
+  const auto nobodys = directory_->create_service_account(caller, TenantId("proj_no"), "x", kNow);
+  EXPECT_EQ(theirs.error().code, Code::kNotFound);
+  EXPECT_EQ(theirs.error().message, nobodys.error().message);
+  const auto revoked = directory_->revoke_key(caller, mine.id, others_key.record.id, kNow);
+  const auto unknown = directory_->revoke_key(caller, mine.id, KeyId("nobody"), kNow);
+  EXPECT_EQ(revoked.error().code, Code::kNotFound);
+  EXPECT_EQ(revoked.error().message, unknown.error().message);
+  EXPECT_TRUE(directory_->authenticate(others_key.value, kNow));
+}
+
+TEST_F(TenantDirectoryTest, NoKeyGetsMoreThanItsMakerHas) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto some_scopes = [&] {
+    ScopeSet scopes;
+    for (int i = 0; i < kNumScopes; ++i) {
+      if (random() % 2 == 0) scopes.insert(static_cast<Scope>(i));
+    }
+    return scopes;
+  };
+  const Tenant tenant = make_tenant("a");
+  const auto account = directory_->create_service_account(admin_, tenant.id, "bot", kNow).value();
+  for (int i = 0; i < 200; ++i) {
+    const Caller maker{.tenant = tenant.id, .key = KeyId("maker"), .scopes = [&] {
+                         ScopeSet scopes;  // whatever a tenant's key can have
+                         for (int s = 0; s < kNumScopes - 1; ++s) {
+                           if (random() % 2 == 0) scopes.insert(static_cast<Scope>(s));
+                         }
+                         return scopes;
+                       }()};
+    const ScopeSet wanted = some_scopes();
+    const auto key = directory_->create_key(
+        maker, {.name = "k", .scopes = wanted, .tenant = tenant.id, .service_account = account.id},
+        kNow);
+    const bool allowed =
+        maker.may(Scope::kKeyWrite) && !wanted.empty() && wanted.is_subset_of(maker.scopes);
+    ASSERT_EQ(key.has_value(), allowed);
+    if (key) {
+      EXPECT_TRUE(key->record.scopes.is_subset_of(maker.scopes));
+      EXPECT_EQ(directory_->authenticate(key->value, kNow)->scopes, wanted);
+    }
+  }
+}
+
+TEST_F(TenantDirectoryTest, KeysFitTheirPlace) {
+  const Tenant tenant = make_tenant("a");
+  const auto code_of = [&](const NewApiKey& request) {
+    const auto key = directory_->create_key(admin_, request, kNow);
+    return key ? Code::kInternalError : key.error().code;
+  };
+  const auto account = directory_->create_service_account(admin_, tenant.id, "bot", kNow).value();
+  EXPECT_EQ(code_of({.name = "k",
+                     .scopes = kAdminScopes,
+                     .tenant = tenant.id,
+                     .service_account = account.id}),
+            Code::kInvalidValue);
+  EXPECT_EQ(code_of({.name = "k",
+                     .scopes = kAdminScopes,
+                     .tenant = tenant.id,
+                     .service_account = account.id,
+                     .kind = KeyKind::kAdmin}),
+            Code::kInvalidValue);
+  EXPECT_EQ(code_of({.name = "k", .scopes = kDefaultKeyScopes}), Code::kInvalidValue);
+  EXPECT_EQ(code_of({.name = "k", .scopes = kDefaultKeyScopes, .kind = KeyKind::kAdmin}),
+            Code::kInvalidValue);
+  EXPECT_EQ(code_of({.name = "k", .scopes = kDefaultKeyScopes, .tenant = tenant.id}),
+            Code::kNotFound);
+}
+
+TEST_F(TenantDirectoryTest, LastAdminKeyCannotBeRevoked) {
+  EXPECT_EQ(directory_->revoke_key(admin_, TenantId(), admin_.key, kNow).error().code,
+            Code::kConflict);
+  const auto second = directory_->create_key(
+      admin_, {.name = "second", .scopes = kAdminScopes, .kind = KeyKind::kAdmin}, kNow);
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(directory_->revoke_key(admin_, TenantId(), admin_.key, kNow));
+  EXPECT_TRUE(directory_->authenticate(second->value, kNow)->is_admin);
+}
+
+TEST_F(TenantDirectoryTest, FailedWriteChangesNothing) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  const auto before = directory_->snapshot();
+  store_->fails = true;
+  EXPECT_EQ(directory_->create_tenant(admin_, {.name = "b"}, kNow).error().code,
+            Code::kStorageFull);
+  EXPECT_FALSE(directory_->rename_tenant(admin_, tenant.id, "b", kNow));
+  EXPECT_FALSE(directory_->set_limits(admin_, tenant.id, {}, kNow));
+  EXPECT_FALSE(directory_->revoke_key(admin_, tenant.id, key.record.id, kNow));
+  EXPECT_EQ(directory_->snapshot(), before);
+  EXPECT_TRUE(directory_->authenticate(key.value, kNow));
+}
+
+TEST_F(TenantDirectoryTest, EveryChangeLeavesItsAuditRecord) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  ASSERT_TRUE(directory_->set_limits(admin_, tenant.id, {}, kNow));
+  ASSERT_TRUE(directory_->revoke_key(admin_, tenant.id, key.record.id, kNow));
+  ASSERT_TRUE(directory_->rename_tenant(admin_, tenant.id, "b", kNow));
+  ASSERT_TRUE(directory_->archive_tenant(admin_, tenant.id, kNow));
+  EXPECT_FALSE(directory_->archive_tenant(admin_, TenantId("proj_no"), kNow));
+  EXPECT_EQ(audit_events(),
+            (std::vector<std::string>{"api_key.created", "api_key.created", "api_key.deleted",
+                                      "project.archived", "project.created", "project.updated",
+                                      "rate_limit.updated", "service_account.created"}));
+}
+
+TEST_F(TenantDirectoryTest, AnExchangedPepperFileIsToldAtOpening) {
+  directory_.reset();
+  const PepperFile others = PepperFile::open(folder_ / "other pepper").value();
+  const auto opened = TenantDirectory::open(*store_, others);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::kCorrupt);
+  EXPECT_NE(opened.error().message.find("pepper"), std::string::npos);
+}
+
+TEST_F(TenantDirectoryTest, KeysOfOlderPeppersStayValid) {
+  const CreatedApiKey old = make_key(make_tenant("a"));
+  const std::string first = read_file(folder_ / "pepper", 1000).value();
+  ASSERT_TRUE(
+      write_file_durably(folder_ / "pepper", first + "2 " + std::string(64, 'b') + "\n", 0600));
+  peppers_ = PepperFile::open(folder_ / "pepper").value();
+  reopen();
+  EXPECT_TRUE(directory_->authenticate(old.value, kNow));
+  EXPECT_EQ(make_key(make_tenant("b")).record.pepper_version, 2U);
+}
+
+TEST_F(TenantDirectoryTest, DamagedRecordIsToldAtOpening) {
+  ASSERT_TRUE(
+      store_->write(Batch().put(Family::kMeta, keys::tenant("proj_x"), "{}"), Durability::kSynced));
+  directory_.reset();
+  EXPECT_EQ(TenantDirectory::open(*store_, peppers_).error().code, Code::kCorrupt);
+}
+
+TEST_F(TenantDirectoryTest, ReopenedDirectoryEqualsTheOneThatWasClosed) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::vector<Tenant> tenants{make_tenant("first")};
+  std::vector<CreatedApiKey> keys{make_key(tenants[0])};
+  for (int step = 0; step < 150; ++step) {
+    const WallTime now = kNow + step * 1s;
+    const Tenant& tenant = tenants[random() % tenants.size()];
+    switch (random() % 6) {
+      case 0:
+        tenants.push_back(make_tenant("tenant " + std::to_string(step)));
+        break;
+      case 1:
+        if (!directory_->snapshot()->find(tenant.id)->tenant.archived_at) {
+          keys.push_back(make_key(tenant));
+        }
+        break;
+      case 2: {
+        const auto& key = keys[random() % keys.size()].record;
+        static_cast<void>(directory_->revoke_key(admin_, key.tenant, key.id, now));
+        break;
+      }
+      case 3:
+        ASSERT_TRUE(
+            directory_->set_limits(admin_, tenant.id, {.requests_per_minute = 1 + step}, now));
+        break;
+      case 4:
+        ASSERT_TRUE(
+            directory_->rename_tenant(admin_, tenant.id, "name " + std::to_string(step), now));
+        break;
+      case 5:
+        if (random() % 4 == 0) {
+          ASSERT_TRUE(directory_->archive_tenant(admin_, tenant.id, now));
+        }
+        break;
+    }
+  }
+  const auto before = directory_->snapshot();
+  std::vector<bool> opens;
+  for (const auto& key : keys)
+    opens.push_back(directory_->authenticate(key.value, kNow).has_value());
+  reopen();
+  const auto after = directory_->snapshot();
+  EXPECT_EQ(after->tenants(), before->tenants());
+  EXPECT_EQ(after->keys_of(TenantId()), before->keys_of(TenantId()));
+  for (const Tenant& tenant : before->tenants()) {
+    EXPECT_EQ(after->find(tenant.id)->limits, before->find(tenant.id)->limits);
+    EXPECT_EQ(after->find(tenant.id)->service_accounts, before->find(tenant.id)->service_accounts);
+    EXPECT_EQ(after->keys_of(tenant.id), before->keys_of(tenant.id));
+  }
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(directory_->authenticate(keys[i].value, kNow).has_value(), opens[i]);
+  }
+}
+
+TEST_F(TenantDirectoryTest, ReadersNeverSeeHalfAChange) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  std::jthread writer([&](const std::stop_token& stop) {
+    for (std::int64_t i = 1; !stop.stop_requested(); ++i) {
+      const TenantLimits limits{.requests_per_minute = i, .tokens_per_minute = i};
+      EXPECT_TRUE(directory_->set_limits(admin_, tenant.id, limits, kNow));
+    }
+  });
+  std::vector<std::jthread> readers;
+  for (int t = 0; t < 2; ++t) {
+    readers.emplace_back([&] {
+      for (int i = 0; i < 2000; ++i) {
+        const auto caller = directory_->authenticate(key.value, kNow);
+        ASSERT_TRUE(caller);
+        if (caller->limits == TenantLimits()) continue;
+        ASSERT_EQ(caller->limits.requests_per_minute, caller->limits.tokens_per_minute);
+      }
+    });
+  }
+}
+
+TEST_F(TenantDirectoryTest, TheStoreHoldsNoSecret) {
+  const CreatedApiKey key = make_key(make_tenant("a"));
+  const std::string secret = parse_api_key(key.value)->secret;
+  for (int f = 0; f < kNumFamilies; ++f) {
+    ASSERT_TRUE(store_->scan(static_cast<Family>(f), "", "", [&](auto, std::string_view value) {
+      EXPECT_EQ(value.find(secret), value.npos);
+      return true;
+    }));
+  }
+}
+
+}  // namespace
+}  // namespace tessera

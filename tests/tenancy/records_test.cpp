@@ -1,0 +1,78 @@
+#include "tenancy/records.hpp"
+
+#include <gtest/gtest.h>
+
+namespace tessera {
+namespace {
+
+constexpr WallTime kNow{std::chrono::microseconds(1'700'000'000'123'456)};
+
+template <class Record>
+void expect_round_trip(const Record& record) {
+  const auto decoded = decode<Record>(encode(record));
+  ASSERT_TRUE(decoded) << encode(record);
+  EXPECT_EQ(*decoded, record);
+}
+
+TEST(Records, RoundTripWithEveryFieldSet) {
+  expect_round_trip(Tenant{TenantId("proj_1"), "Über \"x\"", "uber", kNow, kNow});
+  expect_round_trip(TenantLimits{.requests_per_minute = 1,
+                                 .tokens_per_minute = 2,
+                                 .burst_requests = 3,
+                                 .burst_tokens = 4,
+                                 .max_concurrent_requests = 5,
+                                 .max_output_tokens = 6,
+                                 .max_adapters = 7,
+                                 .max_adapter_bytes = std::int64_t{1} << 60});
+  expect_round_trip(ServiceAccount{ServiceAccountId("svc_1"), TenantId("proj_1"), "bot", kNow});
+  ApiKeyRecord key{.id = KeyId("id"),
+                   .kind = KeyKind::kTest,
+                   .tenant = TenantId("proj_1"),
+                   .service_account = ServiceAccountId("svc_1"),
+                   .name = "name",
+                   .scopes = kDefaultKeyScopes,
+                   .pepper_version = 4'000'000'000,
+                   .created_at = kNow,
+                   .created_by = KeyId("maker"),
+                   .expires_at = kNow};
+  key.secret_hmac.fill(0xAB);
+  expect_round_trip(key);
+  expect_round_trip(AuditRecord{"audit_1", kNow, "e", KeyId("k"), TenantId("t"), "target"});
+  expect_round_trip(UsageRecord{RequestId("req_1"), TenantId("t"), KeyId("k"), "digest", "bot@1", 1,
+                                2, 3, "stop", kNow, kNow});
+  expect_round_trip(UsageTotals{1, 2, 3, 4});
+}
+
+TEST(Records, RoundTripWithNothingSet) {
+  expect_round_trip(Tenant());
+  expect_round_trip(TenantLimits());
+  expect_round_trip(ApiKeyRecord());
+  expect_round_trip(UsageRecord());
+}
+
+TEST(Records, KeepNoSecretButItsHmac) {
+  const std::string text = encode(ApiKeyRecord());
+  EXPECT_EQ(text.find("\"secret\""), std::string::npos);
+}
+
+TEST(Records, DamagedOnesAreCorrupt) {
+  for (const std::string_view text :
+       {"", "[]", "{}", "7", R"({"requests":1,"prompt_tokens":2,"cached_tokens":3})",
+        R"({"requests":"1","prompt_tokens":2,"cached_tokens":3,"completion_tokens":4})",
+        R"({"requests":1.5,"prompt_tokens":2,"cached_tokens":3,"completion_tokens":4})"}) {
+    EXPECT_EQ(decode<UsageTotals>(text).error().code, Code::kCorrupt) << text;
+  }
+  std::string key = encode(ApiKeyRecord());
+  key.replace(key.find("live"), 4, "root");
+  EXPECT_EQ(decode<ApiKeyRecord>(key).error().code, Code::kCorrupt);
+}
+
+TEST(Records, FieldsOfANewerProgramAreIgnored) {
+  const auto totals = decode<UsageTotals>(
+      R"({"requests":1,"prompt_tokens":2,"cached_tokens":3,"completion_tokens":4,"new":{}})");
+  ASSERT_TRUE(totals);
+  EXPECT_EQ(*totals, (UsageTotals{1, 2, 3, 4}));
+}
+
+}  // namespace
+}  // namespace tessera

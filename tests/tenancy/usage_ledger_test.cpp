@@ -1,0 +1,226 @@
+#include "tenancy/usage_ledger.hpp"
+
+#include <map>
+#include <random>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/temp_dir.hpp"
+
+namespace tessera {
+namespace {
+using namespace std::chrono_literals;
+
+constexpr WallTime kStart{100'000s};
+
+UsageRecord request(int number, const std::string& tenant, const std::string& adapter,
+                    WallTime finished = kStart) {
+  return {.request = RequestId("req_" + std::to_string(number)),
+          .tenant = TenantId(tenant),
+          .key = KeyId("key of " + tenant),
+          .adapter = adapter,
+          .model = adapter.empty() ? "base" : "bot@1",
+          .prompt_tokens = 100,
+          .cached_tokens = 64,
+          .completion_tokens = number,
+          .finish = "stop",
+          .started = finished - 1s,
+          .finished = finished};
+}
+
+class UsageLedgerTest : public testing::Test {
+ protected:
+  void reopen() {
+    ledger_.reset();
+    store_.reset();
+    store_ = open_rocks_store(directory_.path()).value();
+    ledger_.emplace(*store_);
+  }
+
+  int num_records() const {
+    int count = 0;
+    EXPECT_TRUE(ledger_->scan(WallTime(0s), kStart + 1000h, [&](const UsageRecord&) {
+      ++count;
+      return true;
+    }));
+    return count;
+  }
+
+  TempDir directory_;
+  std::unique_ptr<Store> store_ = open_rocks_store(directory_.path()).value();
+  std::optional<UsageLedger> ledger_{*store_};
+};
+
+TEST_F(UsageLedgerTest, SumsByTenantAndByAdapter) {
+  ASSERT_TRUE(ledger_->record(request(1, "a", "aa")));
+  ASSERT_TRUE(ledger_->record(request(2, "a", "")));
+  ASSERT_TRUE(ledger_->record(request(4, "a", "aa")));
+  ASSERT_TRUE(ledger_->record(request(8, "b", "aa")));
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("a")).value(), (UsageTotals{3, 300, 192, 7}));
+  EXPECT_EQ(ledger_->totals_by_adapter(TenantId("a"), "aa").value(), (UsageTotals{2, 200, 128, 5}));
+  EXPECT_EQ(ledger_->totals_by_adapter(TenantId("a"), "").value(), (UsageTotals{1, 100, 64, 2}));
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("b")).value().completion_tokens, 8);
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("c")).value(), UsageTotals());
+  const auto adapters = ledger_->adapters_of(TenantId("a")).value();
+  ASSERT_EQ(adapters.size(), 2U);
+  EXPECT_EQ(adapters[0].first, "");
+  EXPECT_EQ(adapters[1].first, "aa");
+}
+
+TEST_F(UsageLedgerTest, TheSameRequestCountsOnce) {
+  ASSERT_TRUE(ledger_->record(request(1, "a", "")));
+  ASSERT_TRUE(ledger_->record(request(1, "a", "")));
+  UsageRecord later = request(1, "a", "aa");
+  later.finished += 1h;
+  ASSERT_TRUE(ledger_->record(later));
+  EXPECT_EQ(num_records(), 1);
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("a")).value().requests, 1);
+  reopen();
+  ASSERT_TRUE(ledger_->record(request(1, "a", "")));
+  EXPECT_EQ(num_records(), 1);
+}
+
+TEST_F(UsageLedgerTest, RecordsComeBackWholeInOrderOfTheirEnd) {
+  const auto second = request(1, "a", "aa", kStart + 2s);
+  const auto first = request(2, "b", "", kStart + 1s);
+  ASSERT_TRUE(ledger_->record(second));
+  ASSERT_TRUE(ledger_->record(first));
+  std::vector<UsageRecord> records;
+  ASSERT_TRUE(ledger_->scan(kStart, kStart + 1h, [&](const UsageRecord& record) {
+    records.push_back(record);
+    return true;
+  }));
+  EXPECT_EQ(records, (std::vector{first, second}));
+}
+
+TEST_F(UsageLedgerTest, TotalsAreTheSumOfTheRecordsAfterThreadsAndReopening) {
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) {  // every request is recorded by two threads
+        const int number = (t / 2) * 50 + i;
+        const std::string tenant = number % 3 == 0 ? "a" : "b";
+        EXPECT_TRUE(ledger_->record(request(number, tenant, number % 2 == 0 ? "" : "aa")));
+      }
+    });
+  }
+  threads.clear();
+  reopen();
+  std::map<std::string, UsageTotals> sums;
+  ASSERT_TRUE(ledger_->scan(kStart, kStart + 1s, [&](const UsageRecord& record) {
+    sums[record.tenant.str()] += totals_of(record);
+    return true;
+  }));
+  EXPECT_EQ(sums["a"].requests + sums["b"].requests, 100);
+  for (const auto& [tenant, sum] : sums) {
+    EXPECT_EQ(ledger_->totals_by_tenant(TenantId(tenant)).value(), sum);
+    UsageTotals by_adapter;
+    for (const auto& [adapter, totals] : ledger_->adapters_of(TenantId(tenant)).value()) {
+      by_adapter += totals;
+    }
+    EXPECT_EQ(by_adapter, sum);
+  }
+}
+
+// Counts syncs, and fails them on demand; all else goes to the store behind it.
+class CountingStore final : public Store {
+ public:
+  explicit CountingStore(Store& store) : store_(store) {}
+
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    return store_.get(family, key);
+  }
+  Result<void> scan(
+      Family family, std::string_view prefix, std::string_view start,
+      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
+    return store_.scan(family, prefix, start, visit);
+  }
+  Result<void> write(const Batch& batch, Durability durability) override {
+    return store_.write(batch, durability);
+  }
+  Result<void> sync() override {
+    ++syncs;
+    if (fails) return Error{Code::kIo, "the disk is broken"};
+    return store_.sync();
+  }
+
+  std::atomic<int> syncs = 0;
+  std::atomic<bool> fails = false;
+
+ private:
+  Store& store_;
+};
+
+TEST_F(UsageLedgerTest, FlushSyncsExactlyWhatIsNotSynced) {
+  CountingStore counting(*store_);
+  UsageLedger ledger(counting);
+  ASSERT_TRUE(ledger.flush());
+  EXPECT_EQ(counting.syncs, 0);
+  ASSERT_TRUE(ledger.record(request(1, "a", "")));
+  counting.fails = true;
+  EXPECT_EQ(ledger.flush().error().code, Code::kIo);
+  counting.fails = false;
+  ASSERT_TRUE(ledger.flush());
+  const int syncs = counting.syncs;
+  EXPECT_GE(syncs, 2);
+  ASSERT_TRUE(ledger.flush());
+  EXPECT_EQ(counting.syncs, syncs);
+}
+
+TEST_F(UsageLedgerTest, DestructionSyncsTheRest) {
+  CountingStore counting(*store_);
+  {
+    UsageLedger ledger(counting);
+    ASSERT_TRUE(ledger.record(request(1, "a", "")));
+  }
+  EXPECT_EQ(counting.syncs, 1);
+}
+
+TEST_F(UsageLedgerTest, BucketsCoverTheTimeWithoutGapsAndGroupAsAsked) {
+  ASSERT_TRUE(ledger_->record(request(1, "a", "aa", kStart)));
+  ASSERT_TRUE(ledger_->record(request(2, "b", "", kStart + 59s)));
+  ASSERT_TRUE(ledger_->record(request(4, "a", "aa", kStart + 120s)));
+  ASSERT_TRUE(ledger_->record(request(8, "a", "aa", kStart + 150s)));  // at the end: not in
+  const auto buckets = usage_buckets(
+      *ledger_, {.from = kStart, .to = kStart + 150s, .bucket_width = 60s, .by_tenant = true});
+  ASSERT_TRUE(buckets);
+  ASSERT_EQ(buckets->size(), 3U);
+  ASSERT_EQ((*buckets)[0].groups.size(), 2U);
+  EXPECT_EQ((*buckets)[0].groups[0].tenant.str(), "a");
+  EXPECT_EQ((*buckets)[0].groups[0].model, "");
+  EXPECT_EQ((*buckets)[0].groups[1].totals.completion_tokens, 2);
+  EXPECT_TRUE((*buckets)[1].groups.empty());
+  EXPECT_EQ((*buckets)[2].groups[0].totals.completion_tokens, 4);
+  EXPECT_EQ((*buckets)[2].end, kStart + 150s);
+}
+
+TEST_F(UsageLedgerTest, BucketsOfOneTenantHoldNoOthers) {
+  ASSERT_TRUE(ledger_->record(request(1, "a", "aa")));
+  ASSERT_TRUE(ledger_->record(request(2, "b", "")));
+  const auto buckets = usage_buckets(*ledger_, {.from = kStart,
+                                                .to = kStart + 60s,
+                                                .bucket_width = 60s,
+                                                .tenant = TenantId("b"),
+                                                .by_key = true,
+                                                .by_model = true,
+                                                .by_adapter = true});
+  ASSERT_EQ(buckets->size(), 1U);
+  ASSERT_EQ((*buckets)[0].groups.size(), 1U);
+  EXPECT_EQ((*buckets)[0].groups[0].key.str(), "key of b");
+  EXPECT_EQ((*buckets)[0].groups[0].model, "base");
+}
+
+TEST_F(UsageLedgerTest, SenselessBucketsAreRefused) {
+  const auto code_of = [&](const UsageQuery& query) {
+    const auto buckets = usage_buckets(*ledger_, query);
+    return buckets ? Code::kInternalError : buckets.error().code;
+  };
+  EXPECT_EQ(code_of({.from = kStart, .to = kStart - 1s, .bucket_width = 60s}), Code::kInvalidValue);
+  EXPECT_EQ(code_of({.from = kStart, .to = kStart + 1s, .bucket_width = 0s}), Code::kInvalidValue);
+  EXPECT_EQ(code_of({.from = kStart, .to = kStart + 10'001s, .bucket_width = 1s}),
+            Code::kInvalidValue);
+}
+
+}  // namespace
+}  // namespace tessera
