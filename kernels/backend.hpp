@@ -43,13 +43,13 @@ struct StepInput {
 };
 
 struct BackendLimits {
-  int max_rows = 512;        // tokens in a step
-  int max_seqs = 64;         // sequences in a step
-  int max_logit_rows = 64;   // rows whose logits one step may ask for
-  int num_blocks = 256;      // KV blocks in the pool
-  int block_size = 16;       // positions a block holds
-  int max_rank = 256;        // largest rank of an adapter
-  int num_threads = 0;       // CPU only; 0: one per core
+  int max_rows = 512;       // tokens in a step
+  int max_seqs = 64;        // sequences in a step
+  int max_logit_rows = 64;  // rows whose logits one step may ask for
+  int num_blocks = 256;     // KV blocks in the pool
+  int block_size = 16;      // positions a block holds: a power of two, at most 256
+  int max_rank = 256;       // largest rank of an adapter
+  int num_threads = 0;      // CPU only; 0: one per core
 };
 
 class Backend {

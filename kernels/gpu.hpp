@@ -30,7 +30,7 @@ GpuProbe probe_gpus();
 
 // The module's one entry point so far: fills at most `capacity` entries and returns the number of
 // GPUs, or -1 with `reason` (a string of static storage) set.
-extern "C" using CudaProbeFunction = int (*)(GpuInfo* gpus, int capacity, const char** reason);
+extern "C" using CudaProbeFunction = int(*)(GpuInfo * gpus, int capacity, const char** reason);
 inline constexpr char kCudaModuleName[] = "libtessera_cuda.so";
 inline constexpr char kCudaProbeSymbol[] = "tessera_cuda_probe";
 

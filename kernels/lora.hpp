@@ -24,10 +24,14 @@
 namespace tessera {
 
 inline constexpr int kRanksPerPage = 8;
-constexpr int pages_of_rank(int rank) { return (rank + kRanksPerPage - 1) / kRanksPerPage; }
+constexpr int pages_of_rank(int rank) {
+  return (rank + kRanksPerPage - 1) / kRanksPerPage;
+}
 
 enum class PageType : std::uint8_t { kF32, kBf16 };
-constexpr std::size_t element_bytes(PageType type) { return type == PageType::kF32 ? 4 : 2; }
+constexpr std::size_t element_bytes(PageType type) {
+  return type == PageType::kF32 ? 4 : 2;
+}
 
 // One module's pages; host memory that outlives the view. rank 0: the adapter leaves it alone.
 struct LoraModule {

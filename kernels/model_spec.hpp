@@ -46,8 +46,8 @@ struct ModelSpec {
   int num_heads = 0;
   int num_kv_heads = 0;
   int head_dim = 0;
-  int max_positions = 0;           // longest context the base was made for
-  bool tied_embeddings = false;    // the head uses the embedding's weights
+  int max_positions = 0;         // longest context the base was made for
+  bool tied_embeddings = false;  // the head uses the embedding's weights
   float final_rms_eps = 1e-5F;
   std::vector<LayerSpec> layers;
 

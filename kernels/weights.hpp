@@ -9,12 +9,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/bf16.hpp"
 #include "kernels/model_spec.hpp"
 #include "kernels/nf4.hpp"
 
 namespace tessera {
-
-using Bf16 = std::uint16_t;  // the upper half of an fp32
 
 struct LayerWeights {
   std::array<Nf4Matrix, kNumLinears> linears;

@@ -1,0 +1,144 @@
+// cpu_backend.hpp — the stages of a step on the cores of this machine.
+//
+// A stage is one to four runs of the thread pool with a barrier after each: normalise the rows;
+// shrink by the adapters, if there are any; multiply, where each thread computes a range of output
+// columns for all rows and finishes them (LoRA expand, bias, gate, residual) while they are in its
+// cache; and, after q, k and v, rotate the heads and write the cache. What is computed on which
+// thread depends on shapes alone, and how (kernel_table.hpp) on nothing but the row: P2.
+//
+// The weights are repacked into tiles when the backend is made (tiled_matrix.hpp), and every array
+// that a step touches is allocated then.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <vector>
+
+#include "kernels/backend.hpp"
+#include "kernels/cpu/aligned_buffer.hpp"
+#include "kernels/cpu/cpu_path.hpp"
+#include "kernels/cpu/kernel_table.hpp"
+#include "kernels/cpu/kv_layout.hpp"
+#include "kernels/cpu/rotary_table.hpp"
+#include "kernels/cpu/segmented_lora.hpp"
+#include "kernels/cpu/thread_pool.hpp"
+#include "kernels/cpu/tiled_matrix.hpp"
+
+namespace tessera {
+
+// Activations: rows of floats at a distance that is a multiple of a cache line but not of a page,
+// so that the same column of many rows does not fall into one cache set.
+class ActivationRows {
+ public:
+  ActivationRows(int rows, int width)
+      : stride_(static_cast<std::size_t>((width + 15) / 16 * 16 + 16)),
+        data_(static_cast<std::size_t>(rows) * stride_) {}
+
+  float* row(int i) { return data_.data() + static_cast<std::size_t>(i) * stride_; }
+  Rows view() { return {data_.data(), stride_}; }
+  ConstRows const_view() const { return {data_.data(), stride_}; }
+
+ private:
+  std::size_t stride_;
+  AlignedBuffer<float> data_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const ModelWeights& weights, const BackendLimits& limits, CpuPath path);
+
+  std::string_view name() const override { return kernels_.name; }
+  PageType page_type() const override { return PageType::kBf16; }
+
+  AdapterSlot add_adapter(const LoraView& adapter) override { return lora_.add(adapter); }
+  void remove_adapter(AdapterSlot slot) override { lora_.remove(slot); }
+
+  void begin(const StepInput& input) override;
+  void embed() override;
+  void qkv(int layer) override;
+  void attention(int layer) override;
+  void o_proj(int layer) override;
+  void gate_up(int layer) override;
+  void down(int layer) override;
+  void head() override;
+
+  std::span<const float> logits(int i) override;
+  std::span<const float> residual() override;
+
+ private:
+  struct Layer {
+    std::array<TiledMatrix, kNumLinears> linears;
+    std::array<const float*, 3> bias;
+    const float* attention_norm;
+    const float* mlp_norm;
+  };
+
+  // A projection as one of the threads sees it.
+  struct Projection {
+    const TiledMatrix& weights;
+    KernelTable::Multiply* multiply;
+    LoraSite site;
+    int site_index;
+    ConstRows x;
+    Rows y;
+    int rows;
+  };
+
+  int num_rows() const { return static_cast<int>(input_.tokens.size()); }
+  const Layer& layer_at(int layer) const { return layers_[static_cast<std::size_t>(layer)]; }
+  const LayerSpec& spec_at(int layer) const {
+    return spec_.layers[static_cast<std::size_t>(layer)];
+  }
+  float* residual_row(int row);
+
+  void normalise(const float* weight, float eps);
+  void shrink(int layer, std::initializer_list<Linear> linears, const ActivationRows& x);
+  Projection projection(int layer, Linear linear, int site_index, const ActivationRows& x,
+                        ActivationRows& y) const;
+  // The thread's columns of y = W x + B z; returns which they are.
+  Range project(const Projection& projection, int thread) const;
+  void add_bias(const float* bias, Range columns, ActivationRows& y);
+  void project_into_residual(int layer, Linear linear, const ActivationRows& x);
+
+  // Work is dealt out by (row, KV head).
+  template <class Work>
+  void for_each_kv_head(const Work& work);
+  void rotate_and_store(int layer, int row, int kv_head);
+  void attend(int layer, int row, int kv_head);
+  std::span<const BlockId> blocks_of(int row) const;
+
+  const ModelSpec spec_;
+  const BackendLimits limits_;
+  const KernelTable& kernels_;
+  const int group_;  // query heads that share a KV head
+  ThreadPool pool_;
+
+  const Bf16* embedding_;  // (vocab, hidden), the caller's
+  const float* final_norm_;
+  std::vector<Layer> layers_;
+  TiledMatrix head_;
+
+  KvLayout kv_layout_;
+  AlignedBuffer<std::uint16_t> kv_;
+  RotaryTable rotary_;
+  SegmentedLora lora_;
+
+  StepInput input_;
+  std::vector<std::int32_t> seq_of_row_;
+  std::vector<AdapterSlot> slot_of_row_;
+  std::vector<AdapterSlot> slot_of_head_row_;
+
+  AlignedBuffer<float> residual_;  // (max_rows, hidden)
+  ActivationRows normed_;
+  ActivationRows query_;
+  ActivationRows key_;
+  ActivationRows value_;
+  ActivationRows attended_;
+  ActivationRows gate_;  // and silu(gate) * up
+  ActivationRows up_;
+  ActivationRows projected_;
+  ActivationRows head_input_;
+  ActivationRows logits_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,61 @@
+#include "kernels/cpu/cpu_path.hpp"
+
+#include <array>
+#include <cassert>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+namespace tessera {
+namespace {
+
+struct NamedPath {
+  std::string_view name;
+  CpuPath path;
+};
+constexpr std::array<NamedPath, 3> kBestFirst = {
+    {{"avx512", CpuPath::kAvx512}, {"avx2", CpuPath::kAvx2}, {"portable", CpuPath::kPortable}}};
+
+std::string_view path_from_environment() {
+  const char* value = std::getenv("TESSERA_CPU");
+  return value == nullptr ? std::string_view{} : value;
+}
+
+}  // namespace
+
+bool machine_has(CpuPath path) {
+#if defined(__x86_64__)
+  switch (path) {
+    case CpuPath::kPortable:
+      return true;
+    case CpuPath::kAvx2:
+      // F16C is older than AVX2 and in every machine that has it; clang 14 cannot ask for it.
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case CpuPath::kAvx512:
+      return machine_has(CpuPath::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+  }
+#endif
+  return path == CpuPath::kPortable;
+}
+
+CpuPath choose_cpu_path(std::string_view force) {
+  if (force.empty()) force = path_from_environment();
+  for (const auto& [name, path] : kBestFirst) {
+    if (force.empty() ? machine_has(path) : name == force && machine_has(path)) return path;
+  }
+  throw std::invalid_argument("this machine has no CPU path \"" + std::string(force) +
+                              "\"; there are avx512, avx2 and portable");
+}
+
+const KernelTable& kernels_of(CpuPath path) {
+  assert(machine_has(path));
+#if defined(__x86_64__)
+  if (path == CpuPath::kAvx512) return kAvx512Kernels;
+  if (path == CpuPath::kAvx2) return kAvx2Kernels;
+#endif
+  return kPortableKernels;
+}
+
+}  // namespace tessera

@@ -1,0 +1,82 @@
+// kernel_table.hpp — what one instruction set must be able to do, as a table of functions.
+//
+// CpuBackend (cpu_backend.cpp) decides what is computed, where and on which thread; the kernels
+// behind this table do the arithmetic on the part they are handed. There is one table for each
+// instruction set, all made from the same templates, and all give the same bits.
+//
+// P2: every kernel works on each row by itself in an order that depends on the shapes and the row's
+// position only, so the number of rows beside it cannot matter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/bf16.hpp"
+#include "kernels/cpu/kv_layout.hpp"
+
+namespace tessera {
+
+// Rows of floats, `stride` apart. Plain pointers, because these structs cross into files that are
+// compiled for other machines (see vec.hpp on the one-definition rule).
+struct ConstRows {
+  const float* data;
+  std::size_t stride;
+};
+struct Rows {
+  float* data;
+  std::size_t stride;
+};
+
+// A linear module's weights, cut into tiles of 16 output features (tiled_matrix.hpp).
+struct TileView {
+  const std::byte* tiles;
+  std::size_t tile_bytes;
+  int num_blocks;  // of 64 input features
+};
+
+// What attention needs to know to serve the query heads of one KV head for one row.
+struct AttendTask {
+  const float* query;          // (group, head_dim)
+  float* output;               // (group, head_dim)
+  const std::uint16_t* layer;  // the layer's part of the KV cache
+  const std::int32_t* blocks;  // the sequence's block table
+  int context;                 // positions to attend to: the row's own and all before
+  int group;                   // query heads that share the KV head
+  int kv_head;
+  float scale;
+};
+
+struct KernelTable {
+  const char* name;
+
+  // y[r][16 tile .. 16 tile + 16) = W x[r] for tiles [begin, end) and r < rows.
+  using Multiply = void(const TileView& weights, int begin, int end, ConstRows x, int rows, Rows y);
+  Multiply* multiply_nf4;
+  Multiply* multiply_bf16;
+
+  // z[row][0 .. 8) = x[row] A^T for one page of A (k, 8) and the rows listed.
+  void (*lora_shrink)(const Bf16* page, int k, ConstRows x, const std::int32_t* rows, int num_rows,
+                      Rows z);
+  // y[row][begin .. end) += z[row] B^T for B (ranks, out_features) and the rows listed.
+  void (*lora_expand)(const Bf16* b, int ranks, int out_features, ConstRows z,
+                      const std::int32_t* rows, int num_rows, int begin, int end, Rows y);
+
+  // `width` and `count` are multiples of 16 in these.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int width, float* y);
+  void (*add)(float* y, const float* x, int count);                // y += x
+  void (*silu_multiply)(float* gate, const float* up, int count);  // gate = silu(gate) * up
+  void (*widen_bf16)(const Bf16* source, int count, float* y);
+
+  // Rotates one head in place; cosine and sine are (head_dim / 2,).
+  void (*rotate)(float* head, const float* cosine, const float* sine, int head_dim);
+  // Writes one head's key and value (head_dim,) of one position into its block.
+  void (*store_kv)(const KvLayout& layout, const float* key, const float* value,
+                   std::uint16_t* head_block, int offset);
+  void (*attend)(const KvLayout& layout, const AttendTask& task);
+};
+
+extern const KernelTable kPortableKernels;
+extern const KernelTable kAvx2Kernels;    // defined in builds for x86-64
+extern const KernelTable kAvx512Kernels;  // defined in builds for x86-64
+
+}  // namespace tessera

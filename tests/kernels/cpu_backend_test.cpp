@@ -1,0 +1,184 @@
+// cpu_backend_test.cpp — every CPU path against the reference, against itself in other company (P2)
+// and against the other paths.
+#include "kernels/cpu/cpu_backend.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <ostream>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/allocation_counter.hpp"
+#include "tests/kernels/crowd.hpp"
+
+namespace tessera {
+namespace {
+
+struct PathCase {
+  const char* name;
+  CpuPath path;
+  // Largest error of a logit, as a fraction of the row's largest logit. It comes from the fp16 KV
+  // cache; all paths compute the same bits.
+  double tolerance;
+  std::uint32_t num_seeds;  // the portable path is slow
+};
+constexpr PathCase kPaths[] = {
+    {"portable", CpuPath::kPortable, 1e-3, 3},
+    {"avx2", CpuPath::kAvx2, 1e-3, 12},
+    {"avx512", CpuPath::kAvx512, 1e-3, 12},
+};
+
+void PrintTo(const PathCase& path, std::ostream* out) {
+  *out << path.name;
+}
+
+double relative_error(const Logits& actual, const Logits& expected) {
+  double error = 0.0;
+  double largest = 1e-30;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    error = std::max(error,
+                     std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+  }
+  return error / largest;
+}
+
+class CpuBackendTest : public testing::TestWithParam<PathCase> {
+ protected:
+  void SetUp() override {
+    if (!machine_has(GetParam().path)) GTEST_SKIP() << "this machine has no " << GetParam().name;
+  }
+  static std::unique_ptr<Backend> make(const Crowd& crowd, int num_threads) {
+    auto backend =
+        make_cpu_backend(crowd.model().weights(), crowd.limits(num_threads), GetParam().name);
+    crowd.add_adapters(*backend);
+    return backend;
+  }
+};
+
+TEST_P(CpuBackendTest, AgreesWithTheReferenceOnRandomCrowds) {
+  for (std::uint32_t seed = 1; seed <= GetParam().num_seeds; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed);
+    const auto reference = make_reference_backend(crowd.model().weights(), crowd.limits(1));
+    crowd.add_adapters(*reference);
+    const auto expected = crowd.run_together(*reference, seed);
+    const auto actual = crowd.run_together(*make(crowd, 2), seed);
+    for (std::size_t i = 0; i < crowd.size(); ++i) {
+      for (std::size_t position = 0; position < expected[i].size(); ++position) {
+        ASSERT_LE(relative_error(actual[i][position], expected[i][position]), GetParam().tolerance)
+            << "sequence " << i << " position " << position;
+      }
+    }
+  }
+}
+
+TEST_P(CpuBackendTest, AgreesWithTheReferenceAcrossAttentionSplits) {
+  constexpr int kLong = 2 * kAttentionSplit + 20;
+  const Crowd crowd(
+      7, {.num_adapters = 1, .max_sequences = 2, .min_tokens = kLong, .max_tokens = kLong + 40});
+  const auto reference = make_reference_backend(crowd.model().weights(), crowd.limits(1));
+  crowd.add_adapters(*reference);
+  const auto backend = make(crowd, 2);
+  for (std::size_t i = 0; i < crowd.size(); ++i) {
+    const auto expected = crowd.run_alone(*reference, i);
+    const auto actual = crowd.run_alone(*backend, i);
+    for (std::size_t position = 0; position < expected.size(); ++position) {
+      ASSERT_LE(relative_error(actual[position], expected[position]), GetParam().tolerance)
+          << position;
+    }
+  }
+}
+
+TEST_P(CpuBackendTest, RowsAreBitIdenticalAloneAndInAnyCrowdChunkingAndNumberOfThreads) {
+  for (std::uint32_t seed = 100; seed < 100 + GetParam().num_seeds; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed, {.num_adapters = 4, .max_sequences = 12, .max_tokens = 60});
+    const auto together = crowd.run_together(*make(crowd, 2), seed);
+    EXPECT_EQ(together, crowd.run_together(*make(crowd, 1), seed + 1));
+    EXPECT_EQ(together, crowd.run_together(*make(crowd, 3), seed + 2));
+    const auto alone = make(crowd, 2);
+    for (std::size_t i = 0; i < crowd.size(); ++i)
+      EXPECT_EQ(together[i], crowd.run_alone(*alone, i));
+  }
+}
+
+TEST_P(CpuBackendTest, ComputesTheSameBitsAsThePortablePath) {
+  for (std::uint32_t seed = 200; seed < 203; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed);
+    const auto portable = make_cpu_backend(crowd.model().weights(), crowd.limits(2), "portable");
+    crowd.add_adapters(*portable);
+    EXPECT_EQ(crowd.run_together(*make(crowd, 2), seed), crowd.run_together(*portable, seed));
+  }
+}
+
+// A tenant's broken adapter turns its own logits into NaN and its cache blocks into poison, which
+// must not reach those who are beside it or who get the blocks afterwards.
+TEST_P(CpuBackendTest, AnotherSequencesNansStayItsOwn) {
+  Crowd crowd(302, {.num_adapters = 2, .max_sequences = 12, .min_tokens = 10, .max_tokens = 40});
+  const auto clean = crowd.run_together(*make(crowd, 2), 1);
+  crowd.adapter(1).poison();
+  const auto backend = make(crowd, 2);
+  const auto poisoned = crowd.run_together(*backend, 1);
+  std::size_t num_poisoned = 0;
+  for (std::size_t i = 0; i < crowd.size(); ++i) {
+    if (crowd.slot(i) == 1) {
+      ++num_poisoned;
+    } else {
+      EXPECT_EQ(poisoned[i], clean[i]) << "beside it, sequence " << i;
+      EXPECT_EQ(crowd.run_alone(*backend, i), clean[i]) << "in its blocks, sequence " << i;
+    }
+  }
+  EXPECT_GT(num_poisoned, 0U);
+  EXPECT_LT(num_poisoned, crowd.size());
+}
+
+TEST_P(CpuBackendTest, ARemovedAdaptersSlotIsGivenToTheNext) {
+  const Crowd crowd(401);
+  const auto backend = make(crowd, 1);
+  backend->remove_adapter(1);
+  Random random(1);
+  const RandomAdapter other(random, crowd.model().spec());
+  EXPECT_EQ(backend->add_adapter(other.view(PageType::kBf16)), 1);
+}
+
+TEST_P(CpuBackendTest, AStepAllocatesNothing) {
+  const Crowd crowd(501);
+  const auto backend = make(crowd, 2);
+  const ModelSpec& spec = crowd.model().spec();
+  const TokenId tokens[] = {1, 2, 3, 4};
+  const std::int32_t positions[] = {0, 1, 2, 0};
+  const std::int32_t seq_indptr[] = {0, 3, 4};
+  const BlockId blocks[] = {0, 1};
+  const std::int32_t block_indptr[] = {0, 1, 2};
+  const AdapterSlot slots[] = {1, kNoAdapter};
+  const std::int32_t head_rows[] = {2, 3};
+  const StepInput input{tokens, positions, seq_indptr, blocks, block_indptr, slots, head_rows};
+  run_stages(*backend, spec, input);
+  const std::int64_t before = num_allocations();
+  for (int step = 0; step < 100; ++step) run_stages(*backend, spec, input);
+  EXPECT_EQ(num_allocations(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, CpuBackendTest, testing::ValuesIn(kPaths),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST(CpuPath, AForcedPathIsTakenAndAnUnknownOneRefused) {
+  EXPECT_EQ(choose_cpu_path("portable"), CpuPath::kPortable);
+  EXPECT_THROW(choose_cpu_path("sse9"), std::invalid_argument);
+}
+
+TEST(CpuPath, IsTakenFromTheEnvironmentUnlessForced) {
+  ASSERT_EQ(setenv("TESSERA_CPU", "portable", 1), 0);
+  EXPECT_EQ(choose_cpu_path(""), CpuPath::kPortable);
+  ASSERT_EQ(setenv("TESSERA_CPU", "abacus", 1), 0);
+  EXPECT_THROW(choose_cpu_path(""), std::invalid_argument);
+  EXPECT_EQ(choose_cpu_path("portable"), CpuPath::kPortable);
+  unsetenv("TESSERA_CPU");
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,133 @@
+// cpu_kernels_test.cpp — single kernels on each path, where their edges are.
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cpu/cpu_path.hpp"
+#include "kernels/cpu/kv_layout.hpp"
+#include "kernels/cpu/lora_plan.hpp"
+
+namespace tessera {
+namespace {
+
+class CpuKernels : public testing::TestWithParam<CpuPath> {
+ protected:
+  void SetUp() override {
+    if (!machine_has(GetParam())) GTEST_SKIP() << "this machine has no such path";
+  }
+  static const KernelTable& kernels() { return kernels_of(GetParam()); }
+
+  // silu(x) of sixteen copies of x, without the up projection.
+  static float silu(float x) {
+    std::array<float, 16> gate;
+    std::array<float, 16> up;
+    gate.fill(x);
+    up.fill(1.0F);
+    kernels().silu_multiply(gate.data(), up.data(), 16);
+    return gate[5];
+  }
+
+  // What a value becomes in the cache and back out, through attention over one position: the only
+  // weight is one.
+  static float through_cache(float value) {
+    const KvLayout layout = make_kv_layout(8, 1, 4, 1);
+    std::vector<std::uint16_t> cache(layout.layer_elements, 0x7E00);  // every element is a NaN
+    const std::array<float, 8> key = {};
+    std::array<float, 8> values;
+    values.fill(value);
+    kernels().store_kv(layout, key.data(), values.data(), cache.data(), 0);
+    const std::int32_t block = 0;
+    std::array<float, 8> output = {};
+    const AttendTask task{.query = key.data(),
+                          .output = output.data(),
+                          .layer = cache.data(),
+                          .blocks = &block,
+                          .context = 1,
+                          .group = 1,
+                          .kv_head = 0,
+                          .scale = 1.0F};
+    kernels().attend(layout, task);
+    return output[3];
+  }
+};
+
+TEST_P(CpuKernels, SiluIsWithinTwoUnitsInTheLastPlace) {
+  for (float x = -80.0F; x < 80.0F; x += 0.0137F) {
+    const double exact = static_cast<double>(x) / (1.0 + std::exp(-static_cast<double>(x)));
+    ASSERT_NEAR(static_cast<double>(silu(x)), exact, 2.5e-7 * std::abs(exact)) << x;
+  }
+}
+
+TEST_P(CpuKernels, SiluOfExtremesIsFinite) {
+  EXPECT_EQ(silu(1e30F), 1e30F);
+  EXPECT_NEAR(silu(-1e30F), 0.0F, 1e-7F);
+  EXPECT_EQ(silu(0.0F), 0.0F);
+}
+
+TEST_P(CpuKernels, CacheKeepsElevenBitsAndRoundsTiesToEven) {
+  EXPECT_EQ(through_cache(1.0F), 1.0F);
+  EXPECT_EQ(through_cache(-0.333251953125F), -0.333251953125F);
+  EXPECT_EQ(through_cache(1.0F + 0x1p-11F), 1.0F);
+  EXPECT_EQ(through_cache(1.0F + 0x1.8p-10F), 1.0F + 0x1p-9F);
+  EXPECT_EQ(through_cache(0x1p-24F), 0x1p-24F);  // the smallest subnormal
+  EXPECT_EQ(through_cache(0x1.8p-24F), 0x1p-23F);
+  EXPECT_EQ(through_cache(0x1p-26F), 0.0F);
+}
+
+TEST_P(CpuKernels, CacheSaturatesInsteadOfOverflowing) {
+  EXPECT_EQ(through_cache(1e30F), 65504.0F);
+  EXPECT_EQ(through_cache(-65520.0F), -65504.0F);
+}
+
+TEST_P(CpuKernels, EveryHalfAgreesWithItsDefinition) {
+  for (int exponent = 0; exponent < 31; ++exponent) {
+    for (int fraction = 0; fraction < 1024; fraction += 7) {
+      const float value = exponent == 0
+                              ? std::ldexp(static_cast<float>(fraction), -24)
+                              : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+      ASSERT_EQ(through_cache(value), value);
+      ASSERT_EQ(through_cache(-value), -value);
+    }
+  }
+}
+
+std::string path_name(const testing::TestParamInfo<CpuPath>& test) {
+  constexpr std::array<const char*, 3> kNames = {"portable", "avx2", "avx512"};
+  return kNames[static_cast<std::size_t>(test.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, CpuKernels,
+                         testing::Values(CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512),
+                         path_name);
+
+TEST(LoraPlan, GroupsRowsByAdapterInOrderOfFirstUseAndLeavesTheBaseOut) {
+  LoraPlan plan(8);
+  const AdapterSlot slots[] = {7, kNoAdapter, 2, 7, 2, kNoAdapter, 7};
+  plan.build(slots);
+  ASSERT_EQ(plan.segments().size(), 2U);
+  const auto rows = [&](std::size_t i) {
+    const auto span = plan.rows(plan.segments()[i]);
+    return std::vector<std::int32_t>(span.begin(), span.end());
+  };
+  EXPECT_EQ(plan.segments()[0].slot, 7);
+  EXPECT_EQ(rows(0), (std::vector<std::int32_t>{0, 3, 6}));
+  EXPECT_EQ(plan.segments()[1].slot, 2);
+  EXPECT_EQ(rows(1), (std::vector<std::int32_t>{2, 4}));
+}
+
+TEST(LoraPlan, OfTheBaseAloneIsEmptyAlsoAfterAnother) {
+  LoraPlan plan(2);
+  const AdapterSlot adapted[] = {0, 1};
+  const AdapterSlot base[] = {kNoAdapter, kNoAdapter};
+  plan.build(adapted);
+  EXPECT_FALSE(plan.empty());
+  plan.build(base);
+  EXPECT_TRUE(plan.empty());
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,50 @@
+// crowd.hpp — a model, some adapters and sequences that use them, all made from one seed, and the
+// ways to run them: alone, or together in random steps.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/random_model.hpp"
+#include "tests/kernels/step_runner.hpp"
+
+namespace tessera {
+
+struct CrowdShape {
+  int num_adapters = 3;
+  int max_sequences = 8;
+  int min_tokens = 1;
+  int max_tokens = 40;
+};
+
+class Crowd {
+ public:
+  explicit Crowd(std::uint32_t seed, CrowdShape shape = {});
+
+  const RandomModel& model() const { return model_; }
+  RandomAdapter& adapter(std::size_t i) { return adapters_[i]; }
+  std::size_t size() const { return sequences_.size(); }
+  AdapterSlot slot(std::size_t sequence) const { return sequences_[sequence].slot; }
+  BackendLimits limits(int num_threads) const;
+
+  // Adds the adapters to the backend. Sequences name adapters by the slots 0, 1, 2 ... that a new
+  // backend gives out.
+  void add_adapters(Backend& backend) const;
+
+  // The logits of every position of every sequence, all sequences run together in steps of random
+  // chunks drawn from `schedule_seed`.
+  std::vector<std::vector<Logits>> run_together(Backend& backend,
+                                                std::uint32_t schedule_seed) const;
+  // The same of one sequence alone, its whole prompt in one step, in other blocks.
+  std::vector<Logits> run_alone(Backend& backend, std::size_t sequence) const;
+
+ private:
+  Random random_;
+  RandomModel model_;
+  std::deque<RandomAdapter> adapters_;
+  std::vector<TestSequence> sequences_;
+  int block_size_;
+};
+
+}  // namespace tessera

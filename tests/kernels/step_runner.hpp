@@ -1,0 +1,37 @@
+// step_runner.hpp — drives a Backend as the engine does: sequences, blocks, steps.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/backend.hpp"
+
+namespace tessera {
+
+using Logits = std::vector<float>;  // (vocab_size,)
+
+// Runs the stages of one step.
+void run_stages(Backend& backend, const ModelSpec& spec, const StepInput& input);
+
+// One sequence: its tokens, its adapter and, as they are computed, its logits.
+struct TestSequence {
+  std::vector<TokenId> tokens;
+  AdapterSlot slot = kNoAdapter;
+  std::vector<BlockId> blocks;
+  std::vector<Logits> logits;  // of the positions computed so far
+
+  int computed() const { return static_cast<int>(logits.size()); }
+  int left() const { return static_cast<int>(tokens.size()) - computed(); }
+};
+
+// Part of a step: the next `count` tokens of a sequence.
+struct Chunk {
+  TestSequence* sequence;
+  int count;
+};
+
+// Runs one step of the chunks and appends the logits of every row to its sequence.
+void run_step(Backend& backend, const ModelSpec& spec, std::span<const Chunk> chunks);
+
+}  // namespace tessera
