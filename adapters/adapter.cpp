@@ -1,0 +1,46 @@
+#include "adapters/adapter.hpp"
+
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace tessera {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "the digest is over little-endian values");
+
+// Raises when what is hashed, or its order, changes: old digests then name nothing.
+constexpr std::string_view kDigestVersion = "tessera-adapter-1";
+
+template <class Number>
+requires std::is_arithmetic_v<Number>
+void hash_number(Sha256& hash, Number number) {
+  hash.update(std::as_bytes(std::span(&number, 1)));
+}
+
+void hash_module(Sha256& hash, const AdapterModule& module) {
+  hash_number(hash, static_cast<std::uint64_t>(module.base.path.size()));
+  hash.update(module.base.path);
+  hash_number(hash, module.rank);
+  hash_number(hash, module.scale);
+  hash_number(hash, module.base.shape.in_features);
+  hash_number(hash, module.base.shape.out_features);
+  hash.update(std::as_bytes(std::span(module.a)));
+  hash.update(std::as_bytes(std::span(module.b)));
+}
+
+}  // namespace
+
+AdapterDigest adapter_digest(const Adapter& adapter, const BaseDigest& base) {
+  Sha256 hash;
+  hash.update(kDigestVersion);
+  hash.update(std::as_bytes(std::span(base.bytes)));
+  hash_number(hash, static_cast<std::uint64_t>(adapter.modules.size()));
+  for (const AdapterModule& module : adapter.modules) hash_module(hash, module);
+  return {hash.finish()};
+}
+
+}  // namespace tessera

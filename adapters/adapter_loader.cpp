@@ -1,0 +1,20 @@
+#include "adapters/adapter_loader.hpp"
+
+#include "adapters/validator.hpp"
+
+namespace tessera {
+
+Result<std::shared_ptr<const PackedAdapter>> load_packed_adapter(const AdapterRegistry& registry,
+                                                                 const AdapterDigest& digest,
+                                                                 PageType type) {
+  const auto files = registry.load(digest);
+  if (!files) return files.error();
+  const auto validation = validate_adapter(files->config, files->tensors, registry.base());
+  const auto& adapter = validation.adapter;
+  if (!adapter || adapter_digest(*adapter, registry.base().digest) != digest) {
+    return Error{Code::kCorrupt, "the stored files are not the adapter " + to_hex(digest)};
+  }
+  return pack_adapter(*adapter, type);
+}
+
+}  // namespace tessera

@@ -1,0 +1,49 @@
+// base_model.hpp — what the adapters' side knows of the base model: names, shape, fingerprint.
+//
+// A module is one matrix of the base that a LoRA pair can attach to, named as PEFT names it. The
+// canonical order of modules (layer by layer, in the order of a forward pass, then embedding, then
+// head) is part of an adapter's identity.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/model_spec.hpp"
+#include "storage/digest.hpp"
+
+namespace tessera {
+
+struct BaseModel {
+  std::string name;  // as served: what clients put into "model"
+  // Accepted as an adapter's base_model_name_or_path, besides `name`; whole or as its last path
+  // component. An empty alias accepts adapters that name no base.
+  std::vector<std::string> aliases = {};
+  BaseDigest digest = {};
+  ModelSpec spec = {};
+  // The base's embedding and head (vocab, hidden) in bf16, or null if not at hand. PEFT saves a
+  // copy of them beside an adapter that targets them; with these a true copy is recognised and
+  // dropped.
+  const std::uint16_t* embedding = nullptr;
+  const std::uint16_t* head = nullptr;
+
+  bool accepts(std::string_view base_model_name_or_path) const;
+};
+
+enum class ModuleKind : std::uint8_t { kLinear, kEmbed, kHead };
+
+struct BaseModule {
+  ModuleKind kind = ModuleKind::kLinear;
+  int layer = 0;               // of a kLinear
+  Linear linear = Linear::kQ;  // of a kLinear
+  LinearShape shape = {};  // embedding: in = vocab, out = hidden; head: in = hidden, out = vocab
+  std::string path = {};   // "model.layers.0.self_attn.q_proj", "model.embed_tokens", "lm_head"
+
+  std::string_view target() const;  // last component of the path: "q_proj"
+};
+
+// Every module of a base, in canonical order.
+std::vector<BaseModule> base_modules(const ModelSpec& spec);
+
+}  // namespace tessera

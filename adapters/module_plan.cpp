@@ -1,0 +1,191 @@
+#include "adapters/module_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "adapters/module_regex.hpp"
+
+namespace tessera {
+namespace {
+
+using enum FindingCode;
+
+Finding about_field(FindingCode code, std::string_view field, std::string_view actual,
+                    std::string message) {
+  return {.code = code,
+          .about = Finding::About::kField,
+          .subject = std::string(field),
+          .actual = std::string(actual),
+          .message = std::move(message)};
+}
+
+Finding unsupported_regex(std::string_view field, std::string_view regex) {
+  return about_field(kUnsupportedRegex, field, regex,
+                     "The regex is longer than 1024 bytes, is malformed, or uses what RE2 and "
+                     "Python do not read alike (look-around, back references, ...).");
+}
+
+bool is_or_ends_with(std::string_view path, std::string_view name) {
+  if (!path.ends_with(name)) return false;
+  return path.size() == name.size() || path[path.size() - name.size() - 1] == '.';
+}
+
+// Whether a selector takes a path; made once, asked for every module.
+using Selects = std::function<bool(const BaseModule&)>;
+
+Selects select_none() {
+  return [](const BaseModule&) { return false; };
+}
+
+Selects select_by_names(const std::vector<std::string>& names) {
+  return [&names](const BaseModule& module) {
+    return std::ranges::any_of(
+        names, [&](const std::string& name) { return is_or_ends_with(module.path, name); });
+  };
+}
+
+Selects select_by_regex(std::string_view field, const std::string& text, Findings& findings) {
+  auto regex = ModuleRegex::whole(text);
+  if (!regex) {
+    findings.push_back(unsupported_regex(field, text));
+    return select_none();
+  }
+  return [shared = std::make_shared<ModuleRegex>(std::move(*regex))](const BaseModule& module) {
+    return shared->matches(module.path);
+  };
+}
+
+Selects selects(std::string_view field, const ModuleSelector& selector, Findings& findings) {
+  switch (selector.kind) {
+    case ModuleSelector::Kind::kNone:
+      break;
+    case ModuleSelector::Kind::kAllLinear:
+      return [](const BaseModule& module) { return module.kind == ModuleKind::kLinear; };
+    case ModuleSelector::Kind::kRegex:
+      return select_by_regex(field, selector.regex, findings);
+    case ModuleSelector::Kind::kNames:
+      return select_by_names(selector.names);
+  }
+  return select_none();
+}
+
+// `layers_to_transform`. It restrains names that match as a suffix; a module that is listed by its
+// whole path is in whatever its layer.
+class LayerFilter {
+ public:
+  LayerFilter(const PeftConfig& config, Findings& findings) : config_(config) {
+    for (const std::string& pattern : config.layers_pattern) {
+      if (auto regex = ModuleRegex::layer(pattern)) {
+        patterns_.push_back(std::move(*regex));
+      } else {
+        findings.push_back(unsupported_regex("layers_pattern", pattern));
+      }
+    }
+  }
+
+  bool passes(const BaseModule& module) const {
+    if (config_.layers_to_transform.empty()) return true;
+    if (std::ranges::count(config_.target_modules.names, module.path) != 0) return true;
+    const auto layer = layer_of(module);
+    return layer && std::ranges::count(config_.layers_to_transform, *layer) != 0;
+  }
+
+ private:
+  std::optional<int> layer_of(const BaseModule& module) const {
+    if (config_.layers_pattern.empty()) {
+      if (module.kind != ModuleKind::kLinear) return std::nullopt;
+      return module.layer;
+    }
+    for (const ModuleRegex& pattern : patterns_) {
+      if (const auto layer = pattern.layer_index(module.path)) return layer;
+    }
+    return std::nullopt;
+  }
+
+  const PeftConfig& config_;
+  std::vector<ModuleRegex> patterns_;
+};
+
+void mark_targets(const PeftConfig& config, std::vector<PlannedModule>& modules,
+                  Findings& findings) {
+  const Selects targeted = selects("target_modules", config.target_modules, findings);
+  const Selects excluded = selects("exclude_modules", config.exclude_modules, findings);
+  const LayerFilter layers(config, findings);
+  for (PlannedModule& module : modules) {
+    module.is_targeted =
+        targeted(module.base) && !excluded(module.base) && layers.passes(module.base);
+  }
+}
+
+// The value of the first key that matches, for each module; each regex lives only while it is
+// matched, so a config with thousands of them needs the memory of one.
+template <class Value>
+void apply_pattern(std::string_view field, const std::vector<std::pair<std::string, Value>>& table,
+                   Value fallback, Value PlannedModule::*member,
+                   std::vector<PlannedModule>& modules, Findings& findings) {
+  for (PlannedModule& module : modules) module.*member = fallback;
+  std::vector<bool> is_decided(modules.size(), false);
+  for (const auto& [key, value] : table) {
+    const auto regex = ModuleRegex::suffix(key);
+    if (!regex) {
+      findings.push_back(unsupported_regex(field, key));
+      continue;
+    }
+    bool matches_a_target = false;
+    for (std::size_t i = 0; i < modules.size(); ++i) {
+      if (!regex->matches(modules[i].base.path)) continue;
+      matches_a_target |= modules[i].is_targeted;
+      if (!is_decided[i]) modules[i].*member = value;
+      is_decided[i] = true;
+    }
+    if (!matches_a_target) {
+      findings.push_back(about_field(kPatternMatchesNothing, field, key,
+                                     "The pattern matches none of the adapter's modules."));
+    }
+  }
+}
+
+float scale_of(const PlannedModule& module, bool use_rslora) {
+  const double rank = module.rank;
+  return static_cast<float>(module.alpha / (use_rslora ? std::sqrt(rank) : rank));
+}
+
+void check_targets(const PeftConfig& config, const std::vector<PlannedModule>& modules,
+                   Findings& findings) {
+  if (std::ranges::none_of(modules, &PlannedModule::is_targeted)) {
+    findings.push_back(about_field(kTargetMatchesNothing, "target_modules", {},
+                                   "The config targets no module of the base."));
+    return;
+  }
+  for (const std::string& name : config.target_modules.names) {
+    const auto is_named = [&](const PlannedModule& module) {
+      return is_or_ends_with(module.base.path, name);
+    };
+    if (std::ranges::any_of(modules, is_named)) continue;
+    findings.push_back(about_field(kTargetMatchesNothing, "target_modules", name,
+                                   "The base has no module of this name."));
+    findings.back().severity = Severity::kWarning;
+  }
+}
+
+}  // namespace
+
+std::vector<PlannedModule> plan_modules(const PeftConfig& config, const ModelSpec& spec,
+                                        Findings& findings) {
+  std::vector<PlannedModule> modules;
+  for (BaseModule& base : base_modules(spec)) modules.push_back({.base = std::move(base)});
+  mark_targets(config, modules, findings);
+  apply_pattern("rank_pattern", config.rank_pattern, config.r, &PlannedModule::rank, modules,
+                findings);
+  apply_pattern("alpha_pattern", config.alpha_pattern, config.lora_alpha, &PlannedModule::alpha,
+                modules, findings);
+  for (PlannedModule& module : modules) module.scale = scale_of(module, config.use_rslora);
+  check_targets(config, modules, findings);
+  return modules;
+}
+
+}  // namespace tessera

@@ -1,0 +1,114 @@
+#include "adapters/packed_adapter.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <new>
+
+#include "kernels/bf16.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+constexpr std::size_t aligned(std::size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+struct ModuleBytes {
+  std::size_t a;
+  std::size_t b;
+};
+
+ModuleBytes page_bytes(const AdapterModule& module, PageType type) {
+  const auto values = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
+  return {.a = aligned(values * static_cast<std::size_t>(module.base.shape.in_features) *
+                       element_bytes(type)),
+          .b = aligned(values * static_cast<std::size_t>(module.base.shape.out_features) *
+                       element_bytes(type))};
+}
+
+// a[p][k][j] = A[8p + j][k]
+template <class Stored, class Convert>
+void fill_a(const AdapterModule& module, std::byte* pages, Convert convert) {
+  const auto in = static_cast<std::size_t>(module.base.shape.in_features);
+  auto* out = reinterpret_cast<Stored*>(pages);
+  for (std::size_t rank = 0; rank < static_cast<std::size_t>(module.rank); ++rank) {
+    Stored* page = out + rank / kRanksPerPage * in * kRanksPerPage + rank % kRanksPerPage;
+    const float* row = module.a.data() + rank * in;
+    for (std::size_t k = 0; k < in; ++k) page[k * kRanksPerPage] = convert(row[k]);
+  }
+}
+
+// b[p][j][n] = scale * B[n][8p + j]
+template <class Stored, class Convert>
+void fill_b(const AdapterModule& module, std::byte* pages, Convert convert) {
+  const auto out_features = static_cast<std::size_t>(module.base.shape.out_features);
+  const auto rank = static_cast<std::size_t>(module.rank);
+  auto* out = reinterpret_cast<Stored*>(pages);  // rows of (pages * 8, out_features)
+  for (std::size_t n = 0; n < out_features; ++n) {
+    for (std::size_t j = 0; j < rank; ++j) {
+      out[j * out_features + n] = convert(module.scale * module.b[n * rank + j]);
+    }
+  }
+}
+
+void fill_pages(const AdapterModule& module, PageType type, std::byte* a, std::byte* b) {
+  switch (type) {
+    case PageType::kF32: {
+      const auto same = [](float value) { return value; };
+      fill_a<float>(module, a, same);
+      fill_b<float>(module, b, same);
+      return;
+    }
+    case PageType::kBf16:
+      fill_a<Bf16>(module, a, float_to_bf16);
+      fill_b<Bf16>(module, b, float_to_bf16);
+      return;
+  }
+}
+
+LoraModule& module_of(LoraView& view, const BaseModule& base) {
+  switch (base.kind) {
+    case ModuleKind::kLinear:
+      return view
+          .layers[static_cast<std::size_t>(base.layer)][static_cast<std::size_t>(base.linear)];
+    case ModuleKind::kEmbed:
+      return view.embed;
+    case ModuleKind::kHead:
+      break;
+  }
+  return view.head;
+}
+
+}  // namespace
+
+void PackedAdapter::Free::operator()(std::byte* pages) const {
+  ::operator delete[](pages, kAlignment);
+}
+
+std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type) {
+  auto packed = std::make_shared<PackedAdapter>();
+  for (const AdapterModule& module : adapter.modules) {
+    const ModuleBytes bytes = page_bytes(module, type);
+    packed->bytes_ += bytes.a + bytes.b;
+    packed->max_rank_ = std::max(packed->max_rank_, module.rank);
+  }
+  packed->pages_.reset(static_cast<std::byte*>(::operator new[](packed->bytes_, kAlignment)));
+  std::memset(packed->pages_.get(), 0, packed->bytes_);  // the ranks that pad a last page
+
+  packed->view_.type = type;
+  packed->view_.layers.resize(static_cast<std::size_t>(adapter.num_layers));
+  std::byte* next = packed->pages_.get();
+  for (const AdapterModule& module : adapter.modules) {
+    const ModuleBytes bytes = page_bytes(module, type);
+    fill_pages(module, type, next, next + bytes.a);
+    module_of(packed->view_, module.base) = {.rank = module.rank, .a = next, .b = next + bytes.a};
+    next += bytes.a + bytes.b;
+  }
+  assert(next == packed->pages_.get() + packed->bytes_);
+  return packed;
+}
+
+}  // namespace tessera
