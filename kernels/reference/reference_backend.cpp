@@ -8,17 +8,16 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <cstring>
 #include <optional>
 
 #include "kernels/backend.hpp"
 #include "kernels/bf16.hpp"
+#include "kernels/reference/reference_math.hpp"
 
 namespace tessera {
 namespace {
 
-using Row = std::span<float>;
-using ConstRow = std::span<const float>;
+using namespace reference;
 
 // `count` rows of `width` floats.
 class Matrix {
@@ -36,117 +35,6 @@ class Matrix {
  private:
   std::size_t width_;
   std::vector<float> data_;
-};
-
-double dot(ConstRow a, ConstRow b) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  return sum;
-}
-
-// y[n] = sum_k w[n][k] * x[k]
-void multiply(std::span<const float> weights, ConstRow x, Row y) {
-  for (std::size_t n = 0; n < y.size(); ++n) {
-    y[n] = static_cast<float>(dot(weights.subspan(n * x.size(), x.size()), x));
-  }
-}
-
-void add_to(Row y, ConstRow x) {
-  for (std::size_t i = 0; i < y.size(); ++i) y[i] += x[i];
-}
-
-// y = x / sqrt(mean(x^2) + eps) * weight
-void rms_norm(ConstRow x, const float* weight, float eps, Row y) {
-  const auto mean_square = static_cast<float>(dot(x, x) / static_cast<double>(x.size()));
-  const float inverse = 1.0F / std::sqrt(mean_square + eps);
-  for (std::size_t i = 0; i < x.size(); ++i) y[i] = weight[i] * (x[i] * inverse);
-}
-
-// Rotates the pairs (x[i], x[i + dim / 2]) of every head by position * theta^(-2i / dim).
-void rotate(Row x, int head_dim, int position, float theta) {
-  const auto half = static_cast<std::size_t>(head_dim / 2);
-  for (std::size_t i = 0; i < half; ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
-    const float angle = static_cast<float>(position) * (1.0F / std::pow(theta, exponent));
-    const float cosine = std::cos(angle);
-    const float sine = std::sin(angle);
-    for (std::size_t head = 0; head < x.size(); head += 2 * half) {
-      const float first = x[head + i];
-      const float second = x[head + half + i];
-      x[head + i] = first * cosine - second * sine;
-      x[head + half + i] = second * cosine + first * sine;
-    }
-  }
-}
-
-float silu(float x) {
-  return x / (1.0F + std::exp(-x));
-}
-
-void softmax(Row scores) {
-  const float largest = *std::max_element(scores.begin(), scores.end());
-  double sum = 0.0;
-  for (float& score : scores) {
-    score = std::exp(score - largest);
-    sum += static_cast<double>(score);
-  }
-  for (float& score : scores) score = static_cast<float>(static_cast<double>(score) / sum);
-}
-
-float element(const std::byte* data, PageType type, std::size_t index) {
-  if (type == PageType::kBf16) {
-    Bf16 value;
-    std::memcpy(&value, data + index * sizeof(value), sizeof(value));
-    return bf16_to_float(value);
-  }
-  float value;
-  std::memcpy(&value, data + index * sizeof(value), sizeof(value));
-  return value;
-}
-
-// One adapter's module: A and B looked up by the page layout of lora.hpp.
-class LoraWeights {
- public:
-  LoraWeights(const LoraModule& module, PageType type, int in_features, int out_features)
-      : module_(module),
-        type_(type),
-        in_(static_cast<std::size_t>(in_features)),
-        out_(static_cast<std::size_t>(out_features)) {}
-
-  float a(std::size_t rank, std::size_t k) const {
-    return element(module_.a, type_,
-                   (rank / kRanksPerPage * in_ + k) * kRanksPerPage + rank % kRanksPerPage);
-  }
-  float b(std::size_t n, std::size_t rank) const {
-    return element(module_.b, type_, rank * out_ + n);
-  }
-
-  // y += B z, z (rank,)
-  void expand(std::span<const float> z, Row y) const {
-    for (std::size_t n = 0; n < y.size(); ++n) {
-      double sum = 0.0;
-      for (std::size_t r = 0; r < z.size(); ++r)
-        sum += static_cast<double>(b(n, r)) * static_cast<double>(z[r]);
-      y[n] += static_cast<float>(sum);
-    }
-  }
-
-  // z = A x
-  void shrink(ConstRow x, std::span<float> z) const {
-    for (std::size_t r = 0; r < z.size(); ++r) {
-      double sum = 0.0;
-      for (std::size_t k = 0; k < x.size(); ++k)
-        sum += static_cast<double>(a(r, k)) * static_cast<double>(x[k]);
-      z[r] = static_cast<float>(sum);
-    }
-  }
-
- private:
-  const LoraModule& module_;
-  PageType type_;
-  std::size_t in_;
-  std::size_t out_;
 };
 
 std::vector<float> to_float(const Bf16* values, std::size_t count) {
@@ -363,8 +251,9 @@ void ReferenceBackend::attend(int layer, int row, int head) {
   for (std::size_t i = 0; i < dim; ++i) {
     double sum = 0.0;
     for (int position = 0; position < context; ++position) {
-      sum += static_cast<double>(scores[static_cast<std::size_t>(position)]) *
-             static_cast<double>(value(layer, seq, position)[kv_at + i]);
+      const float weight = scores[static_cast<std::size_t>(position)];
+      sum +=
+          static_cast<double>(weight) * static_cast<double>(value(layer, seq, position)[kv_at + i]);
     }
     output[i] = static_cast<float>(sum);
   }

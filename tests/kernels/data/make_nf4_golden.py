@@ -65,9 +65,9 @@ def cases(random):
     yield edges(), True
     yield torch.zeros(6, 128), True
     yield torch.full((4, 64), 0.5), True
-    yield normal(24, 1024, 0.03).bfloat16(), True  # 384 blocks: a whole group of 256 and half of one
-    yield normal(3, 5632, 1.0), True               # 264 blocks: a last group of 8
-    yield hashed(512, 2048), False                 # 16384 blocks: every level of the cascaded mean
+    yield normal(24, 1024, 0.03).bfloat16(), True  # 384 blocks: a group of 256 and half of one
+    yield normal(3, 5632, 1.0), True  # 264 blocks: a last group of 8
+    yield hashed(512, 2048), False  # 16384 blocks: every level of the cascaded mean
     yield hashed(77, 4160), False
 
 

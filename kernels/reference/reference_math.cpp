@@ -1,0 +1,112 @@
+#include "kernels/reference/reference_math.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/bf16.hpp"
+
+namespace tessera::reference {
+namespace {
+
+double product(float a, float b) {
+  return static_cast<double>(a) * static_cast<double>(b);
+}
+
+float element(const std::byte* data, PageType type, std::size_t index) {
+  if (type == PageType::kBf16) {
+    Bf16 value;
+    std::memcpy(&value, data + index * sizeof(value), sizeof(value));
+    return bf16_to_float(value);
+  }
+  float value;
+  std::memcpy(&value, data + index * sizeof(value), sizeof(value));
+  return value;
+}
+
+}  // namespace
+
+double dot(ConstRow a, ConstRow b) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += product(a[i], b[i]);
+  return sum;
+}
+
+void multiply(std::span<const float> weights, ConstRow x, Row y) {
+  for (std::size_t n = 0; n < y.size(); ++n) {
+    y[n] = static_cast<float>(dot(weights.subspan(n * x.size(), x.size()), x));
+  }
+}
+
+void add_to(Row y, ConstRow x) {
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += x[i];
+}
+
+void rms_norm(ConstRow x, const float* weight, float eps, Row y) {
+  const auto mean_square = static_cast<float>(dot(x, x) / static_cast<double>(x.size()));
+  const float inverse = 1.0F / std::sqrt(mean_square + eps);
+  for (std::size_t i = 0; i < x.size(); ++i) y[i] = weight[i] * (x[i] * inverse);
+}
+
+void rotate(Row x, int head_dim, int position, float theta) {
+  const auto half = static_cast<std::size_t>(head_dim / 2);
+  for (std::size_t i = 0; i < half; ++i) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
+    const float angle = static_cast<float>(position) * (1.0F / std::pow(theta, exponent));
+    const float cosine = std::cos(angle);
+    const float sine = std::sin(angle);
+    for (std::size_t head = 0; head < x.size(); head += 2 * half) {
+      const float first = x[head + i];
+      const float second = x[head + half + i];
+      x[head + i] = first * cosine - second * sine;
+      x[head + half + i] = second * cosine + first * sine;
+    }
+  }
+}
+
+float silu(float x) {
+  return x / (1.0F + std::exp(-x));
+}
+
+void softmax(Row scores) {
+  const float largest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0.0;
+  for (float& score : scores) {
+    score = std::exp(score - largest);
+    sum += static_cast<double>(score);
+  }
+  for (float& score : scores) score = static_cast<float>(static_cast<double>(score) / sum);
+}
+
+LoraWeights::LoraWeights(const LoraModule& module, PageType type, int in_features, int out_features)
+    : module_(module),
+      type_(type),
+      in_(static_cast<std::size_t>(in_features)),
+      out_(static_cast<std::size_t>(out_features)) {}
+
+float LoraWeights::a(std::size_t rank, std::size_t k) const {
+  const std::size_t page = rank / kRanksPerPage;
+  return element(module_.a, type_, (page * in_ + k) * kRanksPerPage + rank % kRanksPerPage);
+}
+
+float LoraWeights::b(std::size_t n, std::size_t rank) const {
+  return element(module_.b, type_, rank * out_ + n);
+}
+
+void LoraWeights::shrink(ConstRow x, std::span<float> z) const {
+  for (std::size_t r = 0; r < z.size(); ++r) {
+    double sum = 0.0;
+    for (std::size_t k = 0; k < x.size(); ++k) sum += product(a(r, k), x[k]);
+    z[r] = static_cast<float>(sum);
+  }
+}
+
+void LoraWeights::expand(std::span<const float> z, Row y) const {
+  for (std::size_t n = 0; n < y.size(); ++n) {
+    double sum = 0.0;
+    for (std::size_t r = 0; r < z.size(); ++r) sum += product(b(n, r), z[r]);
+    y[n] += static_cast<float>(sum);
+  }
+}
+
+}  // namespace tessera::reference
