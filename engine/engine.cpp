@@ -1,0 +1,124 @@
+#include "engine/engine.hpp"
+
+#include <utility>
+
+namespace tessera {
+
+namespace {
+
+// How often the thread looks after requests that wait for an adapter: the HostCache wakes it when
+// a load ends, but not when a load that did not fit may be tried again.
+constexpr std::chrono::milliseconds kAdapterPoll{20};
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Backend> backend, const ModelSpec& spec, HostCache& host_cache,
+               EngineConfig config)
+    : host_cache_(host_cache),
+      max_requests_(config.max_requests),
+      core_(std::move(backend), spec, host_cache, std::move(config)),
+      stats_(core_.stats()) {
+  host_cache_.set_wake([this] { wake(); });
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+Engine::~Engine() {
+  host_cache_.set_wake({});
+  thread_.request_stop();
+  thread_.join();
+}
+
+Result<void> Engine::submit(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
+  if (auto checked = core_.check(request); !checked) return checked;
+  {
+    std::lock_guard lock(mutex_);
+    if (draining_)
+      return Error{Code::kDraining, "The server is shutting down. Try again elsewhere."};
+    if (num_requests_ >= max_requests_) {
+      return Error{Code::kQueueFull, "The server has too many requests waiting. Try again soon."};
+    }
+    ++num_requests_;
+    inbox_.push_back({std::move(request), std::move(stream)});
+  }
+  changed_.notify_all();
+  return {};
+}
+
+bool Engine::drain(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  const auto is_empty = [this] { return num_requests_ == 0; };
+  if (changed_.wait_until(lock, deadline, is_empty)) return true;
+  cancel_all_ = true;
+  changed_.notify_all();
+  changed_.wait(lock, is_empty);
+  return false;
+}
+
+void Engine::wake() {
+  {
+    std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  changed_.notify_all();
+}
+
+EngineStats Engine::stats() const {
+  std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.num_waiting += static_cast<int>(inbox_.size());
+  return stats;
+}
+
+void Engine::run(const std::stop_token& stop) {
+  bool computed = true;
+  while (!stop.stop_requested()) {
+    if (!computed) wait_for_work(stop);
+    take_inbox();
+    computed = core_.step();
+    publish();
+  }
+  take_inbox();
+  core_.cancel_all();
+  publish();
+}
+
+void Engine::wait_for_work(const std::stop_token& stop) {
+  const auto has_news = [this] { return woken_ || cancel_all_ || !inbox_.empty(); };
+  std::unique_lock lock(mutex_);
+  if (core_.num_requests() == 0) {
+    changed_.wait(lock, stop, has_news);
+  } else {
+    changed_.wait_for(lock, stop, kAdapterPoll, has_news);
+  }
+  woken_ = false;
+}
+
+void Engine::take_inbox() {
+  bool cancel_all = false;
+  {
+    std::lock_guard lock(mutex_);
+    std::swap(arrived_, inbox_);
+    cancel_all = cancel_all_;
+    cancel_all_ = false;
+  }
+  for (Submission& submission : arrived_) {
+    core_.add(std::move(submission.request), std::move(submission.stream));
+  }
+  arrived_.clear();
+  if (cancel_all) core_.cancel_all();
+}
+
+void Engine::publish() {
+  const EngineStats stats = core_.stats();
+  bool drained = false;
+  {
+    std::lock_guard lock(mutex_);
+    stats_ = stats;
+    num_requests_ = core_.num_requests() + static_cast<int>(inbox_.size());
+    drained = draining_ && num_requests_ == 0;
+  }
+  if (drained) changed_.notify_all();
+}
+
+}  // namespace tessera

@@ -1,0 +1,75 @@
+// engine.hpp — the engine thread: token ids in through submit(), token ids out through streams.
+//
+// One std::jthread owns everything that computes (EngineCore) without a lock. Two things cross over
+// to it: the inbox of new requests, bounded and under a mutex, and each stream's cancelled flag.
+// The thread sleeps while there is nothing to compute.
+//
+// Thread-safe; owned by the gateway's main, which outlives every stream's reader.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "engine/engine_core.hpp"
+
+namespace tessera {
+
+class Engine {
+ public:
+  // Starts the thread. `host_cache` outlives the engine.
+  Engine(std::unique_ptr<Backend> backend, const ModelSpec& spec, HostCache& host_cache,
+         EngineConfig config);
+  // Ends the step that runs; requests that are left finish with kCancelled.
+  ~Engine();
+
+  // Queues a request whose tokens and finish will come through `stream`. On an error the stream is
+  // left alone. Errors: those of EngineCore::check; kQueueFull; kDraining.
+  Result<void> submit(GenerationRequest request, std::shared_ptr<TokenStream> stream);
+
+  // Refuses new requests from now on, and returns when none is left (true) or at the deadline
+  // (false; those left are finished with kCancelled).
+  bool drain(std::chrono::steady_clock::time_point deadline);
+
+  // Tells the thread that something may have changed: an adapter's pages are in the HostCache, or
+  // a stream was cancelled. Never blocks for long; may be called from any thread.
+  void wake();
+
+  EngineStats stats() const;
+  int max_context() const { return core_.max_context(); }
+
+ private:
+  struct Submission {
+    GenerationRequest request;
+    std::shared_ptr<TokenStream> stream;
+  };
+
+  void run(const std::stop_token& stop);
+  void wait_for_work(const std::stop_token& stop);
+  void take_inbox();
+  void publish();
+
+  HostCache& host_cache_;
+  const int max_requests_;
+
+  EngineCore core_;                  // the engine thread's, but for check() and max_context()
+  std::vector<Submission> arrived_;  // the engine thread's; empty between calls
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;  // news for the engine thread, or the last request is gone
+  // guarded by mutex_
+  std::vector<Submission> inbox_;
+  int num_requests_ = 0;  // submitted and not finished
+  bool woken_ = false;
+  bool cancel_all_ = false;
+  bool draining_ = false;
+  EngineStats stats_;
+
+  std::jthread thread_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,278 @@
+#include "engine/engine_core.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <exception>
+#include <utility>
+
+#include "engine/model/forward.hpp"
+
+namespace tessera {
+
+struct EngineCore::Request : Sequence {
+  Request(std::uint64_t request_id, GenerationRequest request,
+          std::shared_ptr<TokenStream> token_stream)
+      : Sequence(request_id, std::move(request.prompt), request.sampling.max_tokens),
+        sampling(std::move(request.sampling)),
+        stream(std::move(token_stream)) {
+    tenant = std::move(request.tenant);
+    cache_salt = request.cache_salt;
+    adapter = request.adapter;
+  }
+
+  SamplingParams sampling;
+  std::shared_ptr<TokenStream> stream;
+  HostCache::Pin pages;   // of its adapter, once they are in host memory
+  AdapterSlots::Pin pin;  // of its adapter, while it runs
+};
+
+namespace {
+
+int context_limit(const EngineConfig& config, const ModelSpec& spec) {
+  const int capacity = config.backend.num_blocks * config.backend.block_size;
+  const int wanted = config.max_context > 0 ? config.max_context : spec.max_positions;
+  return std::min({wanted, spec.max_positions, capacity});
+}
+
+SchedulerLimits scheduler_limits(const EngineConfig& config) {
+  return {.max_seqs = std::min(config.backend.max_seqs, config.backend.max_logit_rows),
+          .num_blocks = config.backend.num_blocks,
+          .block_size = config.backend.block_size,
+          .adapters = config.adapters};
+}
+
+Error invalid(std::string param, std::string range) {
+  return {Code::kInvalidValue, "'" + param + "' must be " + range + ".", param};
+}
+
+Result<void> check_sampling(const SamplingParams& params, int max_logprobs) {
+  if (!(params.temperature >= 0.0F) || std::isinf(params.temperature)) {
+    return invalid("temperature", "a number that is at least 0");
+  }
+  if (params.top_k < 0) return invalid("top_k", "at least 0");
+  if (!(params.top_p > 0.0F && params.top_p <= 1.0F)) return invalid("top_p", "in (0, 1]");
+  if (!(params.min_p >= 0.0F && params.min_p <= 1.0F)) return invalid("min_p", "in [0, 1]");
+  if (params.max_tokens < 1) return invalid("max_tokens", "at least 1");
+  if (params.num_logprobs < -1 || params.num_logprobs > max_logprobs) {
+    return invalid("top_logprobs", "between 0 and " + std::to_string(max_logprobs));
+  }
+  return {};
+}
+
+}  // namespace
+
+EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
+                       HostCache& host_cache, EngineConfig config)
+    : config_(std::move(config)),
+      vocab_size_(spec.vocab_size),
+      num_layers_(spec.num_layers()),
+      max_context_(context_limit(config_, spec)),
+      host_cache_(host_cache),
+      backend_(std::move(backend)),
+      sampler_(vocab_size_),
+      scheduler_(scheduler_limits(config_)),
+      batch_(config_.backend, max_context_),
+      slots_(*backend_, config_.adapters) {}
+
+EngineCore::~EngineCore() {
+  cancel_all();
+}
+
+Result<void> EngineCore::check(const GenerationRequest& request) const {
+  if (const auto sampling = check_sampling(request.sampling, config_.max_logprobs); !sampling) {
+    return sampling.error();
+  }
+  const auto is_known = [this](TokenId id) { return id >= 0 && id < vocab_size_; };
+  if (request.prompt.empty() || !std::ranges::all_of(request.prompt, is_known)) {
+    return invalid("prompt", "at least one token of the model's vocabulary");
+  }
+  const std::size_t prompt = request.prompt.size();
+  const std::size_t answer = static_cast<std::size_t>(request.sampling.max_tokens);
+  if (prompt + answer > static_cast<std::size_t>(max_context_)) {
+    return Error{Code::kContextLengthExceeded,
+                 "This model's maximum context length is " + std::to_string(max_context_) +
+                     " tokens; the request needs " + std::to_string(prompt + answer) + ": " +
+                     std::to_string(prompt) + " in the prompt and " + std::to_string(answer) +
+                     " for the answer. Shorten the prompt or ask for a shorter answer."};
+  }
+  return {};
+}
+
+void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
+  assert(check(request));
+  auto& added = *requests_.emplace_back(
+      std::make_unique<Request>(next_id_++, std::move(request), std::move(stream)));
+  if (added.adapter) host_cache_.prefetch(*added.adapter);
+  scheduler_.add(added);
+}
+
+bool EngineCore::step(int max_rows) {
+  drop_cancelled();
+  receive_adapters();
+  scheduler_.schedule(batch_, max_rows);
+  const bool computes = !batch_.empty();
+  if (computes) {
+    try {
+      pin_adapters();
+      run();
+      update();
+    } catch (const std::exception& failure) {
+      fail_running(failure.what());
+    }
+  }
+  erase_finished();
+  return computes;
+}
+
+void EngineCore::drop_cancelled() {
+  for (const auto& request : requests_) {
+    if (request->stream->cancelled()) finish(*request, FinishReason::kCancelled);
+  }
+}
+
+void EngineCore::receive_adapters() {
+  if (scheduler_.num_waiting_for_adapter() == 0) return;
+  for (const auto& request : requests_) {
+    if (request->state == SequenceState::kWaitingForAdapter) receive_adapter(*request);
+  }
+}
+
+void EngineCore::receive_adapter(Request& request) {
+  HostCache::Lookup lookup = host_cache_.get(*request.adapter);
+  switch (lookup.state) {
+    case HostCache::State::kLoading:
+      return;
+    case HostCache::State::kFailed:
+      if (lookup.error.code == Code::kNoCapacity && may_get_room(*request.adapter)) return;
+      return finish(request, FinishReason::kError, std::move(lookup.error));
+    case HostCache::State::kReady:
+      break;
+  }
+  if (lookup.adapter->max_rank() > config_.backend.max_rank) {
+    return finish(
+        request, FinishReason::kError,
+        {Code::kNoCapacity, "The adapter's rank is " + std::to_string(lookup.adapter->max_rank()) +
+                                "; this server serves ranks up to " +
+                                std::to_string(config_.backend.max_rank) + "."});
+  }
+  request.pages = std::move(lookup.adapter);
+  scheduler_.adapter_ready(request, request.pages->bytes());
+}
+
+// Host memory has no room for one more adapter's pages. True if waiting can help: idle slots let go
+// of theirs now, and other requests will when they end.
+bool EngineCore::may_get_room(const AdapterDigest& digest) {
+  if (slots_.evict_idle() > 0) {
+    host_cache_.forget(digest);  // the failure, so that the next look starts a load
+    return true;
+  }
+  return std::ranges::any_of(requests_,
+                             [](const auto& request) { return request->pages != nullptr; });
+}
+
+// Whoever was preempted has let go of its adapter's slot, and whoever runs gets one: the scheduler
+// has counted that they suffice.
+void EngineCore::pin_adapters() {
+  for (Sequence* sequence : batch_.preempted()) {
+    static_cast<Request&>(*sequence).pin = {};
+    ++counters_.num_preemptions;
+  }
+  for (const BatchEntry& entry : batch_.entries()) {
+    auto& request = static_cast<Request&>(*entry.sequence);
+    if (!request.adapter || request.pin) continue;
+    request.pin = slots_.pin(*request.adapter, request.pages);
+    request.slot = request.pin.slot();
+  }
+}
+
+void EngineCore::run() {
+  run_forward(*backend_, num_layers_, batch_.build());
+}
+
+void EngineCore::update() {
+  scheduler_.advance(batch_);
+  ++counters_.num_steps;
+  counters_.num_computed_tokens += static_cast<std::uint64_t>(batch_.num_rows());
+  int logit_row = 0;
+  for (const BatchEntry& entry : batch_.entries()) {
+    if (!entry.catches_up) continue;
+    accept(static_cast<Request&>(*entry.sequence), backend_->logits(logit_row++));
+  }
+}
+
+void EngineCore::accept(Request& request, std::span<const float> logits) {
+  auto token = sampler_.sample(logits, request.sampling, request.num_tokens());
+  if (!token) {
+    return finish(request, FinishReason::kError,
+                  {Code::kInternalError, "The model's output for this request is not finite."});
+  }
+  if (request.num_generated() == 0) {
+    counters_.num_prompt_tokens += static_cast<std::uint64_t>(request.num_prompt_tokens);
+    counters_.num_cached_tokens += static_cast<std::uint64_t>(request.num_cached);
+  }
+  ++counters_.num_generated_tokens;
+  request.append(token->id);
+  if (ends(request, token->id)) return finish(request, FinishReason::kStop);
+  request.stream->push(std::move(*token));
+  if (request.num_generated() == request.sampling.max_tokens) {
+    finish(request, FinishReason::kLength);
+  }
+}
+
+bool EngineCore::ends(const Request& request, TokenId id) const {
+  const auto contains = [id](const std::vector<TokenId>& ids) {
+    return std::ranges::find(ids, id) != ids.end();
+  };
+  return contains(request.sampling.stop_token_ids) ||
+         (!request.sampling.ignore_eos && contains(config_.eos_ids));
+}
+
+// Its memory stays until the end of the step, because the batch refers to it.
+void EngineCore::finish(Request& request, FinishReason reason, Error error) {
+  scheduler_.remove(request);
+  request.pin = {};
+  request.pages = nullptr;
+  ++counters_.num_finished[static_cast<std::size_t>(reason)];
+  request.stream->finish({.reason = reason,
+                          .generated_tokens = request.num_generated(),
+                          .cached_prompt_tokens = request.num_cached,
+                          .code = error.code,
+                          .message = std::move(error.message)});
+}
+
+void EngineCore::cancel_all() {
+  for (const auto& request : requests_) finish(*request, FinishReason::kCancelled);
+  erase_finished();
+}
+
+// What the backend threw is not for clients. Blocks of the failed step were never published, so
+// whoever comes next starts from what earlier steps have left.
+void EngineCore::fail_running(std::string_view what) {
+  ++counters_.num_failed_steps;
+  config_.on_failure(what);
+  for (const auto& request : requests_) {
+    if (request->state != SequenceState::kRunning) continue;
+    finish(*request, FinishReason::kError,
+           {Code::kServerIsOverloaded, "The server failed while it computed this answer."});
+  }
+}
+
+void EngineCore::erase_finished() {
+  std::erase_if(requests_,
+                [](const auto& request) { return request->state == SequenceState::kFinished; });
+}
+
+EngineStats EngineCore::stats() const {
+  EngineStats stats = counters_;
+  stats.num_running = scheduler_.num_running();
+  stats.num_waiting = scheduler_.num_waiting();
+  stats.num_waiting_for_adapter = scheduler_.num_waiting_for_adapter();
+  stats.num_blocks = scheduler_.pool().num_blocks();
+  stats.num_used_blocks = stats.num_blocks - scheduler_.pool().num_free();
+  stats.num_resident_adapters = slots_.count();
+  stats.num_adapter_loads = slots_.num_loads();
+  return stats;
+}
+
+}  // namespace tessera

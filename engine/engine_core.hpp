@@ -1,0 +1,107 @@
+// engine_core.hpp — continuous batching without a thread: step() reads as schedule, run, update.
+//
+// A request goes: check, add, steps until its stream is finished. While its adapter's pages are
+// being loaded it waits beside the queue and everyone else runs. A request that is cancelled leaves
+// at the start of the next step. The thread, the inbox and the locks are engine.hpp's; tests drive
+// this class directly and so are exactly repeatable.
+//
+// Not thread-safe, except check(): owned and called by the engine thread alone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "adapters/host_cache.hpp"
+#include "engine/adapter_slots.hpp"
+#include "engine/engine_stats.hpp"
+#include "engine/generation_request.hpp"
+#include "engine/sampler.hpp"
+#include "engine/schedule/running_adapters.hpp"
+#include "engine/schedule/scheduler.hpp"
+#include "engine/schedule/step_batch.hpp"
+#include "engine/token_stream.hpp"
+#include "kernels/backend.hpp"
+#include "kernels/model_spec.hpp"
+#include "storage/result.hpp"
+
+namespace tessera {
+
+struct EngineConfig {
+  BackendLimits backend = {};         // what the backend was made with
+  SlotLimits adapters;                // distinct ones that may run at a time, and their bytes
+  int max_context = 0;                // tokens of prompt and answer; 0: the model's max_positions
+  int max_requests = 1024;            // submitted and not finished; one more is kQueueFull
+  int max_logprobs = 20;              // that a request may ask for, for each token
+  std::vector<TokenId> eos_ids = {};  // the model's own end tokens
+  // Called on the engine thread with what the backend threw; for the log.
+  std::function<void(std::string_view what)> on_failure = [](std::string_view) {};
+};
+
+class EngineCore {
+ public:
+  // `host_cache` outlives the engine.
+  EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec, HostCache& host_cache,
+             EngineConfig config);
+  ~EngineCore();  // requests that are left are finished with kCancelled
+
+  // Whether `request` can be served at all. Thread-safe. Errors: kContextLengthExceeded if prompt
+  // and max_tokens are more than max_context(); kInvalidValue, naming the parameter, if one or a
+  // token id is out of its range.
+  Result<void> check(const GenerationRequest& request) const;
+
+  // Takes a request that check() has passed.
+  void add(GenerationRequest request, std::shared_ptr<TokenStream> stream);
+
+  // One step of at most `max_rows` tokens. False if there was nothing to compute: if there are
+  // requests at all, they wait for their adapters. If the backend throws, the running requests
+  // finish with kError, and the engine goes on with the others.
+  bool step(int max_rows);
+  bool step() { return step(config_.backend.max_rows); }
+
+  // Finishes every request that is left with kCancelled.
+  void cancel_all();
+
+  int num_requests() const { return static_cast<int>(requests_.size()); }
+  // Tokens that prompt and answer may have together: what the configuration, the model and the pool
+  // of KV blocks allow.
+  int max_context() const { return max_context_; }
+  EngineStats stats() const;
+  void check_invariants() const { scheduler_.check_invariants(); }
+
+ private:
+  // A sequence with what the scheduler need not know about it.
+  struct Request;
+
+  void drop_cancelled();
+  void receive_adapters();
+  void receive_adapter(Request& request);
+  bool may_get_room(const AdapterDigest& digest);
+  void pin_adapters();
+  void run();
+  void update();
+  void accept(Request& request, std::span<const float> logits);
+  bool ends(const Request& request, TokenId id) const;
+  void finish(Request& request, FinishReason reason, Error error = {});
+  void fail_running(std::string_view what);
+  void erase_finished();
+
+  const EngineConfig config_;
+  const int vocab_size_;
+  const int num_layers_;
+  const int max_context_;
+  HostCache& host_cache_;
+  std::unique_ptr<Backend> backend_;
+  Sampler sampler_;
+  Scheduler scheduler_;
+  StepBatch batch_;
+  AdapterSlots slots_;                              // after the backend, which it calls
+  std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
+  std::uint64_t next_id_ = 1;
+  EngineStats counters_;  // what has been counted; what is now is read when asked for
+};
+
+}  // namespace tessera

@@ -1,0 +1,31 @@
+// engine_stats.hpp — the engine's state in numbers, for /metrics.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "engine/token_stream.hpp"
+
+namespace tessera {
+
+struct EngineStats {
+  // now
+  int num_running = 0;
+  int num_waiting = 0;              // in the queue or the inbox
+  int num_waiting_for_adapter = 0;  // not in the queue yet
+  int num_blocks = 0;               // KV blocks in the pool
+  int num_used_blocks = 0;          // of them, held by running sequences
+  int num_resident_adapters = 0;    // in the backend's slots
+  // since the start
+  std::uint64_t num_steps = 0;             // that computed rows
+  std::uint64_t num_failed_steps = 0;      // in which the backend threw
+  std::uint64_t num_computed_tokens = 0;   // rows: of prompts, of answers, of recomputation
+  std::uint64_t num_prompt_tokens = 0;     // of requests that got their first token
+  std::uint64_t num_cached_tokens = 0;     // of those, found in the prefix cache
+  std::uint64_t num_generated_tokens = 0;  // sampled
+  std::uint64_t num_preemptions = 0;
+  std::uint64_t num_adapter_loads = 0;                             // into the backend's slots
+  std::array<std::uint64_t, kNumFinishReasons> num_finished = {};  // by FinishReason
+};
+
+}  // namespace tessera

@@ -1,0 +1,39 @@
+// generation_request.hpp — what the gateway asks of the engine: token ids, and how to go on.
+//
+// A request names its adapter by digest, never by name, so an alias that moves while the request
+// waits cannot change whose weights answer it (promise P1).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/model_spec.hpp"
+#include "storage/digest.hpp"
+
+namespace tessera {
+
+// How the next token is chosen, and when to stop. The filters apply in the order in which they
+// stand here, each to what the one before has left.
+struct SamplingParams {
+  float temperature = 1.0F;  // >= 0; 0 takes the most likely token and ignores the filters
+  int top_k = 0;             // keep the k most likely; 0: all
+  float top_p = 1.0F;        // (0, 1]: keep the smallest set of at least this probability
+  float min_p = 0.0F;        // [0, 1]: drop what is less likely than min_p times the most likely
+  std::uint64_t seed = 0;    // drawn by the gateway when the client gave none
+  int max_tokens = 16;       // >= 1: tokens to generate at most
+  int num_logprobs = -1;     // -1: none; 0: of the chosen token; n: and of the n most likely
+  std::vector<TokenId> stop_token_ids = {};  // end the answer, like the model's own end tokens
+  bool ignore_eos = false;                   // go on past the model's own end tokens
+};
+
+struct GenerationRequest {
+  std::vector<TokenId> prompt = {};  // at least one token
+  SamplingParams sampling = {};
+  std::optional<AdapterDigest> adapter = {};  // none: the base alone
+  std::string tenant = {};                    // the fairness key
+  std::uint64_t cache_salt = 0;  // who may share cached prefixes: the server's, not theirs
+};
+
+}  // namespace tessera

@@ -1,0 +1,19 @@
+# What engine/model's reading and writing of models adds to the engine library; relative to engine/.
+set(TESSERA_ENGINE_MODEL_SOURCES
+  model/mapped_file.cpp
+  model/model_config.cpp
+  model/model_source.cpp
+  model/packed_format.cpp
+  model/packed_model.cpp
+  model/packed_writer.cpp
+  model/quantize.cpp
+  model/random_model.cpp)
+set(TESSERA_ENGINE_MODEL_HEADERS
+  model/mapped_file.hpp
+  model/model_config.hpp
+  model/model_source.hpp
+  model/packed_format.hpp
+  model/packed_model.hpp
+  model/packed_writer.hpp
+  model/quantize.hpp
+  model/random_model.hpp)

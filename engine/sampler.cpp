@@ -1,0 +1,135 @@
+#include "engine/sampler.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+
+#include "engine/philox.hpp"
+
+namespace tessera {
+
+namespace {
+
+constexpr int kFirstRanked = 64;  // top_p looks at this many tokens first, then at more
+constexpr int kRankedGrowth = 8;
+
+float at(std::span<const float> values, TokenId id) {
+  return values[static_cast<std::size_t>(id)];
+}
+
+// Whether one token ranks before another: a total order, so that every sort by it has one result.
+struct RanksBefore {
+  std::span<const float> logits;
+  bool operator()(TokenId a, TokenId b) const {
+    return at(logits, a) > at(logits, b) || (at(logits, a) == at(logits, b) && a < b);
+  }
+};
+
+// The token that ranks first; nullopt if there is a NaN or the largest logit is not finite.
+std::optional<TokenId> first_ranked(std::span<const float> logits) {
+  std::size_t best = 0;
+  bool has_nan = false;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    has_nan |= std::isnan(logits[i]);
+    if (logits[i] > logits[best]) best = i;
+  }
+  if (has_nan || !std::isfinite(logits[best])) return std::nullopt;
+  return static_cast<TokenId>(best);
+}
+
+}  // namespace
+
+Sampler::Sampler(int vocab_size)
+    : weights_(static_cast<std::size_t>(vocab_size)), ids_(static_cast<std::size_t>(vocab_size)) {}
+
+std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
+                                              const SamplingParams& params, int position) {
+  assert(logits.size() == ids_.size());
+  const auto best = first_ranked(logits);
+  if (!best) return std::nullopt;
+  GeneratedToken token;
+  token.id = params.temperature > 0.0F ? draw(logits, params, *best, position) : *best;
+  if (params.num_logprobs >= 0) add_logprobs(logits, *best, params.num_logprobs, token);
+  return token;
+}
+
+TokenId Sampler::draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
+                      int position) {
+  const double largest = double{at(logits, best)};
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    weights_[i] = std::exp((double{logits[i]} - largest) / double{params.temperature});
+  }
+  const auto last = last_kept(logits, params);
+  for (TokenId id = 0; id < std::ssize(ids_); ++id) {
+    double& weight = weights_[static_cast<std::size_t>(id)];
+    const bool dropped = weight < double{params.min_p} ||  // the largest weight is 1
+                         (last && RanksBefore{logits}(*last, id));
+    if (dropped) weight = 0.0;
+  }
+
+  const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  const double wanted = total * uniform_at(params.seed, static_cast<std::uint32_t>(position));
+  double passed = 0.0;
+  TokenId chosen = best;
+  for (std::size_t i = 0; i < weights_.size() && passed <= wanted; ++i) {
+    if (weights_[i] == 0.0) continue;  // so that rounding never leads to a token that was dropped
+    passed += weights_[i];
+    chosen = static_cast<TokenId>(i);
+  }
+  return chosen;
+}
+
+std::optional<TokenId> Sampler::last_kept(std::span<const float> logits,
+                                          const SamplingParams& params) {
+  const int vocab_size = static_cast<int>(logits.size());
+  const double top_p = double{params.top_p};
+  const auto sum = [this](double so_far, TokenId id) {
+    return so_far + weights_[static_cast<std::size_t>(id)];
+  };
+  if (params.top_k > 0 && params.top_k < vocab_size) {
+    const auto ranked = rank_top(logits, params.top_k);
+    const double total = std::accumulate(ranked.begin(), ranked.end(), 0.0, sum);
+    return first_to_reach(ranked, top_p * total).value_or(ranked.back());
+  }
+  if (params.top_p >= 1.0F) return std::nullopt;
+  const double wanted = top_p * std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  for (int count = kFirstRanked;; count *= kRankedGrowth) {
+    const auto ranked = rank_top(logits, std::min(count, vocab_size));
+    const auto last = first_to_reach(ranked, wanted);
+    if (last || count >= vocab_size) return last;
+  }
+}
+
+std::optional<TokenId> Sampler::first_to_reach(std::span<const TokenId> ranked,
+                                               double wanted) const {
+  double reached = 0.0;
+  for (const TokenId id : ranked) {
+    reached += weights_[static_cast<std::size_t>(id)];
+    if (reached >= wanted) return id;
+  }
+  return std::nullopt;
+}
+
+std::span<const TokenId> Sampler::rank_top(std::span<const float> logits, int count) {
+  std::iota(ids_.begin(), ids_.end(), 0);
+  std::partial_sort(ids_.begin(), ids_.begin() + count, ids_.end(), RanksBefore{logits});
+  return std::span(ids_).first(static_cast<std::size_t>(count));
+}
+
+void Sampler::add_logprobs(std::span<const float> logits, TokenId best, int num_top,
+                           GeneratedToken& token) {
+  const double largest = double{at(logits, best)};
+  double total = 0.0;
+  for (const float logit : logits) total += std::exp(double{logit} - largest);
+  const double log_total = std::log(total);
+  const auto logprob = [&](TokenId id) {
+    return static_cast<float>(double{at(logits, id)} - largest - log_total);
+  };
+  token.logprob = logprob(token.id);
+  const int count = std::min(num_top, static_cast<int>(logits.size()));
+  for (const TokenId id : rank_top(logits, count)) token.top.push_back({id, logprob(id)});
+}
+
+}  // namespace tessera

@@ -1,0 +1,46 @@
+// sampler.hpp — from a row of logits to the next token.
+//
+// Drawing walks the vocabulary in order of id until the running probability passes a random number.
+// The filters only find the last token that is kept in order of rank (higher logit first, ties by
+// lower id), so the result is a function of logits, params and position, and of nothing else: no
+// state, no sort whose order could matter, no dependence on the batch (promise P2).
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/generation_request.hpp"
+#include "engine/token_stream.hpp"
+#include "kernels/model_spec.hpp"
+
+namespace tessera {
+
+// Not thread-safe: owned by the engine thread. Its members are scratch space.
+class Sampler {
+ public:
+  explicit Sampler(int vocab_size);
+
+  // The token for `position` of a sequence whose model gave `logits` (vocab_size,), with the
+  // log-probabilities that params.num_logprobs asks for. nullopt if the logits are no distribution
+  // (a NaN, an infinity on top): the model has overflowed. Allocates only for GeneratedToken::top.
+  std::optional<GeneratedToken> sample(std::span<const float> logits, const SamplingParams& params,
+                                       int position);
+
+ private:
+  TokenId draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
+               int position);
+  // The last token that top_k and top_p keep, in order of rank; nullopt if they drop none.
+  std::optional<TokenId> last_kept(std::span<const float> logits, const SamplingParams& params);
+  // The first of `ranked` at which their weights' running sum reaches `wanted`.
+  std::optional<TokenId> first_to_reach(std::span<const TokenId> ranked, double wanted) const;
+  // The `count` tokens that rank first, in order.
+  std::span<const TokenId> rank_top(std::span<const float> logits, int count);
+  void add_logprobs(std::span<const float> logits, TokenId best, int num_top,
+                    GeneratedToken& token);
+
+  std::vector<double> weights_;  // (vocab_size,) exp((logit - largest) / temperature)
+  std::vector<TokenId> ids_;     // (vocab_size,) in the order rank_top left them
+};
+
+}  // namespace tessera

@@ -1,0 +1,117 @@
+// block_pool.hpp — the fixed set of KV-cache blocks, and the prefix cache that shares them.
+//
+// Every block is in exactly one of two states:
+//   used  ref_count >= 1; it is in that many block tables
+//   free  ref_count == 0; it is in the free list, oldest first, and may still hold a cached prefix
+// A full block is named by a hash chain: SHA-256 of the previous block's name and its token ids;
+// the chain begins with the salt and the adapter's digest. They say who may share: sequences of
+// different adapters must not, because a LoRA delta on k_proj or v_proj makes their keys and values
+// differ; sequences of different tenants must not, because a shared prefix would be visible in the
+// time to first token. A hit compares the token ids too, so that no bug in naming can show one
+// sequence another's cache.
+//
+// Owned and called by the engine thread alone; no locks.
+#pragma once
+
+#include <cstdint>
+#include <memory_resource>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/backend.hpp"
+#include "kernels/model_spec.hpp"
+#include "storage/digest.hpp"
+
+namespace tessera {
+
+using BlockTable = std::vector<BlockId>;  // position p lives in block_table[p / block_size]
+
+struct BlockNameTag {};
+using BlockName = Digest<BlockNameTag>;
+
+// The names of a sequence's full blocks, computed once each.
+class PrefixChain {
+ public:
+  PrefixChain() = default;
+  PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter);
+
+  // Names every block that `tokens`, which only ever grows, has filled since the last call.
+  void extend(std::span<const TokenId> tokens, int block_size);
+  void reserve(int num_blocks) { names_.reserve(static_cast<std::size_t>(num_blocks)); }
+
+  std::span<const BlockName> names() const { return names_; }
+
+ private:
+  BlockName root_;
+  std::vector<BlockName> names_;
+};
+
+class BlockPool {
+ public:
+  BlockPool(int num_blocks, int block_size);
+
+  // Fills the empty `table` with the longest cached prefix of `tokens` and takes a reference on
+  // each block; returns the number of tokens covered. Leaves at least one token uncached, because
+  // the last position must be computed to yield logits. `chain` names the full blocks of `tokens`.
+  int match_prefix(const PrefixChain& chain, std::span<const TokenId> tokens, BlockTable& table);
+
+  // Whether match_prefix, and then grow to all of `tokens`, would succeed.
+  bool has_room(const PrefixChain& chain, std::span<const TokenId> tokens) const;
+
+  // Appends free blocks until `table` covers `num_tokens`. All or nothing: on false, `table` and
+  // the pool are unchanged and the caller has to preempt someone.
+  [[nodiscard]] bool grow(BlockTable& table, int num_tokens);
+
+  // Records the blocks [first_block, last_block) of `table`, all full of computed tokens, so that
+  // match_prefix can find them. A name that is taken keeps its first block.
+  void publish(const BlockTable& table, const PrefixChain& chain, std::span<const TokenId> tokens,
+               int first_block, int last_block);
+
+  // Drops one reference on each block, last block first, so that heads of prefixes live longest,
+  // and empties the table.
+  void release(BlockTable& table);
+
+  int blocks_for(int num_tokens) const { return (num_tokens + block_size_ - 1) / block_size_; }
+  int num_blocks() const { return static_cast<int>(blocks_.size()); }
+  int num_free() const { return num_free_; }
+  int num_cached() const { return static_cast<int>(by_name_.size()); }
+  int block_size() const { return block_size_; }
+
+  // Asserts the two states above for every block. Tests call it after every operation.
+  void check_invariants() const;
+
+ private:
+  struct Block {
+    std::int32_t ref_count = 0;
+    BlockId older = kNone;  // neighbours in the free list
+    BlockId newer = kNone;
+    std::optional<BlockName> name;  // while published
+    std::vector<TokenId> tokens;    // what it holds, while published; (block_size,) reserved
+  };
+  static constexpr BlockId kNone = -1;
+
+  Block& at(BlockId id) { return blocks_[static_cast<std::size_t>(id)]; }
+  const Block& at(BlockId id) const { return blocks_[static_cast<std::size_t>(id)]; }
+  // Calls `visit` for each block of the longest cached prefix that match_prefix may use.
+  template <class Visit>
+  void for_each_match(const PrefixChain& chain, std::span<const TokenId> tokens, Visit visit) const;
+  std::optional<BlockId> find(const BlockName& name, std::span<const TokenId> tokens) const;
+  void add_reference(BlockId id);
+  BlockId take_oldest_free();
+  void push_free(BlockId id);
+  void unlink_free(BlockId id);
+
+  int block_size_;
+  std::vector<Block> blocks_;
+  BlockId oldest_free_ = kNone;  // a list through Block::newer, so that a cached block can be
+  BlockId newest_free_ = kNone;  // taken back from its middle
+  int num_free_ = 0;
+  // Recycles its nodes, so that publishing stops allocating once as many blocks as there are have
+  // been published.
+  std::pmr::unsynchronized_pool_resource nodes_;
+  std::pmr::unordered_map<BlockName, BlockId, DigestHash> by_name_{&nodes_};
+};
+
+}  // namespace tessera

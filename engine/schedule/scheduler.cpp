@@ -1,0 +1,175 @@
+#include "engine/schedule/scheduler.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace tessera {
+
+Scheduler::Scheduler(const SchedulerLimits& limits)
+    : limits_(limits), pool_(limits.num_blocks, limits.block_size), adapters_(limits.adapters) {
+  assert(limits.max_seqs >= 1);
+  running_.reserve(static_cast<std::size_t>(limits.max_seqs));
+  passed_.reserve(static_cast<std::size_t>(limits.max_scanned));
+}
+
+void Scheduler::add(Sequence& sequence) {
+  assert(can_hold(sequence.max_total_tokens));
+  const int max_blocks = pool_.blocks_for(sequence.max_total_tokens);
+  sequence.blocks.reserve(static_cast<std::size_t>(max_blocks));
+  sequence.chain = PrefixChain(sequence.cache_salt, sequence.adapter);
+  sequence.chain.reserve(max_blocks);
+  sequence.chain.extend(sequence.tokens, pool_.block_size());
+  if (sequence.adapter) {
+    sequence.state = SequenceState::kWaitingForAdapter;
+    ++num_waiting_for_adapter_;
+  } else {
+    sequence.state = SequenceState::kWaiting;
+    waiting_.push(sequence.tenant, &sequence);
+  }
+}
+
+void Scheduler::adapter_ready(Sequence& sequence, std::size_t adapter_bytes) {
+  assert(sequence.state == SequenceState::kWaitingForAdapter);
+  sequence.adapter_bytes = adapter_bytes;
+  sequence.state = SequenceState::kWaiting;
+  --num_waiting_for_adapter_;
+  waiting_.push(sequence.tenant, &sequence);
+}
+
+void Scheduler::schedule(StepBatch& batch, int max_rows) {
+  assert(max_rows >= 1);
+  batch.clear();
+  continue_running(batch, max_rows);
+  // Whoever was preempted should find the blocks it will need again.
+  if (batch.preempted().empty()) start_waiting(batch, max_rows);
+}
+
+void Scheduler::continue_running(StepBatch& batch, int max_rows) {
+  for (std::size_t i = 0; i < running_.size(); ++i) {  // preemption shortens it from the back
+    Sequence& sequence = *running_[i];
+    if (!cover_all_tokens(sequence, batch)) return;
+    const int room = max_rows - batch.num_rows();
+    if (room > 0) put(sequence, std::min(room, sequence.num_left()), batch);
+  }
+}
+
+void Scheduler::start_waiting(StepBatch& batch, int max_rows) {
+  while (num_running() < limits_.max_seqs && batch.num_rows() < max_rows) {
+    Sequence* sequence = pop_startable();
+    if (sequence == nullptr) return;
+    start(*sequence);
+    put(*sequence, std::min(max_rows - batch.num_rows(), sequence->num_left()), batch);
+  }
+}
+
+// The first one in fair order that fits, unless it would overtake one that has been passed over too
+// often.
+Sequence* Scheduler::pop_startable() {
+  passed_.clear();
+  bool may_overtake = true;
+  const auto popped = waiting_.pop_if([&](Sequence* sequence) {
+    if (!may_overtake) return false;
+    if (fits(*sequence)) return true;
+    passed_.push_back(sequence);
+    may_overtake = sequence->num_times_passed < limits_.max_times_passed &&
+                   std::ssize(passed_) < limits_.max_scanned;
+    return false;
+  });
+  if (!popped) return nullptr;
+  for (Sequence* passed : passed_) ++passed->num_times_passed;
+  return *popped;
+}
+
+bool Scheduler::fits(const Sequence& sequence) const {
+  return adapters_.fits(sequence.adapter, sequence.adapter_bytes) &&
+         pool_.has_room(sequence.chain, sequence.tokens);
+}
+
+void Scheduler::start(Sequence& sequence) {
+  assert(sequence.state == SequenceState::kWaiting);
+  sequence.num_computed = pool_.match_prefix(sequence.chain, sequence.tokens, sequence.blocks);
+  [[maybe_unused]] const bool grown = pool_.grow(sequence.blocks, sequence.num_tokens());
+  assert(grown);
+  if (!sequence.has_run) sequence.num_cached = sequence.num_computed;
+  sequence.has_run = true;
+  sequence.num_times_passed = 0;
+  sequence.state = SequenceState::kRunning;
+  adapters_.add(sequence.adapter, sequence.adapter_bytes);
+  running_.push_back(&sequence);
+}
+
+// False if the sequence had to give up its own blocks for want of others.
+bool Scheduler::cover_all_tokens(Sequence& sequence, StepBatch& batch) {
+  while (!pool_.grow(sequence.blocks, sequence.num_tokens())) {
+    Sequence& newest = *running_.back();
+    preempt(newest, batch);
+    if (&newest == &sequence) return false;
+  }
+  return true;
+}
+
+void Scheduler::preempt(Sequence& sequence, StepBatch& batch) {
+  stop_running(sequence);
+  sequence.num_computed = 0;
+  sequence.slot = kNoAdapter;
+  sequence.state = SequenceState::kWaiting;
+  waiting_.put_back(sequence.tenant, &sequence);
+  batch.add_preempted(sequence);
+}
+
+void Scheduler::stop_running(Sequence& sequence) {
+  assert(sequence.state == SequenceState::kRunning);
+  std::erase(running_, &sequence);
+  adapters_.remove(sequence.adapter);
+  pool_.release(sequence.blocks);
+}
+
+// Every computed token costs its tenant the same.
+void Scheduler::put(Sequence& sequence, int num_rows, StepBatch& batch) {
+  batch.add(sequence, num_rows);
+  waiting_.charge(sequence.tenant, num_rows);
+}
+
+void Scheduler::advance(const StepBatch& batch) {
+  for (const BatchEntry& entry : batch.entries()) {
+    Sequence& sequence = *entry.sequence;
+    const int first_block = sequence.num_computed / pool_.block_size();
+    sequence.num_computed += entry.num_rows;
+    sequence.chain.extend(sequence.tokens, pool_.block_size());
+    pool_.publish(sequence.blocks, sequence.chain, sequence.tokens, first_block,
+                  sequence.num_computed / pool_.block_size());
+  }
+}
+
+void Scheduler::remove(Sequence& sequence) {
+  switch (sequence.state) {
+    case SequenceState::kWaitingForAdapter:
+      --num_waiting_for_adapter_;
+      break;
+    case SequenceState::kWaiting:
+      waiting_.remove_if([&](const Sequence* queued) { return queued == &sequence; });
+      break;
+    case SequenceState::kRunning:
+      stop_running(sequence);
+      waiting_.finish(sequence.tenant);
+      break;
+    case SequenceState::kFinished:
+      assert(false);
+      break;
+  }
+  sequence.state = SequenceState::kFinished;
+}
+
+void Scheduler::check_invariants() const {
+  pool_.check_invariants();
+  assert(num_running() <= limits_.max_seqs);
+  assert(adapters_.count() <= limits_.adapters.max_adapters);
+  for ([[maybe_unused]] const Sequence* sequence : running_) {
+    assert(sequence->state == SequenceState::kRunning);
+    assert(sequence->num_computed < sequence->num_tokens());
+    assert(std::ssize(sequence->blocks) >= pool_.blocks_for(sequence->num_computed));
+    assert(std::ssize(sequence->blocks) <= pool_.blocks_for(sequence->max_total_tokens));
+  }
+}
+
+}  // namespace tessera

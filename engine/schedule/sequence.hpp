@@ -1,0 +1,61 @@
+// sequence.hpp — one request as the scheduler sees it: token ids, and how many are computed.
+//
+// There is no prefill phase and no decode phase. A sequence has num_tokens() tokens, of which the
+// keys and values of num_computed are in its blocks; a step lets the second number catch up with
+// the first. When it has caught up, the last row's logits give one more token.
+//
+// States:
+//   kWaitingForAdapter  its adapter's pages are not in host memory yet; not in the queue
+//   kWaiting            in the fair queue; holds no blocks
+//   kRunning            holds blocks; computed in steps
+//   kFinished           holds nothing; the scheduler has forgotten it
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/schedule/block_pool.hpp"
+#include "kernels/lora.hpp"
+#include "kernels/model_spec.hpp"
+#include "storage/digest.hpp"
+
+namespace tessera {
+
+enum class SequenceState : std::uint8_t { kWaitingForAdapter, kWaiting, kRunning, kFinished };
+
+// Owned by whoever adds it to the Scheduler, and kept alive until it is removed. Between the two
+// only the scheduler changes it, but for append() and `slot`.
+struct Sequence {
+  // `max_tokens` are reserved for generation, so that append() never allocates.
+  Sequence(std::uint64_t sequence_id, std::vector<TokenId> prompt, int max_tokens);
+
+  std::uint64_t id;
+  std::vector<TokenId> tokens;  // the prompt, then what was generated
+  int num_prompt_tokens;
+  int max_total_tokens;  // prompt and max_tokens
+
+  std::string tenant;                    // the fairness key
+  std::uint64_t cache_salt = 0;          // who may share its blocks
+  std::optional<AdapterDigest> adapter;  // none: the base alone
+  std::size_t adapter_bytes = 0;         // of its pages; known when its pages are there
+  AdapterSlot slot = kNoAdapter;         // valid while kRunning with an adapter
+
+  SequenceState state = SequenceState::kWaiting;
+  int num_computed = 0;      // tokens whose keys and values are in `blocks`
+  int num_cached = 0;        // of its prompt, those found in the prefix cache when it first ran
+  int num_times_passed = 0;  // others that started before it because it did not fit
+  bool has_run = false;      // when waiting, it was preempted
+  BlockTable blocks;
+  PrefixChain chain;  // names of its full blocks
+
+  int num_tokens() const { return static_cast<int>(tokens.size()); }
+  int num_generated() const { return num_tokens() - num_prompt_tokens; }
+  int num_left() const { return num_tokens() - num_computed; }
+
+  void append(TokenId token) { tokens.push_back(token); }
+};
+
+}  // namespace tessera

@@ -1,0 +1,58 @@
+// step_batch.hpp — one step's rows as the flat arrays that kernels read.
+//
+// The scheduler fills it with (sequence, number of tokens) pairs; build() writes the arrays of
+// StepInput from them. Everything is reserved when the batch is made, so a step does not allocate.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/schedule/sequence.hpp"
+#include "kernels/backend.hpp"
+
+namespace tessera {
+
+// A sequence's part in a step: its next `num_rows` tokens.
+struct BatchEntry {
+  Sequence* sequence;
+  int num_rows;
+  bool catches_up;  // the last row is the sequence's last token, so its logits are wanted
+};
+
+// Owned and called by the engine thread alone.
+class StepBatch {
+ public:
+  // `max_context` is the most tokens a sequence may have.
+  StepBatch(const BackendLimits& limits, int max_context);
+
+  // Filling, by the scheduler.
+  void clear();
+  void add(Sequence& sequence, int num_rows);
+  void add_preempted(Sequence& sequence) { preempted_.push_back(&sequence); }
+
+  std::span<const BatchEntry> entries() const { return entries_; }
+  // Sequences that lost their blocks, and with them their claim to an adapter slot, in this step.
+  std::span<Sequence* const> preempted() const { return preempted_; }
+  int num_rows() const { return num_rows_; }
+  bool empty() const { return entries_.empty(); }
+
+  // Writes the arrays. Each sequence's slot must be set. The views live until the next clear().
+  // logits(i) of the backend belongs to the i-th entry that catches up.
+  StepInput build();
+
+ private:
+  int num_rows_ = 0;
+  std::vector<BatchEntry> entries_;
+  std::vector<Sequence*> preempted_;
+
+  std::vector<TokenId> tokens_;             // (rows,)
+  std::vector<std::int32_t> positions_;     // (rows,)
+  std::vector<std::int32_t> seq_indptr_;    // (seqs + 1,)
+  std::vector<BlockId> blocks_;             // ragged
+  std::vector<std::int32_t> block_indptr_;  // (seqs + 1,)
+  std::vector<AdapterSlot> slots_;          // (seqs,)
+  std::vector<std::int32_t> head_rows_;     // (entries that catch up,)
+};
+
+}  // namespace tessera

@@ -1,0 +1,220 @@
+// adapters_api.cpp — /v1/adapters: uploads, versions, deletion (http-api.md 2.4).
+//
+// An upload is validated while its sender waits, on the uploads' own worker: 201 with the version
+// and the report, 200 if the name already had a version of the same content, 422 with the whole
+// report if anything is wrong.
+#include <algorithm>
+#include <charconv>
+#include <span>
+
+#include <nlohmann/json.hpp>
+
+#include "adapters/validator.hpp"
+#include "gateway/api_json.hpp"
+#include "gateway/error_body.hpp"
+#include "gateway/handlers.hpp"
+#include "gateway/multipart.hpp"
+
+namespace tessera {
+namespace {
+
+using nlohmann::ordered_json;
+
+// The parts of an upload; views into the request's body.
+struct UploadForm {
+  std::optional<std::string_view> name;
+  std::optional<std::string_view> config;   // adapter_config.json
+  std::optional<std::string_view> tensors;  // adapter_model.safetensors
+};
+
+Result<UploadForm> read_form(const HttpRequest& request) {
+  const auto parts = parse_multipart(header(request.headers, "content-type"), request.body);
+  if (!parts) return parts.error();
+  UploadForm form;
+  for (const FormPart& part : *parts) {
+    if (part.name == "name") {
+      form.name = part.content;
+    } else if (part.name == "adapter_config") {
+      form.config = part.content;
+    } else if (part.name == "adapter_model") {
+      form.tensors = part.content;
+    } else {
+      return Error{Code::kUnknownParameter,
+                   "Unknown part; an upload has name, adapter_config and adapter_model.",
+                   part.name.substr(0, 64)};
+    }
+  }
+  const auto missing = [](const std::string& part) {
+    return Error{Code::kMissingRequiredParameter, "The part '" + part + "' is missing.", part};
+  };
+  if (!form.config) return missing("adapter_config");
+  if (!form.tensors) return missing("adapter_model");
+  return form;
+}
+
+ordered_json version_json(const AdapterVersion& version) {
+  ordered_json json;
+  json["id"] = version.id;
+  json["object"] = "adapter.version";
+  json["adapter"] = version.adapter;
+  json["version"] = version.version;
+  json["status"] = "ready";
+  json["sha256"] = to_hex(version.digest);
+  json["config_sha256"] = to_hex(version.config_sha256);
+  json["bytes"] = version.bytes();
+  json["rank_max"] = version.rank_max;
+  json["target_modules"] = version.target_modules;
+  json["num_tensors"] = version.num_tensors;
+  json["created_at"] = unix_seconds(version.created_at);
+  json["created_by"] = "key_" + version.created_by.str();
+  return json;
+}
+
+ordered_json adapter_json(const Platform& platform, const TenantId& tenant,
+                          const AdapterInfo& info) {
+  ordered_json json;
+  json["id"] = info.id;
+  json["object"] = "adapter";
+  json["name"] = info.name;
+  json["tenant"] = tenant.str();
+  json["base_model"] = platform.model.name();
+  json["created_at"] = unix_seconds(info.created_at);
+  json["aliases"] = ordered_json::object();
+  for (const auto& [alias, version] : info.aliases) json["aliases"][alias]["version"] = version;
+  json["versions"] = ordered_json::array();
+  for (const auto& [number, version] : info.versions) json["versions"].push_back(number);
+  return json;
+}
+
+HttpResponse invalid_response(const Report& report, const RequestId& request) {
+  const auto faults = std::ranges::count(report.findings, Severity::kError, &Finding::severity);
+  const auto first = std::ranges::find(report.findings, Severity::kError, &Finding::severity);
+  const Error error{Code::kAdapterInvalid,
+                    "The adapter has " + std::to_string(faults) + " fault(s); the first: " +
+                        (first == report.findings.end() ? "" : first->message),
+                    first == report.findings.end() ? "" : first->subject};
+  ordered_json details;
+  details["report"] = to_json(report);
+  return error_response(error, request, details);
+}
+
+AdapterQuota quota_of(const TenantLimits& limits) {
+  return {.max_adapters = static_cast<std::uint64_t>(limits.max_adapters),
+          .max_bytes = static_cast<std::uint64_t>(limits.max_adapter_bytes)};
+}
+
+Result<Reply> publish(Platform& platform, const Call& call, std::string_view name,
+                      const UploadForm& form) {
+  if (!is_valid_adapter_name(name)) {
+    return Error{Code::kInvalidValue,
+                 "'name' must be 1 to 63 of a-z 0-9 . _ -, the first a letter or a digit.", "name"};
+  }
+  const auto tensors = std::as_bytes(std::span(*form.tensors));
+  const Validation validation = validate_adapter(*form.config, tensors, platform.adapters->base());
+  if (!validation.adapter) return Reply(invalid_response(validation.report, call.id));
+
+  const auto published = platform.adapters->publish({.tenant = call.caller.tenant,
+                                                     .name = std::string(name),
+                                                     .config = *form.config,
+                                                     .tensors = tensors,
+                                                     .created_by = call.caller.key,
+                                                     .now = platform.clock.wall_now(),
+                                                     .quota = quota_of(call.caller.limits)},
+                                                    *validation.adapter);
+  if (!published) return published.error();
+  ordered_json body = version_json(published->version);
+  body["report"] = to_json(validation.report);
+  return json_reply(body, published->created ? 201 : 200);
+}
+
+Result<int> version_argument(const std::string& text) {
+  int version = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, version);
+  if (parsed.ec == std::errc() && parsed.ptr == end) return version;
+  return Error{Code::kNotFound, "There is no such version."};
+}
+
+ordered_json deleted_json(const std::string& id, std::string_view object) {
+  ordered_json json;
+  json["id"] = id;
+  json["object"] = object;
+  json["deleted"] = true;
+  return json;
+}
+
+}  // namespace
+
+Result<Reply> create_adapter(Platform& platform, Call& call) {
+  const auto form = read_form(call.request);
+  if (!form) return form.error();
+  if (!form->name) {
+    return Error{Code::kMissingRequiredParameter, "The part 'name' is missing.", "name"};
+  }
+  return publish(platform, call, *form->name, *form);
+}
+
+Result<Reply> create_adapter_version(Platform& platform, Call& call) {
+  const std::string& name = call.arguments.at(0);
+  if (auto known = platform.adapters->get(call.caller.tenant, name); !known) return known.error();
+  const auto form = read_form(call.request);
+  if (!form) return form.error();
+  if (form->name && *form->name != name) {
+    return Error{Code::kInvalidValue, "The part 'name' is not the name in the URL.", "name"};
+  }
+  return publish(platform, call, name, *form);
+}
+
+Result<Reply> list_adapters(Platform& platform, Call& call) {
+  std::vector<ordered_json> objects;
+  for (const auto& info : platform.adapters->list(call.caller.tenant)) {
+    objects.push_back(adapter_json(platform, call.caller.tenant, *info));
+  }
+  return list_reply(call.target, std::move(objects));
+}
+
+Result<Reply> get_adapter(Platform& platform, Call& call) {
+  const auto info = platform.adapters->get(call.caller.tenant, call.arguments.at(0));
+  if (!info) return info.error();
+  return json_reply(adapter_json(platform, call.caller.tenant, **info));
+}
+
+Result<Reply> list_adapter_versions(Platform& platform, Call& call) {
+  const auto info = platform.adapters->get(call.caller.tenant, call.arguments.at(0));
+  if (!info) return info.error();
+  std::vector<ordered_json> objects;
+  for (const auto& [number, version] : (*info)->versions) objects.push_back(version_json(version));
+  return list_reply(call.target, std::move(objects));
+}
+
+Result<Reply> get_adapter_version(Platform& platform, Call& call) {
+  const auto info = platform.adapters->get(call.caller.tenant, call.arguments.at(0));
+  if (!info) return info.error();
+  const auto number = version_argument(call.arguments.at(1));
+  if (!number) return number.error();
+  const auto version = (*info)->versions.find(*number);
+  if (version == (*info)->versions.end()) {
+    return Error{Code::kNotFound, "There is no such version."};
+  }
+  return json_reply(version_json(version->second));
+}
+
+Result<Reply> delete_adapter(Platform& platform, Call& call) {
+  const std::string& name = call.arguments.at(0);
+  if (auto removed = platform.adapters->remove(call.caller.tenant, name); !removed) {
+    return removed.error();
+  }
+  const bool as_model = call.target.segments.at(1) == "models";
+  return json_reply(deleted_json(name, as_model ? "model" : "adapter"));
+}
+
+Result<Reply> delete_adapter_version(Platform& platform, Call& call) {
+  const std::string& name = call.arguments.at(0);
+  const auto number = version_argument(call.arguments.at(1));
+  if (!number) return number.error();
+  auto removed = platform.adapters->remove_version(call.caller.tenant, name, *number);
+  if (!removed) return removed.error();
+  return json_reply(deleted_json(name + "@" + std::to_string(*number), "adapter.version"));
+}
+
+}  // namespace tessera

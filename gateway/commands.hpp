@@ -1,0 +1,27 @@
+// commands.hpp — the subcommands of `tessera`; each takes what follows its name and returns the
+// exit status: 0 done, 1 failed (stderr says why), 2 used wrongly.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tessera {
+
+inline constexpr int kExitDone = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+int serve_command(std::span<const std::string> arguments);
+int quantize_command(std::span<const std::string> arguments);
+int info_command(std::span<const std::string> arguments);
+
+// Says on stderr what is wrong and how to learn more; returns kExitUsage.
+int usage_error(std::string_view command, std::string_view message);
+// Says on stderr what failed; returns kExitFailed.
+int failure(std::string_view message);
+
+// 1536 -> "1.5 KiB"
+std::string human_bytes(double bytes);
+
+}  // namespace tessera

@@ -1,0 +1,63 @@
+// connection.hpp — a socket with its protocol erased: read some bytes, write all bytes, by when.
+//
+// The session loop is compiled once against this interface, whatever carries the bytes (TCP today,
+// TLS later); virtual calls cost nothing beside a system call, and Beast's write templates are what
+// makes such code slow to compile. Deadlines are real time, not a Clock's: they concern the
+// network.
+//
+// Owned by its session and used on the session's strand only. At most one read or write is pending.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+namespace tessera {
+
+namespace net = boost::asio;
+
+enum class IoStatus : unsigned char { kOk, kClosed, kTimedOut };
+
+// What a read brought. (It has a constructor because g++ 12 destroys aggregate temporaries twice
+// when they stand in an expression with co_await.)
+struct ReadResult {
+  ReadResult(IoStatus read_status, std::size_t read_bytes)
+      : status(read_status), bytes(read_bytes) {}
+
+  IoStatus status;
+  std::size_t bytes;  // > 0 if kOk
+};
+
+class Connection {
+ public:
+  using Deadline = std::chrono::steady_clock::time_point;
+
+  virtual ~Connection() = default;
+
+  // Reads at least one byte into `buffer`.
+  virtual net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) = 0;
+
+  // Writes all of `bytes`, which stay alive until then; waits as long as the peer takes some of
+  // them within every kWriteTimeout.
+  virtual net::awaitable<IoStatus> write(std::string_view bytes) = 0;
+
+  // While an answer is generated nobody reads; this notices when the peer goes away meanwhile.
+  // `gone` is called at most once, on the strand. A peer that sends its next request instead is no
+  // longer watched. stop_watching() ends it; `gone` is not called afterwards.
+  virtual void watch_peer(std::function<void()> gone) = 0;
+  virtual void stop_watching() = 0;
+
+  // No more bytes will be written; the peer reads end of file.
+  virtual void shutdown_send() = 0;
+};
+
+std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket);
+
+}  // namespace tessera

@@ -1,0 +1,192 @@
+#include "gateway/generation.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/error_body.hpp"
+#include "gateway/sse.hpp"
+#include "storage/json.hpp"
+#include "storage/log.hpp"
+
+namespace tessera {
+namespace {
+
+// Why the engine ended a choice without an answer; nullopt if it did answer.
+std::optional<Error> failure_of(const Finish& finish) {
+  switch (finish.reason) {
+    case FinishReason::kStop:
+    case FinishReason::kLength:
+      return std::nullopt;
+    case FinishReason::kCancelled:
+      return Error{Code::kDraining, "The server was stopped before the answer was complete."};
+    case FinishReason::kError:
+      return Error{Code::kServerIsOverloaded, finish.message};
+  }
+  return std::nullopt;
+}
+
+void append(Piece& whole, Piece piece) {
+  whole.text += piece.text;
+  std::ranges::move(piece.records, std::back_inserter(whole.records));
+}
+
+}  // namespace
+
+Generation::Generation(const GenerationServices& services, const Tokenizer& tokenizer,
+                       GenerationPlan plan)
+    : services_(services), plan_(std::move(plan)) {
+  for (const GenerationRequest& request : plan_.requests) {
+    const bool keep_records = request.sampling.num_logprobs >= 0;
+    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records));
+    usage_.prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
+  }
+}
+
+Result<void> Generation::start(const std::function<void()>& wake) {
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    auto stream = std::make_shared<TokenStream>(wake);
+    auto submitted = services_.engine.submit(std::move(plan_.requests[i]), stream);
+    if (!submitted) {
+      abandon();  // those before it
+      return submitted.error();
+    }
+    choices_[i].stream = std::move(stream);
+  }
+  return {};
+}
+
+Generation::Progress Generation::poll() {
+  Progress progress;
+  for (int index = 0; index < static_cast<int>(choices_.size()); ++index) {
+    advance(index, progress.bytes);
+  }
+  if (!std::ranges::all_of(choices_,
+                           [](const Choice& choice) { return choice.finish.has_value(); })) {
+    return progress;
+  }
+  settle();
+  progress.finished = true;
+  if (!plan_.stream) return progress;
+  if (failure_) {
+    // A broken stream ends with its error and without [DONE], so that nobody takes it for whole.
+    nlohmann::ordered_json event;
+    event["error"] = error_object(*failure_, plan_.record.request);
+    emit(event, progress.bytes);
+    return progress;
+  }
+  emit(plan_.format->usage_chunk(usage_), progress.bytes);
+  progress.bytes += kSseDone;
+  return progress;
+}
+
+// Takes the events of one choice and shows what they mean.
+void Generation::advance(int index, std::string& out) {
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  if (choice.finish) return;
+  TokenEvents events = choice.stream->take();
+  if (!events.tokens.empty() && !first_token_seen_) {
+    first_token_seen_ = true;
+    services_.metrics.time_to_first_token.observe(services_.clock.steady_now() - plan_.received_at);
+  }
+  if (choice.finish_reason.empty()) {
+    show(index, choice.text.push(std::move(events.tokens)), out);
+    if (choice.text.stopped()) {
+      choice.stream->cancel();
+      end_choice(index, "stop", out);
+    }
+  }
+  if (!events.finished) return;
+  choice.finish = std::move(events.finished);
+  usage_.cached_tokens += choice.finish->cached_prompt_tokens;
+  usage_.completion_tokens += completion_tokens(choice);
+  plan_.permit.note_used(usage_.prompt_tokens + usage_.completion_tokens);
+  if (!choice.finish_reason.empty()) return;
+  if (auto failure = failure_of(*choice.finish)) {
+    if (!failure_) failure_ = std::move(failure);
+    return;
+  }
+  show(index, choice.text.flush(), out);
+  end_choice(index, choice.finish->reason == FinishReason::kStop ? "stop" : "length", out);
+}
+
+// After a stop string the engine may have gone on for a step; its length then depends on timing,
+// the tokens up to the stop do not.
+std::int64_t Generation::completion_tokens(const Choice& choice) const {
+  return choice.text.stopped() ? choice.text.num_tokens() : choice.finish->generated_tokens;
+}
+
+void Generation::show(int index, Piece piece, std::string& out) {
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  if (!plan_.stream) return append(choice.shown, std::move(piece));
+  if (piece.empty()) return;
+  if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(index), out);
+  emit(plan_.format->piece_chunk(index, piece), out);
+}
+
+void Generation::end_choice(int index, std::string reason, std::string& out) {
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  choice.finish_reason = std::move(reason);
+  if (!plan_.stream) return;
+  if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(index), out);
+  emit(plan_.format->last_chunk(index, choice.finish_reason), out);
+}
+
+void Generation::emit(const nlohmann::ordered_json& chunk, std::string& out) const {
+  if (!chunk.is_null() && !abandoned_) out += sse_event(to_text(chunk));
+}
+
+void Generation::abandon() {
+  abandoned_ = true;
+  for (Choice& choice : choices_) {
+    if (choice.stream) choice.stream->cancel();
+  }
+  services_.engine.wake();
+}
+
+// Charges and records what was generated; before the last bytes of the answer are sent.
+void Generation::settle() {
+  assert(!settled_);
+  settled_ = true;
+  plan_.permit.settle(usage_.prompt_tokens + usage_.completion_tokens);
+  UsageRecord& record = plan_.record;
+  record.prompt_tokens = usage_.prompt_tokens;
+  record.cached_tokens = usage_.cached_tokens;
+  record.completion_tokens = usage_.completion_tokens;
+  record.finish = choices_.front().finish_reason;
+  if (failure_) record.finish = to_string(failure_->code);
+  if (abandoned_) record.finish = "client_closed_request";
+  record.finished = services_.clock.wall_now();
+  if (auto recorded = services_.ledger.record(record); !recorded) {
+    log_error("usage_not_recorded",
+              {{"request", record.request.str()}, {"reason", recorded.error().message}});
+  }
+  services_.metrics.request_latency.observe(services_.clock.steady_now() - plan_.received_at);
+}
+
+HttpResponse Generation::stream_head() const {
+  HttpResponse head{.headers = plan_.headers};
+  head.headers.emplace_back("Content-Type", "text/event-stream; charset=utf-8");
+  head.headers.emplace_back("Cache-Control", "no-cache");
+  head.headers.emplace_back("X-Accel-Buffering", "no");
+  return head;
+}
+
+HttpResponse Generation::whole_answer() const {
+  assert(settled_);
+  if (failure_) {
+    HttpResponse response = error_response(*failure_, plan_.record.request);
+    std::ranges::copy(plan_.headers, std::back_inserter(response.headers));
+    return response;
+  }
+  std::vector<FinishedChoice> choices;
+  for (const Choice& choice : choices_) choices.push_back({choice.shown, choice.finish_reason});
+  HttpResponse response{.headers = plan_.headers};
+  response.headers.emplace_back("Content-Type", "application/json");
+  response.body = to_text(plan_.format->whole(choices, usage_)) + "\n";
+  return response;
+}
+
+}  // namespace tessera

@@ -1,0 +1,57 @@
+// openai_types.hpp — OpenAI's inference requests, read strictly (http-api.md 3.1 and 3.4).
+//
+// Every field of the published API has a decision here: used, accepted without effect, or refused
+// unless its value asks for nothing. A field that OpenAI does not have is refused too, so a
+// misspelt one is never silently without effect. Null equals absent.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/generation_request.hpp"
+#include "storage/result.hpp"
+
+namespace tessera {
+
+// What both endpoints share.
+struct InferenceOptions {
+  std::string model;
+  SamplingParams sampling;  // seed and max_tokens are filled in later, from the two below
+  std::optional<std::int64_t> seed;
+  std::optional<int> max_tokens;  // none: as many as the context has room for
+  std::vector<std::string> stop;
+  bool stream = false;
+  bool include_usage = false;  // one more chunk with the usage
+};
+
+struct ChatMessage {
+  std::string role;  // system, user or assistant: developer is told as system
+  std::string content;
+  std::optional<std::string> name;
+};
+
+struct ChatRequest {
+  InferenceOptions options;
+  std::vector<ChatMessage> messages;  // at least one
+};
+
+// A prompt is a text or token ids.
+using Prompt = std::variant<std::string, std::vector<TokenId>>;
+
+struct CompletionRequest {
+  InferenceOptions options;
+  std::vector<Prompt> prompts;  // at least one; each is a choice of the answer
+};
+
+// Errors: kMissingRequiredParameter, kInvalidValue, kUnknownParameter, kUnsupportedParameter,
+// kUnsupportedContent, kStringAboveMaxLength, kRequestExceedsLimit; param is the JSON path.
+// Token ids are checked against the vocabulary later, by the engine.
+Result<ChatRequest> parse_chat_request(const nlohmann::ordered_json& body);
+Result<CompletionRequest> parse_completion_request(const nlohmann::ordered_json& body);
+
+}  // namespace tessera

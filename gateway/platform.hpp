@@ -1,0 +1,83 @@
+// platform.hpp — everything the server is made of, in the order in which it is built.
+//
+// Opened once by main, before any socket listens; handlers reach the rest of the house through it.
+// Members are declared lowest layer first, so destruction runs from the top down. All of them are
+// thread-safe.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "adapters/host_cache.hpp"
+#include "adapters/registry.hpp"
+#include "engine/engine.hpp"
+#include "engine/model/packed_model.hpp"
+#include "engine/text/chat_template.hpp"
+#include "engine/text/tokenizer.hpp"
+#include "gateway/config.hpp"
+#include "gateway/metrics.hpp"
+#include "gateway/upload_slots.hpp"
+#include "gateway/workers.hpp"
+#include "storage/clock.hpp"
+#include "storage/store.hpp"
+#include "tenancy/admission.hpp"
+#include "tenancy/api_key.hpp"
+#include "tenancy/directory.hpp"
+#include "tenancy/usage_ledger.hpp"
+
+namespace tessera {
+
+// The base model as the gateway knows it. Immutable.
+struct ServedModel {
+  std::unique_ptr<PackedModel> packed;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;  // none: /v1/chat/completions is refused
+
+  const std::string& name() const { return packed->info().name; }
+};
+
+struct Platform {
+  // Errors: those of the parts; the message says which file or setting is wrong.
+  static Result<std::unique_ptr<Platform>> open(const ServerConfig& config);
+
+  Platform() = default;
+  ~Platform();
+  Platform(const Platform&) = delete;
+  Platform& operator=(const Platform&) = delete;
+
+  // Ends the threads of workers and engine; streams that are left finish as cancelled. Before the
+  // io context that those threads post to is destroyed; nothing may be asked of the platform
+  // afterwards.
+  void stop();
+
+  ServerConfig config;
+  SystemClock clock;
+  ServedModel model;
+  std::unique_ptr<Store> store;
+  std::optional<PepperFile> peppers;
+  std::unique_ptr<TenantDirectory> directory;
+  Admission admission;
+  std::optional<UsageLedger> ledger;
+  std::unique_ptr<AdapterRegistry> adapters;
+  std::unique_ptr<HostCache> host_cache;
+  std::string backend_name;
+  int num_kv_blocks = 0;
+  std::unique_ptr<Engine> engine;
+  std::optional<Workers> workers;
+  std::optional<Workers> upload_workers;  // apart, so that validation never delays a chat
+
+  UploadSlots uploads;
+  Metrics metrics;
+  std::atomic<bool> draining = false;
+  bool made_admin_key = false;  // at this start
+  WallTime started_at;
+  std::array<std::byte, 32> salt_key{};  // of this process: prefix caches end with it
+
+  std::filesystem::path admin_key_file() const { return config.data / "admin.key"; }
+};
+
+}  // namespace tessera

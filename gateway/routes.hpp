@@ -1,0 +1,82 @@
+// routes.hpp — the one table of what can be asked, by whom, and how large the question may be.
+//
+// A route without an access policy cannot exist: the policy has no default value, and the tables
+// are checked when they are compiled. Matching is by whole segments; "{name}" matches any one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "gateway/generation.hpp"
+#include "gateway/http.hpp"
+#include "gateway/platform.hpp"
+#include "storage/ids.hpp"
+#include "storage/result.hpp"
+#include "tenancy/tenant.hpp"
+
+namespace tessera {
+
+// Who may use a route. kUnset is what a forgotten field would be, and no route may have it.
+enum class Access : std::uint8_t {
+  kUnset,
+  kPublic,        // anyone who reaches the listener: the operations listener only
+  kInference,     // api.model.request
+  kAdapterRead,   // api.adapter.read
+  kAdapterWrite,  // api.adapter.write
+  kTenantRead,    // api.tenant.read
+  kAdmin,         // api.admin
+};
+
+// What a body has to be.
+enum class Body : std::uint8_t { kNone, kJson, kMultipart };
+
+// A request on its way to its handler.
+struct Call {
+  RequestId id;
+  HttpRequest request;
+  Target target;
+  std::vector<std::string> arguments;  // what the pattern's {…} matched, in order
+  Caller caller;                       // default for Access::kPublic
+  std::chrono::steady_clock::time_point received_at;
+  WallTime received_wall;
+};
+
+// An answer, or one that is still to be generated.
+using Reply = std::variant<HttpResponse, std::unique_ptr<Generation>>;
+
+// Runs on a worker, never on an io thread. An Error becomes the error answer of its code.
+using Handler = Result<Reply> (*)(Platform&, Call&);
+
+struct Route {
+  std::string_view method;
+  std::string_view pattern;  // "/v1/adapters/{name}"
+  Access access = Access::kUnset;
+  Body body = Body::kNone;
+  std::size_t max_body_bytes = 0;
+  Handler handler = nullptr;
+};
+
+// The tables of the two listeners.
+std::span<const Route> api_routes();
+std::span<const Route> ops_routes();
+
+struct Match {
+  const Route* route = nullptr;
+  std::vector<std::string> arguments;
+};
+
+// Errors: kNotFound if no pattern matches; kMethodNotAllowed if only other methods do (param then
+// lists them, as the Allow header wants it).
+Result<Match> match_route(std::span<const Route> routes, std::string_view method,
+                          const Target& target);
+
+// Whether `caller` may use a route of this access. Errors: kInsufficientScope.
+Result<void> check_access(Access access, const Caller& caller);
+
+}  // namespace tessera

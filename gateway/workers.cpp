@@ -1,0 +1,33 @@
+#include "gateway/workers.hpp"
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "gateway/wakeup.hpp"
+
+namespace tessera {
+
+namespace net = boost::asio;
+
+net::awaitable<void> Workers::run(std::function<void()> job) {
+  const net::any_io_executor executor = co_await net::this_coro::executor;
+  const auto wakeup = std::make_shared<Wakeup>(executor);
+  const auto done = std::make_shared<std::atomic<bool>>(false);
+  net::post(pool_, [wakeup, done, work = std::move(job)] {
+    work();
+    done->store(true);
+    wakeup->wake();
+  });
+  while (!done->load()) {
+    wakeup->timer.expires_at(net::steady_timer::time_point::max());
+    co_await wakeup->timer.async_wait(net::as_tuple(net::use_awaitable));
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,410 @@
+#include "engine/engine_core.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/adapter_shelf.hpp"
+#include "tests/engine/fake_backend.hpp"
+#include "tests/engine/tiny_model.hpp"
+
+namespace tessera {
+namespace {
+
+// An EngineCore over the fake backend, with what its streams have received.
+class EngineCoreTest : public testing::Test {
+ protected:
+  struct Answer {
+    std::shared_ptr<TokenStream> stream;
+    std::vector<GeneratedToken> tokens = {};
+    std::optional<Finish> finish = {};
+
+    std::vector<TokenId> ids() const {
+      std::vector<TokenId> ids;
+      for (const GeneratedToken& token : tokens) ids.push_back(token.id);
+      return ids;
+    }
+  };
+
+  EngineCoreTest() { restart({}); }
+
+  void restart(EngineConfig config) {
+    core_.reset();
+    auto backend =
+        std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), config.backend);
+    backend_ = backend.get();
+    config.on_failure = [this](std::string_view what) { failure_ = what; };
+    core_ = std::make_unique<EngineCore>(std::move(backend), spec_, shelf_.cache(), config);
+  }
+
+  static GenerationRequest request(std::vector<TokenId> prompt, int max_tokens) {
+    return {.prompt = std::move(prompt),
+            .sampling = {.temperature = 0.0F, .max_tokens = max_tokens},
+            .tenant = "t"};
+  }
+
+  Answer add(GenerationRequest request) {
+    Answer answer{.stream = std::make_shared<TokenStream>([] {})};
+    core_->add(std::move(request), answer.stream);
+    return answer;
+  }
+
+  static void collect(Answer& answer) {
+    TokenEvents events = answer.stream->take();
+    std::ranges::move(events.tokens, std::back_inserter(answer.tokens));
+    if (events.finished) {
+      EXPECT_FALSE(answer.finish) << "finished twice";
+      answer.finish = std::move(events.finished);
+    }
+  }
+
+  bool step() {
+    const bool computed = core_->step();
+    core_->check_invariants();
+    return computed;
+  }
+
+  // Steps until nobody is left.
+  Answer run(GenerationRequest request) {
+    Answer answer = add(std::move(request));
+    while (core_->num_requests() > 0) EXPECT_TRUE(step());
+    collect(answer);
+    return answer;
+  }
+
+  const ModelSpec spec_ = tiny_spec();
+  AdapterShelf shelf_{spec_, PageType::kF32};
+  FakeBackend* backend_ = nullptr;
+  std::unique_ptr<EngineCore> core_;
+  std::string failure_;
+};
+
+TEST_F(EngineCoreTest, AnswersWithAsManyTokensAsAsked) {
+  const Answer answer = run(request({1, 2, 3}, 5));
+  EXPECT_EQ(answer.tokens.size(), 5U);
+  ASSERT_TRUE(answer.finish);
+  EXPECT_EQ(answer.finish->reason, FinishReason::kLength);
+  EXPECT_EQ(answer.finish->generated_tokens, 5);
+  EXPECT_EQ(answer.finish->cached_prompt_tokens, 0);
+}
+
+TEST_F(EngineCoreTest, TokensComeOneAStepAsTheyAreMade) {
+  Answer answer = add(request({1, 2, 3}, 3));
+  for (std::size_t n = 1; n <= 3; ++n) {
+    step();
+    collect(answer);
+    EXPECT_EQ(answer.tokens.size(), n);
+    EXPECT_EQ(answer.finish.has_value(), n == 3);
+  }
+  EXPECT_FALSE(step());
+}
+
+TEST_F(EngineCoreTest, AnEndTokenStopsAndIsCountedButNotShown) {
+  const auto all = run(request({1, 2, 3}, 8)).ids();
+  const auto third = all[2];
+  ASSERT_EQ(std::ranges::find(all, third) - all.begin(), 2);
+  EngineConfig config;
+  config.eos_ids = {third};
+  restart(config);
+  const Answer stopped = run(request({1, 2, 3}, 8));
+  EXPECT_EQ(stopped.ids(), (std::vector<TokenId>{all[0], all[1]}));
+  EXPECT_EQ(stopped.finish->reason, FinishReason::kStop);
+  EXPECT_EQ(stopped.finish->generated_tokens, 3);
+
+  auto ignoring = request({1, 2, 3}, 8);
+  ignoring.sampling.ignore_eos = true;
+  EXPECT_EQ(run(ignoring).ids(), all);
+}
+
+TEST_F(EngineCoreTest, AStopTokenOfTheRequestStopsItAlone) {
+  const auto all = run(request({1, 2, 3}, 8)).ids();
+  auto stopping = request({1, 2, 3}, 8);
+  stopping.sampling.stop_token_ids = {all[1]};
+  stopping.sampling.ignore_eos = true;
+  Answer other = add(request({1, 2, 3}, 8));
+  EXPECT_EQ(run(stopping).finish->reason, FinishReason::kStop);
+  collect(other);
+  EXPECT_EQ(other.ids(), all);
+}
+
+TEST_F(EngineCoreTest, ARepeatedPromptIsServedFromTheCacheOfItsSaltOnly) {
+  std::vector<TokenId> prompt(40, 3);
+  auto with_salt = request(prompt, 2);
+  with_salt.cache_salt = 1;
+  const auto first = run(with_salt);
+  const auto second = run(with_salt);
+  EXPECT_EQ(first.finish->cached_prompt_tokens, 0);
+  EXPECT_EQ(second.finish->cached_prompt_tokens, 32);
+  EXPECT_EQ(first.ids(), second.ids());
+  with_salt.cache_salt = 2;
+  EXPECT_EQ(run(with_salt).finish->cached_prompt_tokens, 0);
+}
+
+TEST_F(EngineCoreTest, CancelledRequestsLeaveWithinOneStep) {
+  Answer cancelled = add(request({1, 2, 3}, 100));
+  Answer other = add(request({4, 5, 6}, 100));
+  step();
+  cancelled.stream->cancel();
+  step();
+  collect(cancelled);
+  ASSERT_TRUE(cancelled.finish);
+  EXPECT_EQ(cancelled.finish->reason, FinishReason::kCancelled);
+  EXPECT_EQ(cancelled.finish->generated_tokens, 1);
+  EXPECT_EQ(core_->num_requests(), 1);
+  EXPECT_EQ(core_->stats().num_running, 1);
+}
+
+TEST_F(EngineCoreTest, AnAbortStormLeavesNothingBehind) {
+  EngineConfig config;
+  config.backend.num_blocks = 20;
+  config.backend.max_rows = 24;
+  config.backend.max_seqs = 6;
+  restart(config);
+  std::vector<Answer> answers;
+  for (int i = 0; i < 300; ++i) {
+    auto asked = request(std::vector<TokenId>(static_cast<std::size_t>(1 + i % 37), 2), 20);
+    asked.tenant = std::to_string(i % 5);
+    if (i % 3 == 0) asked.adapter = AdapterShelf::digest(1 + i % 4);
+    answers.push_back(add(asked));
+    if (i % 4 == 3) step();
+    if (i % 2 == 0) answers[static_cast<std::size_t>(i / 2)].stream->cancel();
+  }
+  for (Answer& answer : answers) answer.stream->cancel();
+  step();
+  EXPECT_EQ(core_->num_requests(), 0);
+  EXPECT_EQ(core_->stats().num_used_blocks, 0);
+  EXPECT_EQ(core_->stats().num_waiting + core_->stats().num_waiting_for_adapter, 0);
+  for (Answer& answer : answers) {
+    collect(answer);
+    EXPECT_TRUE(answer.finish);
+  }
+}
+
+TEST_F(EngineCoreTest, AnAdapterThatLoadsHoldsUpItsOwnRequestOnly) {
+  shelf_.close_gate();
+  auto with_adapter = request({1, 2, 3}, 2);
+  with_adapter.adapter = AdapterShelf::digest(1);
+  Answer waiting = add(with_adapter);
+  const Answer base = [&] {
+    Answer answer = add(request({1, 2, 3}, 2));
+    step();
+    step();
+    collect(answer);
+    return answer;
+  }();
+  EXPECT_EQ(base.finish->reason, FinishReason::kLength);
+  EXPECT_EQ(core_->stats().num_waiting_for_adapter, 1);
+  EXPECT_FALSE(step());
+
+  shelf_.open_gate();
+  shelf_.wait_for(1);
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(waiting);
+  EXPECT_EQ(waiting.tokens.size(), 2U);
+  EXPECT_NE(waiting.ids(), base.ids());
+}
+
+TEST_F(EngineCoreTest, AnAdapterThatCannotBeLoadedFailsItsRequestsWithTheReason) {
+  shelf_.break_adapter(9);
+  shelf_.wait_for(9);
+  auto with_adapter = request({1, 2, 3}, 2);
+  with_adapter.adapter = AdapterShelf::digest(9);
+  Answer answer = add(with_adapter);
+  Answer base = add(request({1, 2, 3}, 1));
+  step();
+  collect(answer);
+  ASSERT_TRUE(answer.finish);
+  EXPECT_EQ(answer.finish->reason, FinishReason::kError);
+  EXPECT_EQ(answer.finish->code, Code::kCorrupt);
+  EXPECT_NE(answer.finish->message.find("damaged"), std::string::npos);
+  collect(base);
+  EXPECT_EQ(base.finish->reason, FinishReason::kLength);
+}
+
+TEST_F(EngineCoreTest, AnAdapterOfTooHighARankIsRefusedAndNamed) {
+  EngineConfig config;
+  config.backend.max_rank = 2;
+  restart(config);
+  shelf_.wait_for(1);
+  auto with_adapter = request({1, 2, 3}, 2);
+  with_adapter.adapter = AdapterShelf::digest(1);
+  Answer answer = add(with_adapter);
+  EXPECT_FALSE(step());
+  collect(answer);
+  EXPECT_EQ(answer.finish->reason, FinishReason::kError);
+  EXPECT_NE(answer.finish->message.find("rank"), std::string::npos);
+}
+
+TEST_F(EngineCoreTest, AnAdapterWithoutRoomInHostMemoryWaitsForOthersToEnd) {
+  const auto bytes = [&](int number) {
+    return pack_adapter(random_adapter(spec_, static_cast<std::uint64_t>(number)), PageType::kF32)
+        ->bytes();
+  };
+  AdapterShelf small(spec_, PageType::kF32, {.max_bytes = std::max(bytes(1), bytes(2))});
+  core_ = std::make_unique<EngineCore>(
+      std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), BackendLimits{}), spec_,
+      small.cache(), EngineConfig{});
+  auto first = request({1, 2, 3}, 3);
+  first.adapter = AdapterShelf::digest(1);
+  auto second = first;
+  second.adapter = AdapterShelf::digest(2);
+  small.wait_for(1);
+  Answer running = add(first);
+  step();
+  Answer waiting = add(second);
+  small.wait_for(2);
+  step();
+  EXPECT_EQ(core_->stats().num_waiting_for_adapter, 1);
+  step();
+  collect(running);
+  EXPECT_EQ(running.finish->reason, FinishReason::kLength);
+
+  step();  // the idle slot lets go of its pages
+  small.wait_for(2);
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(waiting);
+  EXPECT_EQ(waiting.finish->reason, FinishReason::kLength);
+  core_.reset();
+}
+
+TEST_F(EngineCoreTest, AnAdapterLargerThanHostMemoryFailsItsRequest) {
+  AdapterShelf tiny(spec_, PageType::kF32, {.max_bytes = 64});
+  core_ = std::make_unique<EngineCore>(
+      std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), BackendLimits{}), spec_,
+      tiny.cache(), EngineConfig{});
+  tiny.wait_for(1);
+  auto too_large = request({1, 2, 3}, 3);
+  too_large.adapter = AdapterShelf::digest(1);
+  Answer answer = add(too_large);
+  EXPECT_FALSE(step());
+  collect(answer);
+  ASSERT_TRUE(answer.finish);
+  EXPECT_EQ(answer.finish->reason, FinishReason::kError);
+  EXPECT_EQ(answer.finish->code, Code::kNoCapacity);
+  core_.reset();
+}
+
+TEST_F(EngineCoreTest, MoreAdaptersThanSlotsAreServedInTurn) {
+  EngineConfig config;
+  config.adapters.max_adapters = 2;
+  restart(config);
+  std::vector<Answer> answers;
+  for (int number = 1; number <= 6; ++number) {
+    shelf_.wait_for(number);
+    auto with_adapter = request({1, 2, 3}, 3);
+    with_adapter.adapter = AdapterShelf::digest(number);
+    answers.push_back(add(with_adapter));
+  }
+  while (core_->num_requests() > 0) {
+    ASSERT_TRUE(step());
+    EXPECT_LE(backend_->num_adapters(), 2);
+  }
+  for (Answer& answer : answers) {
+    collect(answer);
+    EXPECT_EQ(answer.finish->reason, FinishReason::kLength);
+  }
+}
+
+TEST_F(EngineCoreTest, ThrowingBackendFailsTheRunningAndTheEngineGoesOn) {
+  const auto expected = run(request({1, 2, 3}, 4)).ids();
+  EngineConfig config;
+  config.backend.max_seqs = 1;
+  restart(config);
+  Answer running = add(request({7, 8, 9}, 4));
+  Answer waiting = add(request({1, 2, 3}, 4));
+  backend_->throw_after(2);
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(running);
+  EXPECT_EQ(running.finish->reason, FinishReason::kError);
+  EXPECT_EQ(running.finish->generated_tokens, 2);
+  EXPECT_EQ(running.finish->message.find("bus"), std::string::npos) << "that is for the log";
+  EXPECT_EQ(failure_, "the device has fallen off the bus");
+  EXPECT_EQ(core_->stats().num_failed_steps, 1U);
+  collect(waiting);
+  EXPECT_EQ(waiting.ids(), expected);
+}
+
+TEST_F(EngineCoreTest, OutputThatIsNotFiniteFailsItsRequestOnly) {
+  Answer poisoned = add(request({1, kPoison, 3}, 4));
+  Answer healthy = add(request({1, 2, 3}, 4));
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(poisoned);
+  EXPECT_EQ(poisoned.finish->reason, FinishReason::kError);
+  EXPECT_TRUE(poisoned.tokens.empty());
+  collect(healthy);
+  EXPECT_EQ(healthy.finish->reason, FinishReason::kLength);
+}
+
+TEST_F(EngineCoreTest, RequestsThatCannotFitAreRefusedWithTheirNumbers) {
+  EXPECT_EQ(core_->max_context(), 256);
+  const std::vector<TokenId> prompt(200, 1);
+  EXPECT_TRUE(core_->check(request(prompt, 56)));
+  const auto refused = core_->check(request(prompt, 57));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kContextLengthExceeded);
+  EXPECT_NE(refused.error().message.find("maximum context length is 256 tokens"),
+            std::string::npos);
+  EXPECT_NE(refused.error().message.find("257"), std::string::npos);
+}
+
+TEST_F(EngineCoreTest, ThePoolBoundsTheContextToo) {
+  EngineConfig config;
+  config.backend.num_blocks = 3;
+  config.backend.block_size = 4;
+  restart(config);
+  EXPECT_EQ(core_->max_context(), 12);
+  EXPECT_FALSE(core_->check(request({1, 2, 3}, 10)));
+  EXPECT_EQ(run(request({1, 2, 3}, 9)).tokens.size(), 9U);
+}
+
+TEST_F(EngineCoreTest, ParametersOutOfRangeAreNamed) {
+  const auto param_of = [&](auto change) {
+    auto wrong = request({1, 2, 3}, 4);
+    change(wrong);
+    const auto checked = core_->check(wrong);
+    EXPECT_FALSE(checked);
+    return checked ? std::string() : checked.error().param;
+  };
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.temperature = -1.0F; }), "temperature");
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.temperature = std::nanf(""); }), "temperature");
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.top_p = 0.0F; }), "top_p");
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.min_p = 1.5F; }), "min_p");
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.top_k = -1; }), "top_k");
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.max_tokens = 0; }), "max_tokens");
+  EXPECT_EQ(param_of([](auto& r) { r.sampling.num_logprobs = 21; }), "top_logprobs");
+  EXPECT_EQ(param_of([](auto& r) { r.prompt.clear(); }), "prompt");
+  EXPECT_EQ(param_of([](auto& r) { r.prompt[0] = 96; }), "prompt");
+  EXPECT_EQ(param_of([](auto& r) { r.prompt[0] = -1; }), "prompt");
+}
+
+TEST_F(EngineCoreTest, StatsCountWhatHappened) {
+  run(request(std::vector<TokenId>(40, 3), 3));
+  run(request(std::vector<TokenId>(40, 3), 3));
+  const EngineStats stats = core_->stats();
+  EXPECT_EQ(stats.num_running, 0);
+  EXPECT_EQ(stats.num_used_blocks, 0);
+  EXPECT_EQ(stats.num_steps, 6U);
+  EXPECT_EQ(stats.num_prompt_tokens, 80U);
+  EXPECT_EQ(stats.num_cached_tokens, 32U);
+  EXPECT_EQ(stats.num_generated_tokens, 6U);
+  EXPECT_EQ(stats.num_computed_tokens, 40U + 2 + 8 + 2);
+  EXPECT_EQ(stats.num_finished[static_cast<std::size_t>(FinishReason::kLength)], 2U);
+}
+
+TEST_F(EngineCoreTest, WhoIsLeftWhenTheEngineGoesIsCancelled) {
+  Answer running = add(request({1, 2, 3}, 50));
+  step();
+  Answer waiting = add(request({1, 2, 3}, 50));
+  core_.reset();
+  collect(running);
+  collect(waiting);
+  EXPECT_EQ(running.finish->reason, FinishReason::kCancelled);
+  EXPECT_EQ(waiting.finish->reason, FinishReason::kCancelled);
+}
+
+}  // namespace
+}  // namespace tessera

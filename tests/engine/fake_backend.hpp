@@ -1,0 +1,163 @@
+// fake_backend.hpp — a Backend without arithmetic that notices every mistake in a step's arrays.
+//
+// A KV cell remembers which token was written to it, at which position and through which adapter.
+// The logits of a row are a hash of all cells up to it, so an answer changes if a block is shared
+// wrongly, written twice, left unwritten, or computed with another adapter.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <stdexcept>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/backend.hpp"
+
+namespace tessera {
+
+// A context with this token has NaN for logits. It is never generated.
+inline constexpr TokenId kPoison = 0;
+
+class FakeBackend final : public Backend {
+ public:
+  FakeBackend(int vocab_size, int num_layers, const BackendLimits& limits)
+      : limits_(limits),
+        num_layers_(num_layers),
+        vocab_size_(static_cast<std::size_t>(vocab_size)),
+        cells_(static_cast<std::size_t>(limits.num_blocks * limits.block_size)) {
+    logits_.resize(vocab_size_ * static_cast<std::size_t>(limits.max_logit_rows));
+  }
+
+  // The step after `num_steps` more throws.
+  void throw_after(int num_steps) { steps_until_throw_ = num_steps; }
+  int num_adapters() const { return static_cast<int>(adapters_.size()); }
+
+  std::string_view name() const override { return "fake"; }
+  PageType page_type() const override { return PageType::kF32; }
+
+  AdapterSlot add_adapter(const LoraView& adapter) override {
+    AdapterSlot slot = 0;
+    while (adapters_.contains(slot)) ++slot;
+    adapters_[slot] = fingerprint(adapter);
+    return slot;
+  }
+  void remove_adapter(AdapterSlot slot) override { ASSERT_EQ(adapters_.erase(slot), 1U); }
+
+  void begin(const StepInput& input) override {
+    if (steps_until_throw_-- == 0) throw std::runtime_error("the device has fallen off the bus");
+    input_ = input;
+    stage_ = 1;
+    EXPECT_GE(std::ssize(input.tokens), 1);
+    EXPECT_LE(std::ssize(input.tokens), limits_.max_rows);
+    EXPECT_LE(std::ssize(input.slots), limits_.max_seqs);
+    EXPECT_LE(std::ssize(input.head_rows), limits_.max_logit_rows);
+    EXPECT_EQ(input.seq_indptr.size(), input.slots.size() + 1);
+    EXPECT_EQ(input.block_indptr.size(), input.slots.size() + 1);
+  }
+  void embed() override {
+    expect_stage(1);
+    for (std::size_t s = 0; s < input_.slots.size(); ++s) write_cells(s);
+  }
+  void qkv(int layer) override { expect_stage(2 + 5 * layer); }
+  void attention(int layer) override { expect_stage(3 + 5 * layer); }
+  void o_proj(int layer) override { expect_stage(4 + 5 * layer); }
+  void gate_up(int layer) override { expect_stage(5 + 5 * layer); }
+  void down(int layer) override { expect_stage(6 + 5 * layer); }
+  void head() override {
+    expect_stage(2 + 5 * num_layers_);
+    std::size_t next = 0;
+    for (std::size_t s = 0; s < input_.slots.size(); ++s) {
+      const std::int32_t last_row = input_.seq_indptr[s + 1] - 1;
+      if (next == input_.head_rows.size() || input_.head_rows[next] != last_row) continue;
+      fill_logits(next++, s, input_.positions[static_cast<std::size_t>(last_row)]);
+    }
+    EXPECT_EQ(next, input_.head_rows.size()) << "a head row is not the last of a sequence";
+  }
+
+  std::span<const float> logits(int i) override {
+    return std::span(logits_).subspan(static_cast<std::size_t>(i) * vocab_size_, vocab_size_);
+  }
+  std::span<const float> residual() override { return {}; }
+
+ private:
+  struct Cell {
+    TokenId token = -1;
+    std::int32_t position = -1;
+    std::uint64_t adapter = 0;
+  };
+
+  static std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+    std::uint64_t x = (a ^ b) * 0x9E3779B97F4A7C15U + 0xD1B54A32D192ED03U;
+    x = (x ^ (x >> 29)) * 0xBF58476D1CE4E5B9U;
+    return x ^ (x >> 32);
+  }
+
+  static std::uint64_t fingerprint(const LoraView& adapter) {
+    std::uint64_t hash = 1;
+    for (const auto& layer : adapter.layers) {
+      for (const LoraModule& module : layer) {
+        hash = mix(hash, static_cast<std::uint64_t>(module.rank));
+        if (module) hash = mix(hash, static_cast<std::uint64_t>(module.a[1]));
+      }
+    }
+    return hash;
+  }
+
+  void expect_stage(int stage) { EXPECT_EQ(stage_++, stage) << "stages out of order"; }
+
+  Cell& cell(std::size_t sequence, std::int32_t position) {
+    const auto index = input_.block_indptr[sequence] + position / limits_.block_size;
+    EXPECT_LT(index, input_.block_indptr[sequence + 1]) << "position without a block";
+    const BlockId block = input_.blocks[static_cast<std::size_t>(index)];
+    return cells_.at(
+        static_cast<std::size_t>(block * limits_.block_size + position % limits_.block_size));
+  }
+
+  std::uint64_t adapter_of(std::size_t sequence) const {
+    const AdapterSlot slot = input_.slots[sequence];
+    return slot == kNoAdapter ? 0 : adapters_.at(slot);
+  }
+
+  void write_cells(std::size_t sequence) {
+    const auto first = static_cast<std::size_t>(input_.seq_indptr[sequence]);
+    const auto last = static_cast<std::size_t>(input_.seq_indptr[sequence + 1]);
+    for (std::size_t row = first; row < last; ++row) {
+      EXPECT_EQ(input_.positions[row],
+                input_.positions[first] + static_cast<std::int32_t>(row - first));
+      cell(sequence, input_.positions[row]) = {input_.tokens[row], input_.positions[row],
+                                               adapter_of(sequence)};
+    }
+  }
+
+  void fill_logits(std::size_t row, std::size_t sequence, std::int32_t last_position) {
+    std::uint64_t hash = 0;
+    bool poisoned = false;
+    for (std::int32_t position = 0; position <= last_position; ++position) {
+      const Cell& read = cell(sequence, position);
+      EXPECT_EQ(read.position, position) << "a cell holds something else";
+      EXPECT_EQ(read.adapter, adapter_of(sequence)) << "a cell was written by another adapter";
+      hash = mix(mix(hash, static_cast<std::uint64_t>(read.token)), read.adapter);
+      poisoned |= read.token == kPoison;
+    }
+    for (std::size_t id = 0; id < vocab_size_; ++id) {
+      const double unit = static_cast<double>(mix(hash, id) >> 11) * 0x1p-53;
+      logits_[row * vocab_size_ + id] = poisoned ? std::nanf("") : static_cast<float>(8.0 * unit);
+    }
+    if (!poisoned) logits_[row * vocab_size_] = -std::numeric_limits<float>::infinity();
+  }
+
+  BackendLimits limits_;
+  int num_layers_;
+  std::size_t vocab_size_;
+  int stage_ = 0;
+  int steps_until_throw_ = -1;
+  StepInput input_;
+  std::vector<Cell> cells_;  // (num_blocks * block_size,)
+  std::vector<float> logits_;
+  std::map<AdapterSlot, std::uint64_t> adapters_;
+};
+
+}  // namespace tessera

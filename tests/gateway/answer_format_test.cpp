@@ -1,0 +1,116 @@
+#include "gateway/answer_format.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "gateway/sse.hpp"
+#include "tests/gateway/byte_tokenizer.hpp"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+class AnswerFormatTest : public testing::Test {
+ protected:
+  std::unique_ptr<AnswerFormat> chat(bool include_usage = false, bool records = false) {
+    return make_chat_format(identity("chatcmpl-1"), *tokenizer_, include_usage, records);
+  }
+  std::unique_ptr<AnswerFormat> text(bool include_usage = false, bool records = false) {
+    return make_completion_format(identity("cmpl-1"), *tokenizer_, include_usage, records);
+  }
+
+  const Piece piece_{
+      .text = "h",
+      .records = {{.token = {.id = 'h', .logprob = -0.5F, .top = {{'h', -0.5F}, {0xE2, -2.0F}}},
+                   .text_offset = 3}}};
+  const Usage usage_{.prompt_tokens = 7, .cached_tokens = 4, .completion_tokens = 2};
+
+ private:
+  static AnswerIdentity identity(const char* id) {
+    return {.id = id, .created = 1700000000, .model = "bot@7", .system_fingerprint = "fp_1"};
+  }
+  std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
+};
+
+TEST_F(AnswerFormatTest, ChatStreamTranscript) {
+  const auto format = chat();
+  const std::string common =
+      R"({"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,)"
+      R"("model":"bot@7","system_fingerprint":"fp_1","choices":[{"index":0,"delta":)";
+  EXPECT_EQ(
+      format->first_chunk(0).dump(),
+      common + R"({"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]})");
+  EXPECT_EQ(format->piece_chunk(0, piece_).dump(),
+            common + R"({"content":"h"},"logprobs":null,"finish_reason":null}]})");
+  EXPECT_EQ(format->last_chunk(0, "stop").dump(),
+            common + R"({},"logprobs":null,"finish_reason":"stop"}]})");
+  EXPECT_TRUE(format->usage_chunk(usage_).is_null()) << "nobody asked for it";
+}
+
+TEST_F(AnswerFormatTest, WithUsageEveryChunkHasNullAndOneMoreHasNoChoices) {
+  for (const auto& format : {chat(true), text(true)}) {
+    EXPECT_TRUE(format->piece_chunk(0, piece_).at("usage").is_null());
+    EXPECT_TRUE(format->last_chunk(0, "length").at("usage").is_null());
+    const Json last = format->usage_chunk(usage_);
+    EXPECT_EQ(last.at("choices"), Json::array());
+    EXPECT_EQ(last.at("usage").at("prompt_tokens"), 7);
+    EXPECT_EQ(last.at("usage").at("completion_tokens"), 2);
+    EXPECT_EQ(last.at("usage").at("total_tokens"), 9);
+    EXPECT_EQ(last.at("usage").at("prompt_tokens_details").at("cached_tokens"), 4);
+  }
+}
+
+TEST_F(AnswerFormatTest, ChatLogprobsHaveTokensBytesAndAlternatives) {
+  const Json chunk = chat(false, true)->piece_chunk(0, piece_);
+  const Json& logprobs = chunk.at("choices").at(0).at("logprobs");
+  EXPECT_TRUE(logprobs.at("refusal").is_null());
+  const Json& entry = logprobs.at("content").at(0);
+  EXPECT_EQ(entry.at("token"), "h");
+  EXPECT_EQ(entry.at("logprob"), -0.5);
+  EXPECT_EQ(entry.at("bytes"), Json::array({104}));
+  EXPECT_EQ(entry.at("top_logprobs").size(), 2U);
+  EXPECT_EQ(entry.at("top_logprobs").at(1).at("token"), "\ufffd") << "a token of half a character";
+  EXPECT_EQ(entry.at("top_logprobs").at(1).at("bytes"), Json::array({0xE2}));
+}
+
+TEST_F(AnswerFormatTest, WholeChatAnswerHasEveryRequiredMember) {
+  const Json json = chat()->whole({{.piece = piece_, .finish_reason = "stop"}}, usage_);
+  EXPECT_EQ(json.at("object"), "chat.completion");
+  const Json& choice = json.at("choices").at(0);
+  EXPECT_EQ(choice.at("index"), 0);
+  EXPECT_EQ(choice.at("message").at("role"), "assistant");
+  EXPECT_EQ(choice.at("message").at("content"), "h");
+  EXPECT_TRUE(choice.at("message").at("refusal").is_null());
+  EXPECT_TRUE(choice.at("logprobs").is_null());
+  EXPECT_EQ(choice.at("finish_reason"), "stop");
+  EXPECT_EQ(json.at("usage").at("total_tokens"), 9);
+}
+
+TEST_F(AnswerFormatTest, CompletionsAreTextInBothForms) {
+  const auto format = text(false, true);
+  EXPECT_TRUE(format->first_chunk(0).is_null()) << "a text begins with its first piece";
+  const Json chunk = format->piece_chunk(1, piece_);
+  EXPECT_EQ(chunk.at("object"), "text_completion");
+  const Json& choice = chunk.at("choices").at(0);
+  EXPECT_EQ(choice.at("text"), "h");
+  EXPECT_EQ(choice.at("index"), 1);
+  EXPECT_EQ(choice.at("logprobs").at("tokens"), Json::array({"h"}));
+  EXPECT_EQ(choice.at("logprobs").at("token_logprobs"), Json::array({-0.5}));
+  EXPECT_EQ(choice.at("logprobs").at("text_offset"), Json::array({3}));
+  EXPECT_EQ(choice.at("logprobs").at("top_logprobs").at(0).at("h"), -0.5);
+
+  const Json whole = format->whole({{piece_, "stop"}, {piece_, "length"}}, usage_);
+  EXPECT_EQ(whole.at("object"), "text_completion");
+  EXPECT_EQ(whole.at("choices").at(1).at("index"), 1);
+  EXPECT_EQ(whole.at("choices").at(1).at("finish_reason"), "length");
+}
+
+TEST(Sse, EventIsOneDataLineAndAnEmptyOne) {
+  EXPECT_EQ(sse_event("{}"), "data: {}\n\n");
+  EXPECT_EQ(kSseDone, "data: [DONE]\n\n");
+  EXPECT_TRUE(kSseHeartbeat.starts_with(": "));
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,216 @@
+#include "gateway/openai_types.hpp"
+
+#include <limits>
+#include <ostream>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "storage/json.hpp"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json chat_with(const std::string& more) {
+  const std::string comma = more.empty() ? "" : ", ";
+  return parse_json(R"({"model": "m", "messages": [{"role": "user", "content": "hi"}])" + comma +
+                    more + "}")
+      .value();
+}
+Json messages(const std::string& list) {
+  return parse_json(R"({"model": "m", "messages": )" + list + "}").value();
+}
+Json completion_with(const std::string& more) {
+  const std::string comma = more.empty() ? "" : ", ";
+  return parse_json(R"({"model": "m", "prompt": "hi")" + comma + more + "}").value();
+}
+
+struct Refusal {
+  const char* fields;
+  Code code;
+  const char* param;
+};
+void PrintTo(const Refusal& value, std::ostream* out) {
+  *out << value.fields;
+}
+
+class ChatRefuses : public testing::TestWithParam<Refusal> {};
+TEST_P(ChatRefuses, WithCodeAndParam) {
+  const auto request = parse_chat_request(chat_with(GetParam().fields));
+  ASSERT_FALSE(request);
+  EXPECT_EQ(request.error().code, GetParam().code) << request.error().message;
+  EXPECT_EQ(request.error().param, GetParam().param);
+}
+const Refusal kChatRefusals[] = {
+    {R"("temperature": 2.1)", Code::kInvalidValue, "temperature"},
+    {R"("temperature": -0.1)", Code::kInvalidValue, "temperature"},
+    {R"("temperature": "1")", Code::kInvalidValue, "temperature"},
+    {R"("top_p": 1.5)", Code::kInvalidValue, "top_p"},
+    {R"("min_p": -1)", Code::kInvalidValue, "min_p"},
+    {R"("top_k": -2)", Code::kInvalidValue, "top_k"},
+    {R"("seed": 1.5)", Code::kInvalidValue, "seed"},
+    {R"("max_tokens": 0)", Code::kInvalidValue, "max_tokens"},
+    {R"("max_tokens": -1)", Code::kInvalidValue, "max_tokens"},
+    {R"("max_completion_tokens": "many")", Code::kInvalidValue, "max_completion_tokens"},
+    {R"("max_tokens": 5, "max_completion_tokens": 6)", Code::kInvalidValue, "max_tokens"},
+    {R"("stop": ["a","b","c","d","e"])", Code::kInvalidValue, "stop"},
+    {R"("stop": "")", Code::kInvalidValue, "stop"},
+    {R"("stop": [1])", Code::kInvalidValue, "stop"},
+    {R"("stream": 1)", Code::kInvalidValue, "stream"},
+    {R"("stream_options": {"include_usage": true})", Code::kInvalidValue, "stream_options"},
+    {R"("stream": true, "stream_options": {"x": 1})", Code::kUnknownParameter, "stream_options.x"},
+    {R"("stream": true, "stream_options": {"include_obfuscation": true})",
+     Code::kUnsupportedParameter, "stream_options.include_obfuscation"},
+    {R"("logprobs": 3)", Code::kInvalidValue, "logprobs"},
+    {R"("top_logprobs": 3)", Code::kInvalidValue, "top_logprobs"},
+    {R"("logprobs": true, "top_logprobs": 21)", Code::kInvalidValue, "top_logprobs"},
+    {R"("n": 2)", Code::kUnsupportedParameter, "n"},
+    {R"("frequency_penalty": 0.5)", Code::kUnsupportedParameter, "frequency_penalty"},
+    {R"("presence_penalty": -0.5)", Code::kUnsupportedParameter, "presence_penalty"},
+    {R"("logit_bias": {"1": 2})", Code::kUnsupportedParameter, "logit_bias"},
+    {R"("response_format": {"type": "json_object"})", Code::kUnsupportedParameter,
+     "response_format"},
+    {R"("tools": [{"type": "function"}])", Code::kUnsupportedParameter, "tools"},
+    {R"("tool_choice": "required")", Code::kUnsupportedParameter, "tool_choice"},
+    {R"("store": true)", Code::kUnsupportedParameter, "store"},
+    {R"("service_tier": "priority")", Code::kUnsupportedParameter, "service_tier"},
+    {R"("priority": 0)", Code::kUnsupportedParameter, "priority"},
+    {R"("modalities": ["audio"])", Code::kUnsupportedParameter, "modalities"},
+    {R"("prediction": {})", Code::kUnsupportedParameter, "prediction"},
+    {R"("metadata": {"a": 1})", Code::kInvalidValue, "metadata"},
+    {R"("prompt": "x")", Code::kUnknownParameter, "prompt"},
+    {R"("temprature": 1)", Code::kUnknownParameter, "temprature"},
+    {R"("stop_token_ids": [-1])", Code::kInvalidValue, "stop_token_ids"},
+};
+INSTANTIATE_TEST_SUITE_P(Fields, ChatRefuses, testing::ValuesIn(kChatRefusals));
+
+class ChatAccepts : public testing::TestWithParam<const char*> {};
+TEST_P(ChatAccepts, AsIfAbsent) {
+  const auto request = parse_chat_request(chat_with(GetParam()));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->options.sampling.temperature, 1.0F);
+  EXPECT_FALSE(request->options.max_tokens);
+  EXPECT_EQ(request->options.sampling.num_logprobs, -1);
+}
+INSTANTIATE_TEST_SUITE_P(
+    NeutralValues, ChatAccepts,
+    testing::Values(
+        "", R"("temperature": null)", R"("max_tokens": null, "stop": null, "stream": null)",
+        R"("n": 1)", R"("frequency_penalty": 0, "presence_penalty": 0.0)", R"("logit_bias": {})",
+        R"("logit_bias": null)", R"("response_format": {"type": "text"})", R"("tools": [])",
+        R"("tool_choice": "auto", "parallel_tool_calls": true)", R"("store": false)",
+        R"("service_tier": "auto")", R"("user": "u", "safety_identifier": "s")",
+        R"("prompt_cache_key": "k", "metadata": {"a": "b"})", R"("modalities": ["text"])",
+        R"("logprobs": false)", R"("stream": true, "stream_options": {})",
+        R"("top_k": -1, "min_p": 0, "repetition_penalty": 1, "min_tokens": 0)"));
+
+class MessagesRefused : public testing::TestWithParam<Refusal> {};
+TEST_P(MessagesRefused, WithCodeAndPath) {
+  const auto request = parse_chat_request(messages(GetParam().fields));
+  ASSERT_FALSE(request);
+  EXPECT_EQ(request.error().code, GetParam().code) << request.error().message;
+  EXPECT_EQ(request.error().param, GetParam().param);
+}
+const Refusal kMessageRefusals[] = {
+    {"[]", Code::kInvalidValue, "messages"},
+    {"null", Code::kMissingRequiredParameter, "messages"},
+    {R"("hi")", Code::kInvalidValue, "messages"},
+    {R"([{"role": "user"}])", Code::kMissingRequiredParameter, "messages[0].content"},
+    {R"([{"content": "x"}])", Code::kMissingRequiredParameter, "messages[0].role"},
+    {R"([{"role": "wizard", "content": "x"}])", Code::kInvalidValue, "messages[0].role"},
+    {R"([{"role": "tool", "content": "x"}])", Code::kUnsupportedContent, "messages[0].role"},
+    {R"([{"role": "user", "content": 7}])", Code::kInvalidValue, "messages[0].content"},
+    {R"([{"role": "user", "content": "x", "tone": "y"}])", Code::kUnknownParameter,
+     "messages[0].tone"},
+    {R"([{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "image_url"}]}])",
+     Code::kUnsupportedContent, "messages[1].content[0]"},
+    {R"([{"role": "user", "content": [{"type": "text"}]}])", Code::kMissingRequiredParameter,
+     "messages[0].content[0].text"},
+    {R"([{"role": "assistant", "content": "", "tool_calls": [{}]}])", Code::kUnsupportedParameter,
+     "messages[0].tool_calls"},
+    {R"(["hi"])", Code::kInvalidValue, "messages[0]"},
+};
+INSTANTIATE_TEST_SUITE_P(Messages, MessagesRefused, testing::ValuesIn(kMessageRefusals));
+
+TEST(ParseChatRequest, DeveloperIsSystemAndTextPartsAreLines) {
+  const auto request = parse_chat_request(messages(
+      R"([{"role": "developer", "content": "be kind"},
+          {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}])"));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->messages[0].role, "system");
+  EXPECT_EQ(request->messages[1].content, "a\nb");
+}
+
+TEST(ParseChatRequest, EveryUsedFieldArrives) {
+  const auto request = parse_chat_request(chat_with(
+      R"("temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1, "seed": -7,
+         "max_completion_tokens": 12, "stop": ["a", "b"], "logprobs": true, "top_logprobs": 3,
+         "stream": true, "stream_options": {"include_usage": true}, "stop_token_ids": [5],
+         "ignore_eos": true)"));
+  ASSERT_TRUE(request) << request.error().message;
+  const InferenceOptions& options = request->options;
+  EXPECT_EQ(options.sampling.temperature, 0.5F);
+  EXPECT_EQ(options.sampling.top_p, 0.9F);
+  EXPECT_EQ(options.sampling.top_k, 40);
+  EXPECT_EQ(options.sampling.min_p, 0.1F);
+  EXPECT_EQ(options.seed, -7);
+  EXPECT_EQ(options.max_tokens, 12);
+  EXPECT_EQ(options.stop, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(options.sampling.num_logprobs, 3);
+  EXPECT_TRUE(options.stream && options.include_usage && options.sampling.ignore_eos);
+  EXPECT_EQ(options.sampling.stop_token_ids, (std::vector<TokenId>{5}));
+}
+
+TEST(ParseChatRequest, TopPOfZeroKeepsTheMostLikelyToken) {
+  const auto request = parse_chat_request(chat_with(R"("top_p": 0)"));
+  ASSERT_TRUE(request);
+  EXPECT_GT(request->options.sampling.top_p, 0.0F);
+  EXPECT_LT(request->options.sampling.top_p, 1e-30F);
+}
+
+TEST(ParseCompletionRequest, PromptsInTheirFourForms) {
+  const auto prompts = [](const std::string& prompt) {
+    const auto body = parse_json(R"({"model": "m", "prompt": )" + prompt + "}").value();
+    const auto request = parse_completion_request(body);
+    return request ? request->prompts : std::vector<Prompt>();
+  };
+  EXPECT_EQ(prompts(R"("a")"), (std::vector<Prompt>{"a"}));
+  EXPECT_EQ(prompts(R"(["a", "b"])"), (std::vector<Prompt>{"a", "b"}));
+  EXPECT_EQ(prompts("[1, 2]"), (std::vector<Prompt>{std::vector<TokenId>{1, 2}}));
+  EXPECT_EQ(prompts("[[1], [2, 3]]"),
+            (std::vector<Prompt>{std::vector<TokenId>{1}, std::vector<TokenId>{2, 3}}));
+  for (const char* wrong : {"[]", "[[]]", "{}", "[-1]", "[1.5]", "[\"a\", null]", "[4294967296]"}) {
+    EXPECT_TRUE(prompts(wrong).empty()) << wrong;
+  }
+}
+
+TEST(ParseCompletionRequest, DefaultsAreOpenAis) {
+  const auto request = parse_completion_request(completion_with(""));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->options.max_tokens, 16);
+  EXPECT_EQ(request->options.sampling.num_logprobs, -1);
+}
+
+class CompletionRefuses : public testing::TestWithParam<Refusal> {};
+TEST_P(CompletionRefuses, WithCodeAndParam) {
+  const auto request = parse_completion_request(completion_with(GetParam().fields));
+  ASSERT_FALSE(request);
+  EXPECT_EQ(request.error().code, GetParam().code) << request.error().message;
+  EXPECT_EQ(request.error().param, GetParam().param);
+}
+const Refusal kCompletionRefusals[] = {
+    {R"("logprobs": 6)", Code::kInvalidValue, "logprobs"},
+    {R"("logprobs": true)", Code::kInvalidValue, "logprobs"},
+    {R"("best_of": 2)", Code::kUnsupportedParameter, "best_of"},
+    {R"("echo": true)", Code::kUnsupportedParameter, "echo"},
+    {R"("suffix": "x")", Code::kUnsupportedParameter, "suffix"},
+    {R"("n": 4)", Code::kUnsupportedParameter, "n"},
+    {R"("messages": [])", Code::kUnknownParameter, "messages"},
+};
+INSTANTIATE_TEST_SUITE_P(Fields, CompletionRefuses, testing::ValuesIn(kCompletionRefusals));
+
+}  // namespace
+}  // namespace tessera

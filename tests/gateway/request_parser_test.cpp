@@ -1,0 +1,94 @@
+#include "gateway/request_parser.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tessera {
+namespace {
+
+using testing::Contains;
+using testing::Pair;
+
+constexpr std::string_view kChunkedHead =
+    "POST /v1/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+TEST(RequestParser, HeaderNamesAreLowerCase) {
+  RequestParser parser;
+  const auto request = parser.parse_head("GET /a?b HTTP/1.1\r\nHost: a\r\nX-Thing: Value\r\n\r\n");
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->method, "GET");
+  EXPECT_EQ(request->target, "/a?b");
+  EXPECT_THAT(request->headers, Contains(Pair("x-thing", "Value")));
+  EXPECT_TRUE(parser.done()) << "there is no body";
+}
+
+TEST(RequestParser, TakesABodyAndLeavesTheNextRequest) {
+  RequestParser parser;
+  ASSERT_TRUE(parser.parse_head("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"));
+  EXPECT_EQ(parser.content_length(), 5U);
+  EXPECT_FALSE(parser.done());
+  EXPECT_EQ(parser.feed("he").value(), 2U);
+  EXPECT_EQ(parser.feed("lloGET / HTTP").value(), 3U);
+  EXPECT_TRUE(parser.done());
+  EXPECT_EQ(parser.take_body(), "hello");
+}
+
+TEST(RequestParser, ChunkedBodyIsTheSameHoweverItArrives) {
+  const std::string body = "3\r\nabc\r\n5;ext=1\r\ndefgh\r\n0\r\n\r\n";
+  for (std::size_t step = 1; step <= body.size(); ++step) {
+    RequestParser parser;
+    ASSERT_TRUE(parser.parse_head(kChunkedHead));
+    std::string received;
+    for (std::size_t at = 0; at < body.size(); at += step) {
+      received += body.substr(at, step);
+      const auto used = parser.feed(received);
+      ASSERT_TRUE(used) << used.error().message;
+      received.erase(0, *used);
+    }
+    EXPECT_TRUE(parser.done()) << "in steps of " << step;
+    EXPECT_EQ(parser.take_body(), "abcdefgh");
+  }
+}
+
+TEST(RequestParser, TrailerFieldsReachNobody) {
+  RequestParser parser;
+  const auto request = parser.parse_head(kChunkedHead);
+  ASSERT_TRUE(parser.feed("1\r\na\r\n0\r\nAuthorization: Bearer x\r\n\r\n"));
+  EXPECT_TRUE(parser.done());
+  EXPECT_EQ(header(request->headers, "authorization"), "");
+}
+
+TEST(RequestParser, RefusesMalformedChunks) {
+  for (const char* body : {"zz\r\nabc\r\n", "-1\r\n", "3\nabc\n", "3\r\nabcX\r\n0\r\n\r\n",
+                           "ffffffffffffffffff\r\n", "0\r\nContent-Length: 3\r\n\r\n"}) {
+    RequestParser parser;
+    ASSERT_TRUE(parser.parse_head(kChunkedHead));
+    const auto used = parser.feed(body);
+    EXPECT_TRUE(!used || !parser.done()) << body;
+  }
+}
+
+TEST(RequestParser, ChunkedBodyBeyondTheLimitIsTooLarge) {
+  RequestParser parser;
+  ASSERT_TRUE(parser.parse_head(kChunkedHead));
+  parser.set_body_limit(4);
+  const auto used = parser.feed("3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
+  ASSERT_FALSE(used);
+  EXPECT_EQ(used.error().code, Code::kPayloadTooLarge);
+}
+
+TEST(RequestParser, FramingFollowsVersionAndConnection) {
+  const auto framing_of = [](const char* head) {
+    RequestParser parser;
+    EXPECT_TRUE(parser.parse_head(head));
+    return parser.framing();
+  };
+  EXPECT_TRUE(framing_of("GET / HTTP/1.1\r\nHost: a\r\n\r\n").keep_alive);
+  EXPECT_FALSE(framing_of("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").keep_alive);
+  EXPECT_FALSE(framing_of("GET / HTTP/1.0\r\n\r\n").keep_alive);
+  EXPECT_TRUE(framing_of("GET / HTTP/1.0\r\n\r\n").http_1_0);
+  EXPECT_TRUE(framing_of("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").omit_body);
+}
+
+}  // namespace
+}  // namespace tessera

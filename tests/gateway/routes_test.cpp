@@ -1,0 +1,76 @@
+#include "gateway/routes.hpp"
+
+#include <set>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tessera {
+namespace {
+
+using testing::ElementsAre;
+
+Result<Match> match(std::string_view method, std::string_view path) {
+  return match_route(api_routes(), method, parse_target(path).value());
+}
+
+TEST(Routes, NoRouteOfTheApiIsOpenToEveryone) {
+  for (const Route& route : api_routes()) {
+    EXPECT_NE(route.access, Access::kPublic) << route.pattern;
+    EXPECT_NE(route.access, Access::kUnset) << route.pattern;
+    EXPECT_FALSE(check_access(route.access, Caller{})) << route.pattern << " without any scope";
+  }
+}
+
+TEST(Routes, AdministrationIsForAdminsOnly) {
+  Caller tenant;
+  tenant.scopes = kTenantScopes;
+  Caller admin;
+  admin.scopes = kAdminScopes;
+  for (const Route& route : api_routes()) {
+    const bool administrative = route.pattern.starts_with("/v1/organization/");
+    EXPECT_EQ(check_access(route.access, admin).has_value(), administrative) << route.pattern;
+    EXPECT_EQ(check_access(route.access, tenant).has_value(), !administrative) << route.pattern;
+  }
+}
+
+TEST(Routes, EveryRouteIsFoundByItsOwnPattern) {
+  for (const Route& route : api_routes()) {
+    const auto found = match(route.method, route.pattern);
+    ASSERT_TRUE(found) << route.pattern;
+    EXPECT_EQ(found->route, &route) << route.pattern << " is hidden by " << found->route->pattern;
+  }
+}
+
+TEST(Routes, BodiesAreBounded) {
+  for (const Route& route : api_routes()) {
+    EXPECT_LE(route.max_body_bytes, kMaxUploadBytes) << route.pattern;
+    if (route.method == "GET") EXPECT_EQ(route.max_body_bytes, 0U) << route.pattern;
+  }
+}
+
+TEST(MatchRoute, ArgumentsComeInOrder) {
+  const auto found = match("GET", "/v1/adapters/bot/versions/7");
+  ASSERT_TRUE(found);
+  EXPECT_THAT(found->arguments, ElementsAre("bot", "7"));
+}
+
+TEST(MatchRoute, OtherPathsAreNotFound) {
+  for (const char* path : {"/", "/v1", "/v1/", "/v1/model", "/v1/models/", "/v1//models",
+                           "/v1/models/a/b", "/V1/models", "/v1/adapters/a/versions/1/x"}) {
+    const auto found = match("GET", path);
+    ASSERT_FALSE(found) << path;
+    EXPECT_EQ(found.error().code, Code::kNotFound);
+  }
+}
+
+TEST(MatchRoute, OtherMethodsAreToldWhatIsAllowed) {
+  const auto found = match("PUT", "/v1/adapters/bot");
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, Code::kMethodNotAllowed);
+  EXPECT_EQ(found.error().param, "GET, DELETE");
+}
+
+}  // namespace
+}  // namespace tessera

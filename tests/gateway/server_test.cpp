@@ -1,0 +1,402 @@
+// The whole server in this process over loopback: raw bytes in, raw bytes out.
+#include "gateway/server.hpp"
+
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include <unistd.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/model/random_model.hpp"
+#include "gateway/address.hpp"
+#include "storage/json.hpp"
+#include "tests/gateway/byte_tokenizer.hpp"
+
+namespace tessera {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using Json = nlohmann::ordered_json;
+
+ModelSpec tiny_spec() {
+  ModelSpec spec;
+  spec.vocab_size = kByteVocab;
+  spec.hidden = 64;
+  spec.intermediate = 128;
+  spec.num_heads = 2;
+  spec.num_kv_heads = 1;
+  spec.head_dim = 32;
+  spec.max_positions = 512;
+  spec.tied_embeddings = true;
+  spec.layers.resize(2);
+  for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.17677669F;
+  return spec;
+}
+
+ModelInfo tiny_info() {
+  ModelInfo info;
+  info.name = "tiny";
+  info.tokenizer = byte_tokenizer_json();
+  info.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
+  info.bos_token = "<s>";
+  info.eos_token = "</s>";
+  info.eos_ids = {kEosId};
+  return info;
+}
+
+struct Answer {
+  std::string raw;
+
+  int status() const { return raw.size() > 12 ? std::stoi(raw.substr(9, 3)) : 0; }
+  std::string head() const { return raw.substr(0, raw.find("\r\n\r\n") + 4); }
+  std::string body() const { return raw.substr(raw.find("\r\n\r\n") + 4); }
+  Json json() const { return parse_json(body()).value(); }
+  std::string code() const { return json().at("error").at("code"); }
+};
+
+// A server over a fresh data directory, on a free port.
+class Served {
+ public:
+  Served() {
+    std::filesystem::create_directories(directory_);
+    EXPECT_TRUE(write_random_model(tiny_spec(), /*seed=*/7, directory_ / "tiny", tiny_info()));
+    ServerConfig config;
+    config.model = directory_ / "tiny";
+    config.data = directory_ / "data";
+    config.threads = 1;
+    auto opened = Platform::open(config);
+    EXPECT_TRUE(opened) << opened.error().message;
+    platform_ = *std::move(opened);
+    api_.emplace(io_, *platform_, api_routes());
+    ops_.emplace(io_, *platform_, ops_routes());
+    api_address_ = api_->listen("127.0.0.1:0").value();
+    ops_address_ = ops_->listen("127.0.0.1:0").value();
+    for (int i = 0; i < 2; ++i) threads_.emplace_back([this] { io_.run(); });
+  }
+  ~Served() {
+    io_.stop();
+    threads_.clear();
+    platform_->stop();
+    std::filesystem::remove_all(directory_);
+  }
+
+  Platform& platform() { return *platform_; }
+
+  // A new tenant's key.
+  std::string tenant_key(const TenantLimits& limits = {}) {
+    const Caller admin{
+        .tenant = {}, .key = {}, .scopes = kAdminScopes, .is_admin = true, .limits = {}};
+    TenantDirectory& directory = *platform_->directory;
+    const WallTime now = platform_->clock.wall_now();
+    const auto tenant = directory.create_tenant(admin, {.name = "t", .slug = ""}, now).value();
+    EXPECT_TRUE(directory.set_limits(admin, tenant.id, limits, now));
+    const auto account = directory.create_service_account(admin, tenant.id, "a", now).value();
+    NewApiKey request;
+    request.name = "k";
+    request.scopes = kDefaultKeyScopes;
+    request.tenant = tenant.id;
+    request.service_account = account.id;
+    return directory.create_key(admin, request, now).value().value;
+  }
+
+  net::ip::tcp::socket connect(bool ops = false) {
+    net::ip::tcp::socket socket(client_io_);
+    socket.connect(parse_address(ops ? ops_address_ : api_address_).value());
+    return socket;
+  }
+
+  // Sends bytes and reads until the server closes.
+  Answer exchange(const std::string& bytes, bool ops = false) {
+    net::ip::tcp::socket socket = connect(ops);
+    net::write(socket, net::buffer(bytes));
+    std::string answer;
+    boost::system::error_code end;
+    net::read(socket, net::dynamic_buffer(answer), end);
+    return {answer};
+  }
+
+ private:
+  std::filesystem::path directory_ =
+      std::filesystem::temp_directory_path() / ("tessera-gateway-" + std::to_string(getpid()));
+  std::unique_ptr<Platform> platform_;
+  net::io_context io_;
+  std::optional<Server> api_;
+  std::optional<Server> ops_;
+  std::string api_address_;
+  std::string ops_address_;
+  std::vector<std::jthread> threads_;
+  net::io_context client_io_;
+};
+
+std::string request(const std::string& method, const std::string& path, const std::string& key,
+                    const std::string& body = "", const std::string& more = "") {
+  std::string out = method + ' ' + path + " HTTP/1.1\r\nHost: t\r\n" + more;
+  if (!key.empty()) out += "Authorization: Bearer " + key + "\r\n";
+  if (!body.empty()) {
+    out +=
+        "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  }
+  return out + "\r\n" + body;
+}
+const std::string kClose = "Connection: close\r\n";
+
+std::string chat_body(const std::string& more) {
+  return R"({"model": "tiny", "messages": [{"role": "user", "content": "hello"}], )" + more + "}";
+}
+
+// The body of a chunked answer without its framing.
+std::string unchunked(const std::string& body) {
+  std::string out;
+  for (std::size_t at = 0;;) {
+    const std::size_t line = body.find("\r\n", at);
+    const std::size_t size = std::stoul(body.substr(at, line - at), nullptr, 16);
+    if (size == 0) return out;
+    out += body.substr(line + 2, size);
+    at = line + 2 + size + 2;
+  }
+}
+
+// The events of a stream, without [DONE].
+std::vector<Json> events_of(const std::string& stream) {
+  std::vector<Json> events;
+  std::istringstream lines(stream);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("data: {")) events.push_back(parse_json(line.substr(6)).value());
+  }
+  return events;
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { served = new Served; }
+  static void TearDownTestSuite() {
+    delete served;
+    served = nullptr;
+  }
+  static Answer ask(const std::string& method, const std::string& path, const std::string& key,
+                    const std::string& body = "", const std::string& more = "") {
+    return served->exchange(request(method, path, key, body, kClose + more));
+  }
+  static Answer chat(const std::string& key, const std::string& fields) {
+    return ask("POST", "/v1/chat/completions", key, chat_body(fields));
+  }
+
+  static Served* served;
+};
+Served* ServerTest::served = nullptr;
+
+TEST_F(ServerTest, EveryAnswerHasARequestIdAndEchoesTheClients) {
+  const Answer answer = ask("GET", "/nowhere", "", "", "X-Client-Request-Id: mine-1\r\n");
+  EXPECT_EQ(answer.status(), 404);
+  EXPECT_THAT(answer.head(), HasSubstr("X-Request-Id: req_"));
+  EXPECT_THAT(answer.head(), HasSubstr("x-client-request-id: mine-1\r\n"));
+  EXPECT_THAT(answer.head(), HasSubstr(answer.json().at("error").at("request_id")));
+}
+
+TEST_F(ServerTest, EveryWrongKeyIsAnsweredAlike) {
+  std::string good = served->tenant_key();
+  std::string wrong_secret = good;
+  wrong_secret[20] = wrong_secret[20] == 'a' ? 'b' : 'a';
+  std::set<std::string> bodies;
+  for (const std::string& key : {std::string(), std::string("junk"), wrong_secret,
+                                 std::string("sk-live-nobody"), good + "x"}) {
+    const Answer answer = ask("GET", "/v1/models", key);
+    EXPECT_EQ(answer.status(), 401) << key;
+    EXPECT_THAT(answer.head(), HasSubstr("WWW-Authenticate: Bearer\r\n"));
+    Json body = answer.json();
+    body["error"].erase("request_id");
+    body.erase("instance");
+    bodies.insert(body.dump());
+  }
+  EXPECT_EQ(bodies.size(), 1U);
+}
+
+TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
+  const std::string key = served->tenant_key();
+  const Answer answers =
+      served->exchange(request("GET", "/v1/models", key) + request("GET", "/v1/models/tiny", key) +
+                       request("GET", "/nowhere", "", "", kClose));
+  std::vector<std::string> statuses;
+  for (std::size_t at = answers.raw.find("HTTP/1.1 "); at != std::string::npos;
+       at = answers.raw.find("HTTP/1.1 ", at + 1)) {
+    statuses.push_back(answers.raw.substr(at + 9, 3));
+  }
+  EXPECT_THAT(statuses, testing::ElementsAre("200", "200", "404"));
+}
+
+TEST_F(ServerTest, AmbiguousHeadEndsTheConnection) {
+  const Answer answer =
+      served->exchange("POST /v1/models HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\n\r\n" +
+                       request("GET", "/v1/models", ""));
+  EXPECT_EQ(answer.status(), 400);
+  EXPECT_THAT(answer.head(), HasSubstr("Connection: close\r\n"));
+  EXPECT_EQ(answer.raw.rfind("HTTP/1.1"), 0U) << "one answer only";
+}
+
+TEST_F(ServerTest, RefusalBeforeTheBodyKeepsTheConnectionIfTheBodyIsThere) {
+  const Answer answers = served->exchange(request("POST", "/v1/completions", "junk", "{\"a\": 1}") +
+                                          request("GET", "/v1/models", "", "", kClose));
+  EXPECT_EQ(answers.status(), 401);
+  EXPECT_NE(answers.raw.rfind("HTTP/1.1"), 0U) << "the second request was answered too";
+}
+
+TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
+  const std::string key = served->tenant_key();
+  EXPECT_EQ(ask("PUT", "/v1/models", key).status(), 405);
+  EXPECT_THAT(ask("PUT", "/v1/models", key).head(), HasSubstr("Allow: GET\r\n"));
+  EXPECT_EQ(ask("GET", "/v1/organization/projects", key).status(), 403);
+  EXPECT_EQ(ask("POST", "/v1/chat/completions", key).status(), 415);
+  EXPECT_EQ(chat(key, "\"n\": 2").code(), "unsupported_parameter");
+  EXPECT_EQ(chat(key, "\"x\": ").code(), "invalid_json");
+  const Answer huge = served->exchange(
+      request("POST", "/v1/completions", key, "",
+              "Content-Type: application/json\r\nContent-Length: 99999999999\r\n"));
+  EXPECT_EQ(huge.status(), 413);
+}
+
+TEST_F(ServerTest, ExpectContinueIsAnsweredBeforeTheBody) {
+  const std::string key = served->tenant_key();
+  const std::string body = chat_body("\"max_tokens\": 1");
+  net::ip::tcp::socket socket = served->connect();
+  std::string head =
+      request("POST", "/v1/chat/completions", key, body, kClose + "Expect: 100-continue\r\n");
+  head.resize(head.size() - body.size());
+  net::write(socket, net::buffer(head));
+  std::string go_on(25, '\0');
+  net::read(socket, net::buffer(go_on));
+  EXPECT_EQ(go_on, "HTTP/1.1 100 Continue\r\n\r\n");
+  net::write(socket, net::buffer(body));
+  std::string answer;
+  boost::system::error_code end;
+  net::read(socket, net::dynamic_buffer(answer), end);
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
+}
+
+TEST_F(ServerTest, StreamSaysWhatTheWholeAnswerSays) {
+  const std::string key = served->tenant_key();
+  const std::string fields = R"("max_tokens": 40, "seed": 3, "ignore_eos": true)";
+  const Answer whole = chat(key, fields);
+  ASSERT_EQ(whole.status(), 200) << whole.raw;
+  const Answer streamed =
+      chat(key, fields + R"(, "stream": true, "stream_options": {"include_usage": true})");
+  ASSERT_EQ(streamed.status(), 200) << streamed.raw;
+  EXPECT_THAT(streamed.head(), HasSubstr("Content-Type: text/event-stream"));
+  EXPECT_THAT(streamed.head(), HasSubstr("x-ratelimit-limit-requests: "));
+  const std::string stream = unchunked(streamed.body());
+  EXPECT_TRUE(stream.ends_with("data: [DONE]\n\n"));
+  const std::vector<Json> events = events_of(stream);
+  std::string text;
+  for (const Json& event : events) {
+    for (const Json& choice : event.at("choices")) text += choice.at("delta").value("content", "");
+  }
+  EXPECT_EQ(text, whole.json().at("choices").at(0).at("message").at("content"));
+  EXPECT_EQ(events.front().at("choices").at(0).at("delta").at("role"), "assistant");
+  EXPECT_EQ(events.back().at("usage").at("completion_tokens"), 40);
+  EXPECT_EQ(events.at(events.size() - 2).at("choices").at(0).at("finish_reason"), "length");
+}
+
+TEST_F(ServerTest, StreamOnHttp10IsBareAndEndsWithTheConnection) {
+  const std::string key = served->tenant_key();
+  const std::string body = chat_body(R"("max_tokens": 3, "stream": true)");
+  const Answer answer = served->exchange(
+      "POST /v1/chat/completions HTTP/1.0\r\nConnection: keep-alive\r\nAuthorization: Bearer " +
+      key + "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+      "\r\n\r\n" + body);
+  EXPECT_EQ(answer.status(), 200);
+  EXPECT_EQ(answer.head().find("chunked"), std::string::npos);
+  EXPECT_THAT(answer.body(), StartsWith("data: {"));
+  EXPECT_TRUE(answer.body().ends_with("data: [DONE]\n\n"));
+}
+
+TEST_F(ServerTest, CompletionsOfSeveralPromptsAreChoicesInOrder) {
+  const std::string key = served->tenant_key();
+  const auto texts = [&](const std::string& prompt) {
+    const Answer answer =
+        ask("POST", "/v1/completions", key,
+            R"({"model": "tiny", "temperature": 0, "max_tokens": 6, "prompt": )" + prompt + "}");
+    EXPECT_EQ(answer.status(), 200) << answer.raw;
+    std::vector<std::string> out;
+    for (const Json& choice : answer.json().at("choices")) {
+      EXPECT_EQ(choice.at("index"), out.size());
+      out.push_back(choice.at("text"));
+    }
+    return out;
+  };
+  const auto both = texts(R"(["abc", "xyz"])");
+  ASSERT_EQ(both.size(), 2U);
+  EXPECT_EQ(both[0], texts(R"("abc")").at(0));
+  EXPECT_EQ(both[1], texts("[120, 121, 122]").at(0)) << "the same prompt as ids";
+}
+
+TEST_F(ServerTest, PromptBeyondTheContextIsToldInTheWordsThatClientsKnow) {
+  const std::string key = served->tenant_key();
+  const Answer answer = ask("POST", "/v1/completions", key,
+                            R"({"model": "tiny", "prompt": ")" + std::string(600, 'a') + "\"}");
+  EXPECT_EQ(answer.status(), 400);
+  EXPECT_EQ(answer.code(), "context_length_exceeded");
+  EXPECT_THAT(answer.body(), HasSubstr("maximum context length"));
+}
+
+TEST_F(ServerTest, SpentLimitSaysWhenToComeBack) {
+  TenantLimits limits;
+  limits.requests_per_minute = 1;
+  const std::string key = served->tenant_key(limits);
+  EXPECT_EQ(chat(key, "\"max_tokens\": 1").status(), 200);
+  const Answer refused = chat(key, "\"max_tokens\": 1");
+  EXPECT_EQ(refused.status(), 429);
+  EXPECT_EQ(refused.code(), "rate_limit_exceeded");
+  EXPECT_THAT(refused.head(), HasSubstr("retry-after: "));
+  EXPECT_THAT(refused.head(), HasSubstr("retry-after-ms: "));
+  EXPECT_THAT(refused.head(), HasSubstr("x-ratelimit-remaining-requests: 0\r\n"));
+}
+
+TEST_F(ServerTest, ClientThatLeavesFreesItsSlotAndIsCharged) {
+  const std::string key = served->tenant_key();
+  Platform& platform = served->platform();
+  const Caller caller = platform.directory->authenticate(key, platform.clock.wall_now()).value();
+  {
+    net::ip::tcp::socket socket = served->connect();
+    const std::string body = chat_body(R"("max_tokens": 400, "ignore_eos": true, "stream": true)");
+    net::write(socket, net::buffer(request("POST", "/v1/chat/completions", key, body)));
+    std::string first(16, '\0');
+    net::read(socket, net::buffer(first));  // it has begun
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (platform.admission.num_running() > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(platform.admission.num_running(), 0);
+  const UsageTotals totals = platform.ledger->totals_by_tenant(caller.tenant).value();
+  EXPECT_EQ(totals.requests, 1);
+  EXPECT_GT(totals.completion_tokens, 0);
+}
+
+TEST_F(ServerTest, UsageIsRecordedBeforeTheAnswerEnds) {
+  const std::string key = served->tenant_key();
+  const Json usage = chat(key, "\"max_tokens\": 5, \"ignore_eos\": true").json().at("usage");
+  const Json self = ask("GET", "/v1/usage/self", key).json();
+  EXPECT_EQ(self.at("totals").at("num_model_requests"), 1);
+  EXPECT_EQ(self.at("totals").at("output_tokens"), usage.at("completion_tokens"));
+  EXPECT_EQ(self.at("totals").at("input_tokens"), usage.at("prompt_tokens"));
+}
+
+TEST_F(ServerTest, OperationsListenerHasItsOwnRoutes) {
+  EXPECT_EQ(served->exchange(request("GET", "/livez", "", "", kClose), true).status(), 200);
+  EXPECT_EQ(served->exchange(request("GET", "/readyz", "", "", kClose), true).status(), 200);
+  EXPECT_EQ(served->exchange(request("GET", "/v1/models", "", "", kClose), true).status(), 404);
+  EXPECT_EQ(ask("GET", "/metrics", "").status(), 404);
+  const Answer metrics = served->exchange(request("GET", "/metrics", "", "", kClose), true);
+  EXPECT_THAT(metrics.body(), HasSubstr("vllm:num_requests_running{model_name=\"tiny\"} "));
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,99 @@
+"""raw_http_test.py — heads that two programs could read in two ways are refused, and end the talk.
+
+Every probe is followed by a second request in the same bytes. If the server took the probe's body
+for a request, or went on after a head that it refused, a second answer would show.
+"""
+
+import re
+import unittest
+
+import harness
+
+SECOND = b"GET /v1/models HTTP/1.1\r\nHost: t\r\n\r\n"
+BODY = b'{"model":"x","messages":[]}'
+
+
+def head(*lines, method=b"POST", version=b"HTTP/1.1", path=b"/v1/chat/completions"):
+    return b"\r\n".join([method + b" " + path + b" " + version, *lines]) + b"\r\n\r\n"
+
+
+PROBES = {
+    "transfer-encoding gzip": head(b"Host: t", b"Transfer-Encoding: gzip"),
+    "transfer-encoding chunked, identity": head(b"Host: t",
+                                                b"Transfer-Encoding: chunked, identity"),
+    "transfer-encoding identity with a length": head(
+        b"Host: t", b"Transfer-Encoding: identity", b"Content-Length: 27") + BODY,
+    "transfer-encoding chunked twice": head(b"Host: t", b"Transfer-Encoding: chunked",
+                                            b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "transfer-encoding of a tab": head(b"Host: t", b"Transfer-Encoding:\tchunked\x0b"),
+    "chunked and a length": head(b"Host: t", b"Transfer-Encoding: chunked",
+                                 b"Content-Length: 27") + b"0\r\n\r\n",
+    "a length and chunked": head(b"Host: t", b"Content-Length: 27",
+                                 b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    "chunked on HTTP/1.0": head(b"Host: t", b"Transfer-Encoding: chunked",
+                                version=b"HTTP/1.0") + b"0\r\n\r\n",
+    "two lengths that differ": head(b"Host: t", b"Content-Length: 27", b"Content-Length: 0"),
+    "two lengths in one field": head(b"Host: t", b"Content-Length: 0, 27"),
+    "a signed length": head(b"Host: t", b"Content-Length: +0"),
+    "a hexadecimal length": head(b"Host: t", b"Content-Length: 0x1b"),
+    "a length beyond 64 bits": head(b"Host: t", b"Content-Length: 99999999999999999999"),
+    "a folded line": head(b"Host: t", b"X-Long: a", b" b"),
+    "a space before the colon": head(b"Host: t", b"Content-Length : 0"),
+    "a space before the name": head(b"Host: t", b" Content-Length: 0"),
+    "a NUL in a value": head(b"Host: t", b"X-Bad: a\0b"),
+    "a control byte in a value": head(b"Host: t", b"X-Bad: a\x1bb"),
+    "a bare CR in a value": head(b"Host: t", b"X-Bad: a\rContent-Length: 0"),
+    "bare LF line ends": b"POST /v1/models HTTP/1.1\nHost: t\n\n",
+    "two hosts": head(b"Host: t", b"Host: u"),
+    "no host": head(b"X-A: b"),
+    "an unknown version": head(b"Host: t", version=b"HTTP/1.2"),
+    "a space in the target": head(b"Host: t", path=b"/v1/models HTTP/1.1 x"),
+    "an empty field name": head(b"Host: t", b": 0"),
+    "a head without an end of 64 KiB": b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 65536,
+    "a thousand fields": head(b"Host: t", *[b"X-%d: a" % i for i in range(1000)]),
+    "TLS where plain text is spoken": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+
+
+def statuses(answer):
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3})", answer)]
+
+
+class RawHttp(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = harness.Server().start()
+        cls.addClassCleanup(cls.server.close)
+
+    def test_ambiguous_heads_are_refused_and_end_the_connection(self):
+        for what, probe in PROBES.items():
+            with self.subTest(what):
+                answer = harness.raw_exchange(self.server.api, probe + SECOND)
+                found = statuses(answer)
+                self.assertEqual(len(found), 1, answer[:300])
+                self.assertIn(found[0], (400, 413, 431, 501, 505), answer[:300])
+                self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
+
+    def test_requests_that_are_plain_are_answered_one_by_one_on_one_connection(self):
+        last = head(b"Host: t", b"Connection: close", method=b"GET", path=b"/v1/models")
+        answer = harness.raw_exchange(self.server.api, SECOND + SECOND + last)
+        self.assertEqual(statuses(answer), [401, 401, 401])
+
+    def test_a_chunked_body_is_read_to_its_end(self):
+        body = b'{"model":"nobody","messages":[{"role":"user","content":"x"}]}'
+        request = head(b"Host: t", b"Content-Type: application/json",
+                       b"Authorization: Bearer " + self.server.admin.key.encode(),
+                       b"Transfer-Encoding: chunked")
+        for piece in (body[:10], body[10:]):
+            request += b"%x\r\n%s\r\n" % (len(piece), piece)
+        last = head(b"Host: t", b"Connection: close", method=b"GET", path=b"/v1/models")
+        found = statuses(harness.raw_exchange(self.server.api, request + b"0\r\n\r\n" + last))
+        self.assertEqual(len(found), 2)
+        self.assertNotEqual(found[0], 400)
+
+    def test_the_server_still_serves(self):
+        self.assertEqual(self.server.operations("/livez").status, 200)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,104 @@
+"""uploads_test.py — an upload that is wrong costs its sender a clear answer, and nobody anything."""
+
+import unittest
+
+import harness
+import packages
+
+RSS_SLACK_BYTES = 24 << 20  # what an allocator may keep of one upload
+
+
+class Uploads(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = harness.Server().start()
+        cls.addClassCleanup(cls.server.close)
+        cls.tenant = cls.server.new_tenant("uploader").key
+
+    def refused(self, config, tensors):
+        answer = self.tenant.upload("broken", config, tensors)
+        self.assertIn(answer.status, range(400, 500), answer.body[:500])
+        return answer
+
+    def finding_codes(self, answer):
+        report = answer.error["details"]["report"]
+        self.assertFalse(report["ok"])
+        return [f["code"] for f in report["findings"] if f["severity"] == "error"]
+
+    def test_each_malformed_package_is_refused_with_its_own_code(self):
+        cases = packages.malformed()
+        self.assertGreaterEqual(len(cases), 30)
+        self.assertEqual(len({code for *_, code in cases}), len(cases), "a code for each")
+        for what, config, tensors, code in cases:
+            with self.subTest(what):
+                answer = self.refused(config, tensors)
+                self.assertEqual(answer.error["code"], "adapter_invalid")
+                self.assertEqual(self.finding_codes(answer)[0], code)
+
+    def test_all_faults_come_in_one_report(self):
+        broken = packages.replaced(packages.FIRST_A, data=packages.with_first_value(float("nan")))
+        codes = self.finding_codes(self.refused(packages.config(use_dora=True, bias="all"), broken))
+        self.assertLessEqual({"unsupported_dora", "unsupported_bias"}, set(codes))
+
+    def test_malformed_packages_leave_memory_and_store_as_they_were(self):
+        cases = packages.malformed()
+
+        def send_all():
+            for _, config, tensors, _ in cases:
+                self.refused(config, tensors)
+
+        send_all()
+        memory, stored = self.server.resident_bytes(), self.stored_bytes()
+        for _ in range(3):
+            send_all()
+        self.assertLess(self.server.resident_bytes() - memory, RSS_SLACK_BYTES)
+        self.assertEqual(self.stored_bytes(), stored)
+        self.assertEqual(self.tenant.get("/v1/adapters").expect(200).json["data"], [])
+
+    def stored_bytes(self):
+        """What the store has written; its own log of events apart."""
+        return {str(path): path.stat().st_size for path in self.server.data.rglob("*")
+                if path.is_file() and not path.name.startswith("LOG")}
+
+    def test_a_truncated_upload_is_refused_wherever_it_is_cut(self):
+        config, tensors = packages.package()
+        for cut in (0, 7, 8, 9, 200, len(tensors) // 2, len(tensors) - 1):
+            with self.subTest(cut=cut):
+                self.refused(config, tensors[:cut])
+
+    def test_the_envelope_must_be_whole(self):
+        config, tensors = packages.package()
+        cases = {
+            "no tensors": {"name": "x", "adapter_config": config},
+            "no config": {"name": "x", "adapter_model": tensors},
+            "no name": {"adapter_config": config, "adapter_model": tensors},
+            "an unknown part": {"name": "x", "adapter_config": config, "adapter_model": tensors,
+                                "surprise": "!"},
+            "a name that is a path": {"name": "../x", "adapter_config": config,
+                                      "adapter_model": tensors},
+            "the base's name": {"name": harness.BASE, "adapter_config": config,
+                                "adapter_model": tensors},
+        }
+        for what, parts in cases.items():
+            with self.subTest(what):
+                body, kind = harness.multipart(**parts)
+                answer = harness.exchange(self.server.api, "POST", "/v1/adapters", body,
+                                          self.tenant.headers(**{"Content-Type": kind}))
+                self.assertIn(answer.status, (400, 409), answer.body)
+                self.assertNotEqual(answer.error["code"], "adapter_invalid")
+
+    def test_a_good_package_binds_every_tensor_and_is_deduplicated(self):
+        owner = self.server.new_tenant("owner").key
+        config, tensors = packages.package(seed=7)
+        first = owner.upload("bot", config, tensors).expect(200, 201, 202).json
+        again = owner.upload("bot", config, tensors).expect(200).json
+        self.assertEqual((first["version"], first["sha256"]), (again["version"], again["sha256"]))
+        self.assertEqual(first["version"], 1)
+        self.assertEqual(sorted(first["target_modules"]), packages.TARGETS)
+        changed = owner.upload("bot", *packages.package(seed=8)).expect(200, 201, 202).json
+        self.assertEqual(changed["version"], 2)
+        self.assertNotEqual(changed["sha256"], first["sha256"])
+
+
+if __name__ == "__main__":
+    unittest.main()
