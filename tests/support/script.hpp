@@ -10,7 +10,7 @@
 //
 // run_script gives the commands of each case to `execute` and compares what comes back. With
 // TESSERA_REWRITE=1 in the environment it writes the answers into the file instead, so that a
-// change of behaviour is reviewed as a diff. (The form: Pebble's datadriven, SQLite's sqllogictest.)
+// change of behaviour is reviewed as a diff. (Form: Pebble's datadriven, SQLite's sqllogictest.)
 #pragma once
 
 #include <cstdlib>

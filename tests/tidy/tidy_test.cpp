@@ -135,8 +135,9 @@ TEST(Tidy, NoBraceOrCapturingLambdaBesideCoAwait) {
       const auto at = line.find("co_await ");
       if (at == line.npos || line.find("//") < at) return;
       const auto expression = line.substr(at);
-      const bool lambda = expression.find("[=") != line.npos || expression.find("[&") != line.npos;
-      const bool aggregate = expression.find("{.") != line.npos || expression.find("({") != line.npos;
+      const auto has = [&](std::string_view text) { return expression.find(text) != line.npos; };
+      const bool lambda = has("[=") || has("[&");
+      const bool aggregate = has("{.") || has("({");
       EXPECT_FALSE(lambda || aggregate)
           << place << ": give the temporary a name before the co_await; g++ 12 destroys it twice";
     });
