@@ -1,6 +1,6 @@
 // module.cpp — the entry points of libtessera_cuda.so; no exception leaves them.
 #include <algorithm>
-#include <cstring>
+#include <string_view>
 
 #include <cuda_runtime_api.h>
 
@@ -18,7 +18,7 @@ GpuInfo describe(int device) {
   std::size_t total_bytes = 0;
   TESSERA_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
   GpuInfo info;
-  std::strncpy(info.name, properties.name, sizeof info.name - 1);
+  std::string_view(properties.name).copy(info.name, sizeof info.name - 1);
   info.compute_major = properties.major;
   info.compute_minor = properties.minor;
   info.total_bytes = total_bytes;
