@@ -231,8 +231,8 @@ Adapter read_modules(const SafetensorsFile& file, const BaseModel& base,
 
 void shorten(Report& report) {
   if (report.findings.size() <= Report::kMaxFindings) return;
-  std::ranges::stable_partition(
-      report.findings, [](const Finding& finding) { return finding.severity == Severity::kError; });
+  const auto is_error = [](const Finding& finding) { return finding.severity == Severity::kError; };
+  std::stable_partition(report.findings.begin(), report.findings.end(), is_error);
   report.findings_left_out = static_cast<int>(report.findings.size() - Report::kMaxFindings);
   report.findings.erase(report.findings.begin() + Report::kMaxFindings, report.findings.end());
 }

@@ -220,19 +220,22 @@ TEST_F(Cache, ManyThreadsAndFewPlacesNeverPassTheLimitOrLoseAPin) {
   for (unsigned seed = 0; seed < kThreads; ++seed) {
     threads.emplace_back([&, seed] {
       std::mt19937 random(seed);
-      for (int i = 0; i < 3000; ++i) {
+      for (int num_used = 0; num_used < 500;) {
         const auto found = cache->get(digest_of(static_cast<unsigned>(random() % 12)));
         EXPECT_LE(cache->stats().bytes, kPlaces * each);
         if (found.state == State::kReady) {
           EXPECT_EQ(found.adapter->max_rank(), 4);
+          ++num_used;
         } else if (found.state == State::kFailed) {
           EXPECT_EQ(found.error.code, Code::kNoCapacity);
+        } else {
+          std::this_thread::yield();
         }
       }
     });
   }
   threads.clear();
-  EXPECT_GT(cache->stats().loads, 0U);
+  EXPECT_LE(cache->stats().entries, kPlaces);
 }
 
 }  // namespace
