@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -88,6 +89,14 @@ sigset_t block_signals() {
   return signals;
 }
 
+// A connection is a file descriptor; many systems allow a process 1024 unless it asks for more.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // if it is refused, accept() will say when it matters
+}
+
 // The threads that run the io context, and its end.
 class IoThreads {
  public:
@@ -164,6 +173,7 @@ void drain(Platform& platform, Server& api) {
 
 int serve(const ServerConfig& config) {
   const sigset_t signals = block_signals();
+  raise_descriptor_limit();
   auto platform = Platform::open(config);
   if (!platform) return failure(platform.error().message);
 

@@ -1,4 +1,5 @@
 // usage_api.cpp — what was consumed: by everyone, for admins; by the caller's own tenant.
+#include <algorithm>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -101,16 +102,16 @@ ordered_json window_json(const LimitsView::Window& window) {
   return json;
 }
 
-// Moves the query's beginning by whole buckets to the first record, so that asking for "all time"
-// is cheap. Errors: those of the ledger.
+// Moves the query's beginning by whole buckets to the first record, or to the end if there is none,
+// so that asking for "all time" is cheap. Errors: those of the ledger.
 Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
-  std::optional<WallTime> first;
+  WallTime first = std::max(query.from, query.to);
   auto scanned = ledger.scan(query.from, query.to, [&](const UsageRecord& record) {
     first = record.finished;
     return false;
   });
   if (!scanned) return scanned.error();
-  if (first) query.from += (*first - query.from) / query.bucket_width * query.bucket_width;
+  query.from += (first - query.from) / query.bucket_width * query.bucket_width;
   return {};
 }
 

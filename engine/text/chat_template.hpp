@@ -23,7 +23,7 @@ struct TemplateLimits {
   std::size_t steps_max = 20'000'000;                    // nodes evaluated in one rendering
   std::size_t output_bytes_max = std::size_t{64} << 20;  // of the text, and of any string made
   int source_depth_max = 400;                            // nesting of the source
-  int evaluation_depth_max = 3000;                       // nesting of what is being evaluated
+  int evaluation_depth_max = 1000;                       // nesting of what is being evaluated
 };
 
 namespace jinja {

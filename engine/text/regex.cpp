@@ -13,8 +13,8 @@ namespace tessera {
 namespace {
 
 // Unicode White_Space, as the inside of a character class.
-constexpr std::string_view kWhiteSpace =
-    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr std::string_view kWhiteSpace = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a})"
+                                         R"(\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 
 // A word character as Oniguruma has it, in the same form: of the numbers that are not decimal
 // digits, those of Latin-1 alone.

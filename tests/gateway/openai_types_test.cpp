@@ -138,7 +138,8 @@ INSTANTIATE_TEST_SUITE_P(Messages, MessagesRefused, testing::ValuesIn(kMessageRe
 TEST(ParseChatRequest, DeveloperIsSystemAndTextPartsAreLines) {
   const auto request = parse_chat_request(messages(
       R"([{"role": "developer", "content": "be kind"},
-          {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}])"));
+          {"role": "user", "content": [{"type": "text", "text": "a"},
+                                       {"type": "text", "text": "b"}]}])"));
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->messages[0].role, "system");
   EXPECT_EQ(request->messages[1].content, "a\nb");

@@ -325,7 +325,8 @@ TEST_F(ServerTest, CompletionsOfSeveralPromptsAreChoicesInOrder) {
             R"({"model": "tiny", "temperature": 0, "max_tokens": 6, "prompt": )" + prompt + "}");
     EXPECT_EQ(answer.status(), 200) << answer.raw;
     std::vector<std::string> out;
-    for (const Json& choice : answer.json().at("choices")) {
+    const Json json = answer.json();
+    for (const Json& choice : json.at("choices")) {
       EXPECT_EQ(choice.at("index"), out.size());
       out.push_back(choice.at("text"));
     }

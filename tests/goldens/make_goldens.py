@@ -19,6 +19,7 @@ Usage, in an environment with torch, transformers, peft and bitsandbytes:
 
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -145,8 +146,8 @@ def make_adapter(model_name, case):
                                                          dtype=torch.bfloat16)
     model = peft.get_peft_model(base, peft.LoraConfig(**spec["config"]))
     for key, weight in model.named_parameters():
-        if "lora_" in key:  # about as strong as the base's own weights
-            scale = weight.shape[-1] ** -0.5 if "lora_A" in key else 0.15
+        if "lora_" in key:  # a third as strong as the base's own weights; training makes less
+            scale = weight.shape[-1] ** -0.5 if "lora_A" in key else 0.05
             weight.data = (torch.randn(weight.shape) * scale).to(spec["dtype"])
     # PEFT records the path that the base was loaded from; a user's adapter has the base's name.
     model.peft_config["default"].base_model_name_or_path = model_name
@@ -327,6 +328,8 @@ def write_json(path, value):
 
 
 def main():
+    if os.environ.get("PYTHONHASHSEED") != "0":  # PEFT saves sets in the order of their hashes
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     DATA.mkdir(exist_ok=True)
     torch.set_num_threads(1)  # sums are then a function of their values alone
     makers = {"tiny": make_tiny, "nf4": make_nf4, "demo": make_demo}

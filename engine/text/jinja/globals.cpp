@@ -94,7 +94,7 @@ Value strftime_now(Runtime& runtime, Arguments arguments) {
   return std::string(buffer.data(), size);
 }
 
-// cycler(...) and joiner(sep): small objects with state, kept in a namespace.
+// joiner(sep): gives nothing the first time it is called and the separator from then on.
 Value joiner(Runtime&, Arguments arguments) {
   const std::string separator = Bound("joiner", arguments, {"sep"}).text(0).value_or(", ");
   return make_callable(

@@ -52,7 +52,7 @@ def strings(count):
             yield "".join(chr(rng.randrange(*rng.choice(ranges))) if rng.random() < 0.8
                           else rng.choice(" \t\n\r") for _ in range(rng.randrange(40)))
         elif kind == 2:
-            # Python 3.11 and PCRE2 10.42 both know Unicode 14; of later characters they know nothing.
+            # Python 3.11 and PCRE2 10.42 both know Unicode 14; nothing later is tried.
             points = (chr(rng.randrange(0x110000)) for _ in range(rng.randrange(60)))
             yield "".join(p for p in points if unicodedata.category(p) not in ("Cn", "Cs"))
         else:
@@ -90,8 +90,9 @@ def ours():
     llama = train(sequence([split(Regex(LLAMA_SPLIT), "isolated"), byte_level()]))
     llama.post_processor = processors.Sequence([
         processors.ByteLevel(trim_offsets=False),
-        processors.TemplateProcessing(single="<|user|> $A <|end|>", special_tokens=[
-            ("<|user|>", llama.token_to_id("<|user|>")), ("<|end|>", llama.token_to_id("<|end|>"))])])
+        processors.TemplateProcessing(
+            single="<|user|> $A <|end|>",
+            special_tokens=[(t, llama.token_to_id(t)) for t in ("<|user|>", "<|end|>")])])
     yield "llama_style", llama
 
     ignoring = json.loads(llama.to_str())
@@ -129,7 +130,8 @@ def digest(tokenizer, texts):
 
 
 def write(name, value):
-    (HERE / name).write_text(json.dumps(value, separators=(",", ":")).replace("],[", "],\n[") + "\n")
+    text = json.dumps(value, separators=(",", ":")).replace("],[", "],\n[")
+    (HERE / name).write_text(text + "\n")
 
 
 def main():
