@@ -1,6 +1,8 @@
 #include "gateway/request_parser.hpp"
 
 #include <limits>
+#include <new>
+#include <stdexcept>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
@@ -25,6 +27,19 @@ std::string copy(boost::beast::string_view text) {
 
 Error malformed() {
   return {Code::kInvalidValue, "Malformed HTTP request."};
+}
+
+// Beast makes room for the whole body as soon as its length is known, and throws if it cannot.
+std::size_t put(http::request_parser<http::string_body>& parser, std::string_view bytes,
+                boost::system::error_code& error) {
+  try {
+    return parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
+  } catch (const std::bad_alloc&) {
+    error = http::error::body_limit;
+  } catch (const std::length_error&) {
+    error = http::error::body_limit;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -73,8 +88,7 @@ Result<std::size_t> RequestParser::feed(std::string_view bytes) {
   while (!done() && used < bytes.size()) {
     boost::system::error_code error;
     const std::string_view rest = bytes.substr(used);
-    const std::size_t taken =
-        beast_->parser.put(boost::asio::buffer(rest.data(), rest.size()), error);
+    const std::size_t taken = put(beast_->parser, rest, error);
     used += taken;
     if (error == http::error::need_more) break;
     if (error == http::error::body_limit) {

@@ -61,7 +61,7 @@ Result<std::string> Server::listen(const std::string& address) {
   if (!error) acceptor_.listen(net::ip::tcp::acceptor::max_listen_connections, error);
   if (error) return Error{Code::kIo, "Cannot listen on " + address + ": " + error.message() + "."};
   std::string bound = format_address(acceptor_.local_endpoint());
-  net::co_spawn(acceptor_.get_executor(), accept_loop(), net::detached);
+  net::co_spawn(acceptor_.get_executor(), accept_loop(), log_stray_exception);
   return bound;
 }
 
@@ -189,6 +189,8 @@ net::awaitable<IoStatus> Server::read_more(Peer& peer, Connection::Deadline dead
 // on; one that is still to come is not waited for.
 void Server::drop_received_body(Peer& peer, Exchange& exchange) {
   if (exchange.call.request.method.empty() || exchange.parser.done()) return;  // no head to trust
+  const auto length = exchange.parser.content_length();
+  if (length && *length > peer.received.size()) return;  // still to come, and not waited for
   exchange.parser.set_body_limit(kReadBytes);
   const auto used = exchange.parser.feed(peer.received);
   if (used) peer.received.erase(0, *used);

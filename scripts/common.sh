@@ -8,9 +8,9 @@ set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-product_packages=(g++ cmake ninja-build pkg-config ccache mold libboost1.81-dev libboost-url1.81-dev
-  librocksdb-dev nlohmann-json3-dev libssl-dev libarchive-dev libpcre2-dev libicu-dev libre2-dev)
-jobs=${TESSERA_JOBS:-2}
+product_packages=(g++ cmake ninja-build pkg-config ccache mold git libboost1.81-dev librocksdb-dev
+  nlohmann-json3-dev libssl-dev libpcre2-dev libicu-dev libre2-dev)
+jobs=${TESSERA_JOBS:-$(nproc)}
 may_install=yes
 
 die() {

@@ -66,6 +66,8 @@ class CrashTest(unittest.TestCase):
         self.worlds = [World(self.server.new_tenant(f"tenant {i}")) for i in range(2)]
         self.next_package = 1
         self.faults = []  # answers that no client should get
+        self.told = collections.Counter()        # acknowledged, by kind
+        self.interrupted = 0                     # asked for, and the server was killed first
 
     def test_acknowledged_survives_kill_and_nothing_else_does(self):
         slowest_start = 0.0
@@ -81,7 +83,11 @@ class CrashTest(unittest.TestCase):
         print(f"{CYCLES} kills; {sum(w.answers for w in self.worlds)} chats answered, "
               f"{sum(len(w.keys) for w in self.worlds)} keys and "
               f"{sum(len(v) for w in self.worlds for v in w.adapters.values())} adapter versions "
-              f"kept; slowest start {slowest_start:.2f} s", flush=True)
+              f"kept; {self.interrupted} requests interrupted; slowest start "
+              f"{slowest_start:.2f} s", flush=True)
+        for kind in ("upload", "key", "chat"):
+            self.assertGreater(self.told[kind], CYCLES // 4, f"too few of kind {kind} to prove a thing")
+        self.assertGreater(self.interrupted, CYCLES // 2, "the kills hit nobody at work")
 
     # --- the clients
 
@@ -98,6 +104,9 @@ class CrashTest(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(self.faults, [])
+        for world in self.worlds:
+            self.interrupted += (world.maybe_keys + len(world.maybe_dead) + len(world.maybe_uploads)
+                                 + len(world.maybe_deletes) + world.maybe_answers)
 
     def repeat(self, stop, work, world):
         numbers = random.Random(self.random.random())
@@ -124,6 +133,7 @@ class CrashTest(unittest.TestCase):
         made = key.upload(name, package.config, package.tensors).expect(200, 201, 202).json
         world.maybe_uploads.remove(name)
         world.adapters[name][made["version"]] = made["sha256"]
+        self.told["upload"] += 1
 
     def change_key(self, world, numbers):
         project = world.tenant.id
@@ -139,6 +149,7 @@ class CrashTest(unittest.TestCase):
         made = self.server.new_key(project)
         world.maybe_keys -= 1
         world.keys[made.key_id] = made
+        self.told["key"] += 1
 
     def chat(self, world, _):
         world.maybe_answers += 1
@@ -146,6 +157,7 @@ class CrashTest(unittest.TestCase):
                                       max_tokens=4).expect(200).json["usage"]
         world.maybe_answers -= 1
         world.answers += 1
+        self.told["chat"] += 1
         world.tokens = (usage["prompt_tokens"], usage["completion_tokens"])
 
     # --- what must be there

@@ -33,6 +33,8 @@ def main():
                                for folder in arguments.folders)
     result = unittest.TextTestRunner(verbosity=2, resultclass=CountingResult).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    if result.testsRun == 0:
+        failed += 1  # nothing was found: that is no success
     if arguments.counts:
         arguments.counts.write_text(f"{result.passed} {failed} {len(result.skipped)}\n")
     sys.exit(1 if failed else 0)
