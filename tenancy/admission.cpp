@@ -49,20 +49,16 @@ class AdmissionEntry {
     std::optional<TokenBucket::Reservation> tokens;
   };
 
-  AdmissionEntry(const TenantLimits& limits, SteadyTime now)
-      : requests_(request_limit(limits), now),
-        tokens_(token_limit(limits), now),
-        max_running_(limits.max_concurrent_requests) {}
+  AdmissionEntry(const Caller& caller, SteadyTime now)
+      : requests_(request_limit(caller.limits), now),
+        tokens_(token_limit(caller.limits), now),
+        max_running_(caller.limits.max_concurrent_requests),
+        revision_(caller.limits_revision) {}
 
-  void apply(const TenantLimits& limits, SteadyTime now) {
+  // One lock for both steps: the caller is judged by the newest limits, its own or newer ones.
+  Admitted<Reservations> admit(const Caller& caller, SteadyTime now) {
     const MutexLock lock(mutex_);
-    if (requests_.limit() != request_limit(limits)) requests_.set_limit(request_limit(limits), now);
-    if (tokens_.limit() != token_limit(limits)) tokens_.set_limit(token_limit(limits), now);
-    max_running_ = limits.max_concurrent_requests;
-  }
-
-  Admitted<Reservations> admit(SteadyTime now) {
-    const MutexLock lock(mutex_);
+    if (caller.limits_revision > revision_) apply(caller, now);
     if (running_ >= max_running_) {
       return refusal(RatePolicy::kConcurrency, max_running_, 1, 0,
                      Admission::kConcurrencyRetryAfter, now);
@@ -108,6 +104,13 @@ class AdmissionEntry {
   }
 
  private:
+  void apply(const Caller& caller, SteadyTime now) TESSERA_REQUIRES(mutex_) {
+    requests_.set_limit(request_limit(caller.limits), now);
+    tokens_.set_limit(token_limit(caller.limits), now);
+    max_running_ = caller.limits.max_concurrent_requests;
+    revision_ = caller.limits_revision;
+  }
+
   std::optional<RateRefusal> refusal_of_tokens(std::int64_t tokens, SteadyTime now)
       TESSERA_REQUIRES(mutex_) {
     const auto [per_minute, burst] = tokens_.limit();
@@ -144,6 +147,7 @@ class AdmissionEntry {
   TokenBucket requests_ TESSERA_GUARDED_BY(mutex_);
   TokenBucket tokens_ TESSERA_GUARDED_BY(mutex_);
   std::int64_t max_running_ TESSERA_GUARDED_BY(mutex_);
+  std::uint64_t revision_ TESSERA_GUARDED_BY(mutex_);  // of the limits in force
   std::int64_t running_ TESSERA_GUARDED_BY(mutex_) = 0;
 };
 
@@ -201,7 +205,7 @@ Admission::~Admission() = default;
 
 Admitted<Permit> Admission::admit(const Caller& caller, SteadyTime now) {
   auto entry = entry_of(caller, now);
-  auto held = entry->admit(now);
+  auto held = entry->admit(caller, now);
   if (!held) return held.error();
   return Permit(std::make_unique<Permit::State>(Permit::State{std::move(entry), *held}));
 }
@@ -219,15 +223,10 @@ std::int64_t Admission::num_running() const {
 
 std::shared_ptr<AdmissionEntry> Admission::entry_of(const Caller& caller, SteadyTime now) {
   assert(!caller.tenant.empty());
-  std::shared_ptr<AdmissionEntry> entry;
-  {
-    const MutexLock lock(mutex_);
-    auto& slot = entries_[caller.tenant];
-    if (!slot) slot = std::make_shared<AdmissionEntry>(caller.limits, now);
-    entry = slot;
-  }
-  entry->apply(caller.limits, now);
-  return entry;
+  const MutexLock lock(mutex_);
+  auto& slot = entries_[caller.tenant];
+  if (!slot) slot = std::make_shared<AdmissionEntry>(caller, now);
+  return slot;
 }
 
 std::string_view to_string(RatePolicy policy) {

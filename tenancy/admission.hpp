@@ -6,8 +6,12 @@
 // Permit, whose end, however it comes, frees the slot and settles the tokens: no path leaks a slot,
 // none charges twice.
 //
-// Limits come with the Caller, so a change takes effect with the next request; buckets keep their
-// level through it.
+// Limits come with the Caller and are applied by admit alone, so a change takes effect with the
+// next request; buckets keep their level through it. A caller's limits are as old as its request,
+// which may have waited before it was admitted: they are applied only if their revision is newer
+// than the one in force, so the tenant's limits never go back. Revisions are counted by the
+// process, as the entries are: both begin anew together. An Admission serves the callers of one
+// TenantDirectory.
 #pragma once
 
 #include <chrono>
@@ -111,16 +115,19 @@ class Admission {
   Admission();
   ~Admission();
 
-  // Takes a slot and a request of the caller's tenant. `caller` must be a tenant's.
+  // Takes a slot and a request of the caller's tenant, under the newest limits that any caller of
+  // its tenant was admitted or refused with, this one included. `caller` must be a tenant's.
   Admitted<Permit> admit(const Caller& caller, SteadyTime now);
 
-  // Without taking anything.
+  // What is in force and in use, without taking or changing anything: the caller's own limits count
+  // only if its tenant was never seen here before. `caller` must be a tenant's.
   LimitsView view(const Caller& caller, SteadyTime now);
 
   // Requests that hold a permit, over all tenants: for /metrics, and for tests to find leaks.
   std::int64_t num_running() const;
 
  private:
+  // The entry of the caller's tenant, made with the caller's limits if there is none.
   std::shared_ptr<AdmissionEntry> entry_of(const Caller& caller, SteadyTime now);
 
   mutable Mutex mutex_;

@@ -148,7 +148,8 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
                 .key = key->id,
                 .scopes = key->scopes,
                 .is_admin = false,
-                .limits = entry->limits};
+                .limits = entry->limits,
+                .limits_revision = entry->limits_revision};
 }
 
 // The one place where a change takes effect: on disk with its audit record, then in memory.
@@ -169,7 +170,7 @@ Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTena
   const auto slug = choose_slug(request, next);
   if (!slug) return slug.error();
 
-  const TenantEntry entry{{TenantId("proj_" + new_ulid(now)), request.name, *slug, now}, {}, {}};
+  const TenantEntry entry{{TenantId("proj_" + new_ulid(now)), request.name, *slug, now}, {}, 0, {}};
   const std::string& id = entry.tenant.id.str();
   next.put(entry);
   Batch batch;
@@ -230,6 +231,7 @@ Result<void> TenantDirectory::set_limits(const Caller& actor, const TenantId& id
   return update(new_audit_record("rate_limit.updated", actor.key, id, id.str(), now),
                 [&](TenantEntry& entry, Batch& batch) -> Result<void> {
                   entry.limits = limits;
+                  ++entry.limits_revision;
                   batch.put(Family::kMeta, keys::limits(id.str()), encode(limits));
                   return {};
                 });

@@ -64,6 +64,7 @@ class TenantDirectory {
   Result<Tenant> rename_tenant(const Caller& actor, const TenantId& id, const std::string& name,
                                WallTime now);
   Result<Tenant> archive_tenant(const Caller& actor, const TenantId& id, WallTime now);
+  // Also raises the revision of the tenant's limits, which its callers carry.
   Result<void> set_limits(const Caller& actor, const TenantId& id, const TenantLimits& limits,
                           WallTime now);
 

@@ -5,6 +5,7 @@
 // that wait for nobody. Changes are rare; every request reads.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string_view>
@@ -18,6 +19,7 @@ namespace tessera {
 struct TenantEntry {
   Tenant tenant;
   TenantLimits limits;
+  std::uint64_t limits_revision = 0;  // changes of the limits since this process opened the store
   std::map<ServiceAccountId, ServiceAccount> service_accounts;
 };
 

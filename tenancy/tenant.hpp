@@ -58,13 +58,15 @@ struct ApiKeyRecord {
 };
 
 // Who a request comes from: the outcome of TenantDirectory::authenticate. Limits are those of that
-// moment, so a change by an admin is seen by the next request.
+// moment, so a change by an admin is seen by the next request; their revision tells which of two
+// callers has the newer ones. It counts from 0 in each process, per tenant.
 struct Caller {
   TenantId tenant = {};  // empty exactly if is_admin
   KeyId key = {};
   ScopeSet scopes = {};
   bool is_admin = false;
   TenantLimits limits = {};
+  std::uint64_t limits_revision = 0;  // grows with each change of the tenant's limits
 
   bool may(Scope scope) const { return scopes.contains(scope); }
 };

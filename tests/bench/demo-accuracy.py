@@ -20,6 +20,7 @@ import harness
 PROMPTS, QUICK_PROMPTS = 200, 40
 AT_ONCE = 16
 MAX_TOKENS = 128
+UNLIMITED = {"max_requests_per_1_minute": 1_000_000, "max_tokens_per_1_minute": 1_000_000_000}
 RIGHT_PERCENT, WRONG_PERCENT = 90, 10
 
 
@@ -36,7 +37,7 @@ def main():
     adapters = harness.demo_adapters()
     server = harness.Server().start()
     try:
-        tenants = [server.new_tenant(name).key for name in ("acme", "globex")]
+        tenants = [server.new_tenant(name, **UNLIMITED).key for name in ("acme", "globex")]
         for key in tenants:
             for name in adapters:
                 key.upload(name, *harness.demo_package(name)).expect(200, 201, 202)

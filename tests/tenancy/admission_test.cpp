@@ -1,5 +1,6 @@
 #include "tenancy/admission.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <thread>
@@ -23,6 +24,14 @@ const TenantLimits kLimits{.requests_per_minute = 60,
                            .burst_requests = 3,
                            .burst_tokens = 100,
                            .max_concurrent_requests = 2};
+
+// As read by a request that arrives after an admin's change.
+Caller caller_after(const Caller& earlier, const TenantLimits& limits) {
+  Caller caller = earlier;
+  caller.limits = limits;
+  ++caller.limits_revision;
+  return caller;
+}
 
 class AdmissionTest : public testing::Test {
  protected:
@@ -166,14 +175,70 @@ TEST_F(AdmissionTest, RefusalsReadAsClientsKnowThem) {
 TEST_F(AdmissionTest, ChangedLimitsApplyToTheNextRequestAndForgetNothing) {
   auto first = admission_.admit(caller_, kStart);
   ASSERT_TRUE(first->reserve(80, kStart));
-  caller_.limits.burst_tokens = 1000;
-  caller_.limits.max_concurrent_requests = 5;
+  TenantLimits limits = kLimits;
+  limits.burst_tokens = 1000;
+  limits.max_concurrent_requests = 5;
+  caller_ = caller_after(caller_, limits);
   auto second = admission_.admit(caller_, kStart);
   ASSERT_TRUE(second->reserve(900, kStart));
   EXPECT_EQ(remaining_tokens(), 20);
-  caller_.limits.max_concurrent_requests = 1;
+  limits.max_concurrent_requests = 1;
+  caller_ = caller_after(caller_, limits);
   EXPECT_EQ(admission_.admit(caller_, kStart).error().policy, RatePolicy::kConcurrency);
   EXPECT_EQ(admission_.num_running(), 2) << "those running are left alone";
+}
+
+// A request that began before a change of limits reads them for its headers when it ends.
+TEST_F(AdmissionTest, ViewOfAnOlderCallerLeavesRaisedLimitsInForce) {
+  const Caller old_caller = caller_of({.tokens_per_minute = 60});
+  const Caller new_caller = caller_after(old_caller, {.tokens_per_minute = 6000});
+  const auto first = admission_.admit(old_caller, kStart);
+  auto second = admission_.admit(new_caller, kStart);
+  EXPECT_EQ(admission_.view(old_caller, kStart).tokens.limit, 6000);
+  EXPECT_TRUE(second->reserve(500, kStart));
+}
+
+TEST_F(AdmissionTest, ViewOfAnOlderCallerLeavesLoweredLimitsInForce) {
+  const Caller old_caller = caller_of({.tokens_per_minute = 6000});
+  const Caller new_caller = caller_after(old_caller, {.tokens_per_minute = 60});
+  const auto first = admission_.admit(old_caller, kStart);
+  auto second = admission_.admit(new_caller, kStart);
+  EXPECT_EQ(admission_.view(old_caller, kStart).tokens.limit, 60);
+  const auto refused = second->reserve(500, kStart);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kRequestExceedsLimit);
+  EXPECT_EQ(refused.error().limit, 60);
+}
+
+TEST_F(AdmissionTest, OlderCallerAdmittedLateIsHeldToTheNewerLimits) {
+  TenantLimits raised = kLimits;
+  raised.burst_tokens = 1000;
+  TenantLimits lowered = raised;
+  lowered.max_concurrent_requests = 1;
+  lowered.burst_tokens = 10;
+  const Caller newer = caller_after(caller_, raised);
+  const Caller newest = caller_after(newer, lowered);
+
+  auto first = admission_.admit(newer, kStart);
+  auto late = admission_.admit(caller_, kStart);
+  EXPECT_TRUE(late->reserve(500, kStart)) << "the burst was raised before it was admitted";
+  late->settle(0);
+  EXPECT_TRUE(first->reserve(500, kStart));
+
+  EXPECT_FALSE(admission_.admit(newest, kStart));
+  const auto later = admission_.admit(newer, kStart);
+  ASSERT_FALSE(later) << "one at a time is the newest limit, and one is running";
+  EXPECT_EQ(later.error().limit, 1);
+}
+
+TEST_F(AdmissionTest, ViewAppliesNoLimits) {
+  const auto first = admission_.admit(caller_, kStart);
+  TenantLimits raised = kLimits;
+  raised.max_concurrent_requests = 5;
+  const Caller newer = caller_after(caller_, raised);
+  EXPECT_EQ(admission_.view(newer, kStart).max_concurrent_requests, 2);
+  const auto second = admission_.admit(newer, kStart);
+  EXPECT_EQ(admission_.view(caller_, kStart).max_concurrent_requests, 5);
 }
 
 TEST_F(AdmissionTest, TenantsDoNotShareLimits) {
@@ -307,6 +372,29 @@ TEST(AdmissionProperty, ThreadsTogetherGetExactlyTheBurstAndLeakNothing) {
   const LimitsView view = admission.view(caller, kStart);
   EXPECT_EQ(view.tokens.remaining, 10'000 - used);
   EXPECT_EQ(view.requests.remaining, 1000 - granted);
+}
+
+// Two generations of callers at once, as while an admin's change spreads: once a newer one has been
+// admitted, none of the older ones' calls is answered by the older limits.
+TEST(AdmissionProperty, NoThreadEverSeesOlderLimitsAfterNewer) {
+  constexpr std::int64_t kNumRevisions = 200;
+  Admission admission;
+  std::vector<std::jthread> threads;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      Caller caller = caller_of({});
+      std::int64_t newest_seen = 1;
+      for (std::int64_t revision = 1; revision <= kNumRevisions; ++revision) {
+        const Caller older = caller;
+        caller = caller_after(caller, {.max_concurrent_requests = revision});
+        static_cast<void>(admission.admit(caller, kStart));
+        static_cast<void>(admission.admit(older, kStart));
+        const std::int64_t seen = admission.view(older, kStart).max_concurrent_requests;
+        ASSERT_GE(seen, std::max(newest_seen, revision));
+        newest_seen = seen;
+      }
+    });
+  }
 }
 
 }  // namespace

@@ -211,6 +211,28 @@ TEST_F(TenantDirectoryTest, ChangedLimitsAreInForceForTheNextRequest) {
             Code::kInvalidValue);
 }
 
+TEST_F(TenantDirectoryTest, RevisionGrowsWithEachChangeOfItsTenantsLimitsAndNoOther) {
+  const Tenant tenant = make_tenant("a");
+  const CreatedApiKey key = make_key(tenant);
+  const CreatedApiKey others_key = make_key(make_tenant("b"));
+  const auto revision = [&](const CreatedApiKey& of) {
+    return directory_->authenticate(of.value, kNow)->limits_revision;
+  };
+  const auto first = revision(key);
+  const auto others = revision(others_key);
+  ASSERT_TRUE(directory_->set_limits(admin_, tenant.id, {.requests_per_minute = 7}, kNow));
+  EXPECT_EQ(revision(key), first + 1);
+  ASSERT_TRUE(directory_->rename_tenant(admin_, tenant.id, "c", kNow));
+  EXPECT_EQ(revision(key), first + 1);
+  store_->fails = true;
+  EXPECT_FALSE(directory_->set_limits(admin_, tenant.id, {.requests_per_minute = 8}, kNow));
+  store_->fails = false;
+  EXPECT_EQ(revision(key), first + 1);
+  ASSERT_TRUE(directory_->set_limits(admin_, tenant.id, {.requests_per_minute = 7}, kNow));
+  EXPECT_EQ(revision(key), first + 2);
+  EXPECT_EQ(revision(others_key), others);
+}
+
 TEST_F(TenantDirectoryTest, SlugsAreUniqueWhetherWantedOrMade) {
   make_tenant("Acme");
   EXPECT_NE(make_tenant("acme").slug, "acme");
