@@ -60,6 +60,18 @@ void HostCache::forget(const AdapterDigest& digest) {
   drop(found);
 }
 
+void HostCache::forget_failure(const AdapterDigest& digest) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(digest);
+  if (found == entries_.end()) return;
+  if (found->second.state == State::kLoading) found->second.is_retried = true;
+  if (found->second.state == State::kFailed) drop(found);
+}
+
+Error HostCache::too_large() {
+  return {Code::kStorageQuotaExceeded, "The adapter is larger than this server's adapter memory."};
+}
+
 HostCache::Stats HostCache::stats() const {
   MutexLock lock(mutex_);
   return stats_;
@@ -94,14 +106,16 @@ void HostCache::finish_load(const AdapterDigest& digest, Result<Pin> loaded) {
   MutexLock lock(mutex_);
   Entry& entry = entries_.at(digest);
   --stats_.loading;
+  if (loaded && (*loaded)->bytes() > config_.max_bytes) loaded = too_large();
   if (loaded && !make_room((*loaded)->bytes(), evicted)) {
     loaded = Error{Code::kNoCapacity, "the adapters in use fill the host cache"};
   }
   if (!loaded) {
+    ++stats_.failures;
+    if (entry.is_retried) return drop(entries_.find(digest));
     entry.state = State::kFailed;
     entry.error = loaded.error();
     entry.retry_after = clock_.steady_now() + config_.failure_memory;
-    ++stats_.failures;
     return;
   }
   entry.state = State::kReady;

@@ -5,8 +5,9 @@
 //
 // A pin is a shared_ptr. Only entries that nobody but the cache holds are evicted, least recently
 // asked for first, so memory in use is never freed and the byte limit counts what is really there.
-// If everything is pinned and a new adapter does not fit, its load fails with kNoCapacity; like any
-// failure that is remembered for a moment, so that a broken adapter is not read again at each step.
+// If everything is pinned and a new adapter does not fit, its load fails with kNoCapacity; if it is
+// larger than the whole cache, with kStorageQuotaExceeded. Failures are remembered for a moment, so
+// that a broken adapter is not read again at each step.
 //
 // Keyed by digest alone: names and tenants are the registry's business.
 #pragma once
@@ -82,13 +83,22 @@ class HostCache {
   // is evicted. Pins stay valid.
   void forget(const AdapterDigest& digest);
 
+  // Drops the memory of a failure, also of one that is about to happen: whoever asks next has the
+  // adapter loaded anew. Adapters that are here stay.
+  void forget_failure(const AdapterDigest& digest);
+
   Stats stats() const;
+  std::size_t max_bytes() const { return config_.max_bytes; }
+
+  // What is said of an adapter that is larger than max_bytes().
+  static Error too_large();
 
  private:
   struct Entry {
     State state = State::kLoading;
     Pin adapter;                               // when ready
     Error error;                               // when failed
+    bool is_retried = false;                   // when loading: a failure is not to be remembered
     SteadyTime retry_after;                    // when failed
     std::list<AdapterDigest>::iterator place;  // in by_use_, when ready
   };

@@ -88,11 +88,19 @@ void PackedAdapter::Free::operator()(std::byte* pages) const {
   ::operator delete[](pages, kAlignment);
 }
 
-std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type) {
-  auto packed = std::make_shared<PackedAdapter>();
+std::size_t packed_bytes(const Adapter& adapter, PageType type) {
+  std::size_t total = 0;
   for (const AdapterModule& module : adapter.modules) {
     const ModuleBytes bytes = page_bytes(module, type);
-    packed->bytes_ += bytes.a + bytes.b;
+    total += bytes.a + bytes.b;
+  }
+  return total;
+}
+
+std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type) {
+  auto packed = std::make_shared<PackedAdapter>();
+  packed->bytes_ = packed_bytes(adapter, type);
+  for (const AdapterModule& module : adapter.modules) {
     packed->max_rank_ = std::max(packed->max_rank_, module.rank);
   }
   packed->pages_.reset(static_cast<std::byte*>(::operator new[](packed->bytes_, kAlignment)));

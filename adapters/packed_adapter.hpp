@@ -36,4 +36,7 @@ class PackedAdapter {
 
 std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type);
 
+// What pack_adapter()'s result would take.
+std::size_t packed_bytes(const Adapter& adapter, PageType type);
+
 }  // namespace tessera

@@ -297,6 +297,10 @@ Result<ResolvedAdapter> AdapterRegistry::resolve(const TenantId& tenant,
   return ResolvedAdapter{.digest = version->digest, .display_name = std::move(display_name)};
 }
 
+bool AdapterRegistry::has(const AdapterDigest& digest) const {
+  return snapshot()->package_of(digest) != nullptr;
+}
+
 Result<AdapterFiles> AdapterRegistry::load(const AdapterDigest& digest) const {
   const auto now = snapshot();
   const PackageRef* package = now->package_of(digest);

@@ -90,14 +90,19 @@ class AdapterRegistry {
   Result<std::shared_ptr<const AdapterInfo>> get(const TenantId& tenant,
                                                  std::string_view name) const;
 
-  // Deletes a name with all of its versions, or one version. Requests that have pinned it finish.
-  // Errors: kModelNotFound; kConflict if an alias points at the version.
+  // Deletes a name with all of its versions, or one version. Requests whose adapter is in the
+  // engine's hands by then finish; one that still waits for it to be loaded ends as if the model
+  // did not exist, because the bytes are gone. Errors: kModelNotFound; kConflict if an alias points
+  // at the version.
   Result<void> remove(const TenantId& tenant, std::string_view name);
   Result<void> remove_version(const TenantId& tenant, std::string_view name, int version);
 
   // `model` is "name" (its alias "prod"), "name@7" or "name:alias".
   // Errors: kModelNotFound; kVersionNotReady if the version was made for another base.
   Result<ResolvedAdapter> resolve(const TenantId& tenant, std::string_view model) const;
+
+  // Whether any version, of whatever tenant, has this digest.
+  bool has(const AdapterDigest& digest) const;
 
   // The files of a version, as uploaded, checked against their digest.
   // Errors: kNotFound if no version has this digest; kCorrupt if the bytes are not what they were.

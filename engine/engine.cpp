@@ -1,5 +1,6 @@
 #include "engine/engine.hpp"
 
+#include <exception>
 #include <utility>
 
 namespace tessera {
@@ -23,7 +24,16 @@ Engine::Engine(std::unique_ptr<Backend> backend, const ModelSpec& spec, HostCach
 }
 
 Engine::~Engine() {
+  stop();
+}
+
+void Engine::stop() {
+  if (!thread_.joinable()) return;
   host_cache_.set_wake({});
+  {
+    std::lock_guard lock(mutex_);
+    draining_ = true;
+  }
   thread_.request_stop();
   thread_.join();
 }
@@ -74,13 +84,38 @@ void Engine::run(const std::stop_token& stop) {
   bool computed = true;
   while (!stop.stop_requested()) {
     if (!computed) wait_for_work(stop);
-    take_inbox();
-    computed = core_.step();
+    computed = turn();
     publish();
   }
-  take_inbox();
-  core_.cancel_all();
+  {
+    std::lock_guard lock(mutex_);
+    cancel_all_ = true;
+  }
+  turn();
   publish();
+}
+
+// The only place where exceptions end that no step's own try has met. False if there was nothing to
+// compute.
+bool Engine::turn() {
+  try {
+    take_inbox();
+    return core_.step();
+  } catch (const std::exception& failure) {
+    fail(failure.what());
+    return false;
+  }
+}
+
+void Engine::fail(std::string_view what) {
+  core_.fail_all(what);
+  for (const Submission& submission : arrived_) {
+    if (submission.stream == nullptr) continue;  // the core took it
+    Error error = EngineCore::failure();
+    submission.stream->finish(
+        {.reason = FinishReason::kError, .code = error.code, .message = std::move(error.message)});
+  }
+  arrived_.clear();
 }
 
 void Engine::wait_for_work(const std::stop_token& stop) {
@@ -103,7 +138,8 @@ void Engine::take_inbox() {
     cancel_all_ = false;
   }
   for (Submission& submission : arrived_) {
-    core_.add(std::move(submission.request), std::move(submission.stream));
+    core_.add(std::move(submission.request), submission.stream);
+    submission.stream = nullptr;
   }
   arrived_.clear();
   if (cancel_all) core_.cancel_all();

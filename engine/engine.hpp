@@ -2,7 +2,8 @@
 //
 // One std::jthread owns everything that computes (EngineCore) without a lock. Two things cross over
 // to it: the inbox of new requests, bounded and under a mutex, and each stream's cancelled flag.
-// The thread sleeps while there is nothing to compute.
+// The thread sleeps while there is nothing to compute. If anything throws, whatever is in flight
+// finishes with kError and the thread goes on.
 //
 // Thread-safe; owned by the gateway's main, which outlives every stream's reader.
 #pragma once
@@ -12,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <stop_token>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -24,8 +26,11 @@ class Engine {
   // Starts the thread. `host_cache` outlives the engine.
   Engine(std::unique_ptr<Backend> backend, const ModelSpec& spec, HostCache& host_cache,
          EngineConfig config);
-  // Ends the step that runs; requests that are left finish with kCancelled.
-  ~Engine();
+  ~Engine();  // stops
+
+  // Ends the step that runs and the thread; requests that are left finish with kCancelled, new ones
+  // are refused. Everything may still be called afterwards.
+  void stop();
 
   // Queues a request whose tokens and finish will come through `stream`. On an error the stream is
   // left alone. Errors: those of EngineCore::check; kQueueFull; kDraining.
@@ -50,7 +55,9 @@ class Engine {
 
   void run(const std::stop_token& stop);
   void wait_for_work(const std::stop_token& stop);
+  bool turn();
   void take_inbox();
+  void fail(std::string_view what);
   void publish();
 
   HostCache& host_cache_;

@@ -23,8 +23,9 @@ struct EngineCore::Request : Sequence {
 
   SamplingParams sampling;
   std::shared_ptr<TokenStream> stream;
-  HostCache::Pin pages;   // of its adapter, once they are in host memory
-  AdapterSlots::Pin pin;  // of its adapter, while it runs
+  int num_prompt_computed = 0;  // at most; preemption does not take it back
+  HostCache::Pin pages;         // of its adapter, once they are in host memory
+  AdapterSlots::Pin pin;        // of its adapter, while it runs
 };
 
 namespace {
@@ -71,7 +72,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       host_cache_(host_cache),
       backend_(std::move(backend)),
       sampler_(vocab_size_),
-      scheduler_(scheduler_limits(config_)),
+      scheduler_(std::in_place, scheduler_limits(config_)),
       batch_(config_.backend, max_context_),
       slots_(*backend_, config_.adapters) {}
 
@@ -101,16 +102,16 @@ Result<void> EngineCore::check(const GenerationRequest& request) const {
 
 void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
   assert(check(request));
-  auto& added = *requests_.emplace_back(
-      std::make_unique<Request>(next_id_++, std::move(request), std::move(stream)));
-  if (added.adapter) host_cache_.prefetch(*added.adapter);
-  scheduler_.add(added);
+  auto added = std::make_unique<Request>(next_id_++, std::move(request), std::move(stream));
+  if (added->adapter) host_cache_.prefetch(*added->adapter);
+  scheduler_->add(*added);
+  requests_.push_back(std::move(added));
 }
 
 bool EngineCore::step(int max_rows) {
   drop_cancelled();
   receive_adapters();
-  scheduler_.schedule(batch_, max_rows);
+  scheduler_->schedule(batch_, max_rows);
   const bool computes = !batch_.empty();
   if (computes) {
     try {
@@ -132,7 +133,7 @@ void EngineCore::drop_cancelled() {
 }
 
 void EngineCore::receive_adapters() {
-  if (scheduler_.num_waiting_for_adapter() == 0) return;
+  if (scheduler_->num_waiting_for_adapter() == 0) return;
   for (const auto& request : requests_) {
     if (request->state == SequenceState::kWaitingForAdapter) receive_adapter(*request);
   }
@@ -157,14 +158,14 @@ void EngineCore::receive_adapter(Request& request) {
                                 std::to_string(config_.backend.max_rank) + "."});
   }
   request.pages = std::move(lookup.adapter);
-  scheduler_.adapter_ready(request, request.pages->bytes());
+  scheduler_->adapter_ready(request, request.pages->bytes());
 }
 
 // Host memory has no room for one more adapter's pages. True if waiting can help: idle slots let go
 // of theirs now, and other requests will when they end.
 bool EngineCore::may_get_room(const AdapterDigest& digest) {
   if (slots_.evict_idle() > 0) {
-    host_cache_.forget(digest);  // the failure, so that the next look starts a load
+    host_cache_.forget_failure(digest);  // so that the next look starts a load
     return true;
   }
   return std::ranges::any_of(requests_,
@@ -191,13 +192,15 @@ void EngineCore::run() {
 }
 
 void EngineCore::update() {
-  scheduler_.advance(batch_);
+  scheduler_->advance(batch_);
   ++counters_.num_steps;
   counters_.num_computed_tokens += static_cast<std::uint64_t>(batch_.num_rows());
   int logit_row = 0;
   for (const BatchEntry& entry : batch_.entries()) {
-    if (!entry.catches_up) continue;
-    accept(static_cast<Request&>(*entry.sequence), backend_->logits(logit_row++));
+    auto& request = static_cast<Request&>(*entry.sequence);
+    const int reached = std::min(request.num_computed, request.num_prompt_tokens);
+    request.num_prompt_computed = std::max(request.num_prompt_computed, reached);
+    if (entry.catches_up) accept(request, backend_->logits(logit_row++));
   }
 }
 
@@ -230,13 +233,20 @@ bool EngineCore::ends(const Request& request, TokenId id) const {
 
 // Its memory stays until the end of the step, because the batch refers to it.
 void EngineCore::finish(Request& request, FinishReason reason, Error error) {
-  scheduler_.remove(request);
+  scheduler_->remove(request);
+  close(request, reason, std::move(error));
+}
+
+// All of finish() but for the scheduler.
+void EngineCore::close(Request& request, FinishReason reason, Error error) {
+  request.state = SequenceState::kFinished;
   request.pin = {};
   request.pages = nullptr;
   ++counters_.num_finished[static_cast<std::size_t>(reason)];
   request.stream->finish({.reason = reason,
                           .generated_tokens = request.num_generated(),
                           .cached_prompt_tokens = request.num_cached,
+                          .computed_prompt_tokens = request.num_prompt_computed,
                           .code = error.code,
                           .message = std::move(error.message)});
 }
@@ -249,13 +259,32 @@ void EngineCore::cancel_all() {
 // What the backend threw is not for clients. Blocks of the failed step were never published, so
 // whoever comes next starts from what earlier steps have left.
 void EngineCore::fail_running(std::string_view what) {
-  ++counters_.num_failed_steps;
-  config_.on_failure(what);
+  note_failure(what);
   for (const auto& request : requests_) {
     if (request->state != SequenceState::kRunning) continue;
-    finish(*request, FinishReason::kError,
-           {Code::kServerIsOverloaded, "The server failed while it computed this answer."});
+    finish(*request, FinishReason::kError, failure());
   }
+}
+
+// Whatever threw may have left the scheduler's books half written, so they are not asked.
+void EngineCore::fail_all(std::string_view what) {
+  note_failure(what);
+  for (const auto& request : requests_) {
+    if (request->state != SequenceState::kFinished) {
+      close(*request, FinishReason::kError, failure());
+    }
+  }
+  requests_.clear();
+  scheduler_.emplace(scheduler_limits(config_));
+}
+
+void EngineCore::note_failure(std::string_view what) {
+  ++counters_.num_failed_steps;
+  config_.on_failure(what);
+}
+
+Error EngineCore::failure() {
+  return {Code::kServerIsOverloaded, "The server failed while it computed this answer."};
 }
 
 void EngineCore::erase_finished() {
@@ -265,11 +294,11 @@ void EngineCore::erase_finished() {
 
 EngineStats EngineCore::stats() const {
   EngineStats stats = counters_;
-  stats.num_running = scheduler_.num_running();
-  stats.num_waiting = scheduler_.num_waiting();
-  stats.num_waiting_for_adapter = scheduler_.num_waiting_for_adapter();
-  stats.num_blocks = scheduler_.pool().num_blocks();
-  stats.num_used_blocks = stats.num_blocks - scheduler_.pool().num_free();
+  stats.num_running = scheduler_->num_running();
+  stats.num_waiting = scheduler_->num_waiting();
+  stats.num_waiting_for_adapter = scheduler_->num_waiting_for_adapter();
+  stats.num_blocks = scheduler_->pool().num_blocks();
+  stats.num_used_blocks = stats.num_blocks - scheduler_->pool().num_free();
   stats.num_resident_adapters = slots_.count();
   stats.num_adapter_loads = slots_.num_loads();
   return stats;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,24 +54,33 @@ class EngineCore {
   // token id is out of its range.
   Result<void> check(const GenerationRequest& request) const;
 
-  // Takes a request that check() has passed.
+  // Takes a request that check() has passed. If it throws, the request was not taken, and
+  // fail_all() must follow.
   void add(GenerationRequest request, std::shared_ptr<TokenStream> stream);
 
   // One step of at most `max_rows` tokens. False if there was nothing to compute: if there are
   // requests at all, they wait for their adapters. If the backend throws, the running requests
-  // finish with kError, and the engine goes on with the others.
+  // finish with kError, and the engine goes on with the others. If anything else throws, it comes
+  // out of here, and fail_all() must follow.
   bool step(int max_rows);
   bool step() { return step(config_.backend.max_rows); }
 
   // Finishes every request that is left with kCancelled.
   void cancel_all();
 
+  // Finishes every request that is left with kError and starts from an empty schedule, because
+  // something threw between steps. `what` is for the log.
+  void fail_all(std::string_view what);
+
+  // What clients are told when the server, not the request, is at fault.
+  static Error failure();
+
   int num_requests() const { return static_cast<int>(requests_.size()); }
   // Tokens that prompt and answer may have together: what the configuration, the model and the pool
   // of KV blocks allow.
   int max_context() const { return max_context_; }
   EngineStats stats() const;
-  void check_invariants() const { scheduler_.check_invariants(); }
+  void check_invariants() const { scheduler_->check_invariants(); }
 
  private:
   // A sequence with what the scheduler need not know about it.
@@ -86,6 +96,8 @@ class EngineCore {
   void accept(Request& request, std::span<const float> logits);
   bool ends(const Request& request, TokenId id) const;
   void finish(Request& request, FinishReason reason, Error error = {});
+  void close(Request& request, FinishReason reason, Error error);
+  void note_failure(std::string_view what);
   void fail_running(std::string_view what);
   void erase_finished();
 
@@ -96,7 +108,7 @@ class EngineCore {
   HostCache& host_cache_;
   std::unique_ptr<Backend> backend_;
   Sampler sampler_;
-  Scheduler scheduler_;
+  std::optional<Scheduler> scheduler_;  // always there; made anew by fail_all()
   StepBatch batch_;
   AdapterSlots slots_;                              // after the backend, which it calls
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival

@@ -43,8 +43,9 @@ struct GeneratedToken {
 // How an answer ended. The token that stopped it (kStop) is counted, not pushed.
 struct Finish {
   FinishReason reason = FinishReason::kStop;
-  int generated_tokens = 0;      // to be billed: those pushed, and the one that stopped it
-  int cached_prompt_tokens = 0;  // part of the prompt that a cached prefix served
+  int generated_tokens = 0;        // to be billed: those pushed, and the one that stopped it
+  int cached_prompt_tokens = 0;    // part of the prompt that a cached prefix served
+  int computed_prompt_tokens = 0;  // of the prompt, cached or computed; 0 if it never ran
   // kError only: the error's name for clients, and one sentence that may be shown to them.
   Code code = Code::kInternalError;
   std::string message = {};

@@ -145,7 +145,7 @@ TEST_F(Cache, WhatDoesNotFitBesideThePinnedFailsAndComesLater) {
 
 TEST_F(Cache, AnAdapterLargerThanTheCacheIsRefused) {
   open(0);
-  EXPECT_EQ(wait_for(1).error.code, Code::kNoCapacity);
+  EXPECT_EQ(wait_for(1).error.code, Code::kStorageQuotaExceeded);
 }
 
 TEST_F(Cache, AFailureIsRememberedForAMomentAndThenTriedAgain) {
@@ -172,6 +172,38 @@ TEST_F(Cache, AForgottenAdapterIsLoadedAnewAndItsPinsLive) {
   EXPECT_EQ(cache->stats().bytes, 0U);
   EXPECT_EQ(pin->view().layers.size(), 2U);
   EXPECT_EQ(cache->get(digest_of(1)).state, State::kLoading);
+}
+
+TEST_F(Cache, AForgottenFailureIsTriedAgainAtOnceAndWhatIsThereStays) {
+  open(4);
+  loads.set_broken(digest_of(1), true);
+  EXPECT_EQ(wait_for(1).state, State::kFailed);
+  wait_for(2);
+  loads.set_broken(digest_of(1), false);
+  for (unsigned i = 1; i <= 3; ++i) cache->forget_failure(digest_of(i));
+  EXPECT_EQ(wait_for(1).state, State::kReady);
+  EXPECT_TRUE(is_resident(2));
+}
+
+TEST_F(Cache, AFailureForgottenWhileItsLoadRunsIsNotRemembered) {
+  std::binary_semaphore started{0};
+  std::binary_semaphore gate{0};
+  HostCache slow(
+      [&](const AdapterDigest& digest) {
+        started.release();
+        gate.acquire();
+        return loads(digest);
+      },
+      {.max_bytes = loads.bytes_each()}, clock);
+  slow.set_wake([this] { woken.release(); });
+  loads.set_broken(digest_of(1), true);
+  slow.prefetch(digest_of(1));
+  started.acquire();
+  slow.forget_failure(digest_of(1));
+  gate.release();
+  woken.acquire();
+  EXPECT_EQ(slow.get(digest_of(1)).state, State::kLoading) << "a new load";
+  gate.release();
 }
 
 TEST_F(Cache, PinsOutliveTheCache) {

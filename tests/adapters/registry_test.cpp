@@ -286,7 +286,9 @@ TEST_F(Registry, EqualBytesAreKeptOnceAndGoWithTheLastVersion) {
   reopen();
   ASSERT_TRUE(registry->remove(kAnn, "twin"));
   EXPECT_TRUE(registry->load(others->version.digest));
+  EXPECT_TRUE(registry->has(others->version.digest));
   ASSERT_TRUE(registry->remove(kBob, "bot"));
+  EXPECT_FALSE(registry->has(others->version.digest));
   EXPECT_EQ(count_keys(*store, Family::kChunks), 0U);
   EXPECT_EQ(registry->load(others->version.digest).error().code, Code::kNotFound);
 }

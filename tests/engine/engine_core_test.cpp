@@ -90,6 +90,7 @@ TEST_F(EngineCoreTest, AnswersWithAsManyTokensAsAsked) {
   EXPECT_EQ(answer.finish->reason, FinishReason::kLength);
   EXPECT_EQ(answer.finish->generated_tokens, 5);
   EXPECT_EQ(answer.finish->cached_prompt_tokens, 0);
+  EXPECT_EQ(answer.finish->computed_prompt_tokens, 3);
 }
 
 TEST_F(EngineCoreTest, TokensComeOneAStepAsTheyAreMade) {
@@ -156,6 +157,24 @@ TEST_F(EngineCoreTest, CancelledRequestsLeaveWithinOneStep) {
   EXPECT_EQ(cancelled.finish->generated_tokens, 1);
   EXPECT_EQ(core_->num_requests(), 1);
   EXPECT_EQ(core_->stats().num_running, 1);
+}
+
+TEST_F(EngineCoreTest, TheFinishSaysHowMuchOfThePromptWasComputed) {
+  EngineConfig config;
+  config.backend.max_rows = 8;
+  config.backend.max_seqs = 1;
+  restart(config);
+  Answer halfway = add(request(std::vector<TokenId>(20, 3), 4));
+  Answer waiting = add(request({1, 2, 3}, 4));
+  step();
+  halfway.stream->cancel();
+  waiting.stream->cancel();
+  step();
+  collect(halfway);
+  collect(waiting);
+  EXPECT_EQ(halfway.finish->computed_prompt_tokens, 8);
+  EXPECT_EQ(halfway.finish->generated_tokens, 0);
+  EXPECT_EQ(waiting.finish->computed_prompt_tokens, 0);
 }
 
 TEST_F(EngineCoreTest, AnAbortStormLeavesNothingBehind) {
@@ -284,7 +303,7 @@ TEST_F(EngineCoreTest, AnAdapterLargerThanHostMemoryFailsItsRequest) {
   collect(answer);
   ASSERT_TRUE(answer.finish);
   EXPECT_EQ(answer.finish->reason, FinishReason::kError);
-  EXPECT_EQ(answer.finish->code, Code::kNoCapacity);
+  EXPECT_EQ(answer.finish->code, Code::kStorageQuotaExceeded);
   core_.reset();
 }
 
@@ -334,6 +353,7 @@ TEST_F(EngineCoreTest, OutputThatIsNotFiniteFailsItsRequestOnly) {
   while (core_->num_requests() > 0) EXPECT_TRUE(step());
   collect(poisoned);
   EXPECT_EQ(poisoned.finish->reason, FinishReason::kError);
+  EXPECT_EQ(poisoned.finish->code, Code::kInternalError);
   EXPECT_TRUE(poisoned.tokens.empty());
   collect(healthy);
   EXPECT_EQ(healthy.finish->reason, FinishReason::kLength);

@@ -1,9 +1,11 @@
 #include "engine/engine.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -194,6 +196,60 @@ TEST_F(EngineTest, WhoIsLeftWhenTheEngineGoesIsCancelled) {
   shelf_.cache().set_wake({});
   engine_.reset();
   EXPECT_EQ(reader.wait_for_finish().reason, FinishReason::kCancelled);
+}
+
+TEST_F(EngineTest, AStoppedEngineHasFinishedAllAndRefusesMore) {
+  shelf_.close_gate();
+  Reader reader;
+  ASSERT_TRUE(engine_->submit(stuck_request(), reader.stream()));
+  engine_->stop();
+  EXPECT_EQ(reader.stream()->take().finished->reason, FinishReason::kCancelled);
+  Reader late;
+  const auto refused = engine_->submit(request({1, 2, 3}, 1), late.stream());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kDraining);
+  engine_->stop();
+  engine_->wake();
+}
+
+// An idle adapter has to go for the one that is asked for, and the device fails at that.
+TEST_F(EngineTest, AFailureBetweenStepsFailsWhatIsInFlightAndTheThreadGoesOn) {
+  const auto bytes = [&](int number) {
+    return pack_adapter(random_adapter(spec_, static_cast<std::uint64_t>(number)), PageType::kF32)
+        ->bytes();
+  };
+  AdapterShelf small(spec_, PageType::kF32, {.max_bytes = std::max(bytes(1), bytes(2))});
+  EngineConfig config;
+  std::string failure;
+  config.on_failure = [&](std::string_view what) { failure = what; };
+  auto backend =
+      std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), config.backend);
+  backend->throw_at_removal();
+  Engine engine(std::move(backend), spec_, small.cache(), config);
+  auto with_adapter = request({1, 2, 3}, 2);
+  with_adapter.adapter = AdapterShelf::digest(1);
+  Reader first;
+  ASSERT_TRUE(engine.submit(with_adapter, first.stream()));
+  EXPECT_EQ(first.wait_for_finish().reason, FinishReason::kLength);
+
+  with_adapter.adapter = AdapterShelf::digest(2);
+  Reader second;
+  ASSERT_TRUE(engine.submit(with_adapter, second.stream()));
+  const Finish failed = second.wait_for_finish();
+  EXPECT_EQ(failed.reason, FinishReason::kError);
+  EXPECT_EQ(failed.code, Code::kServerIsOverloaded);
+  EXPECT_EQ(failed.message.find("device"), std::string::npos) << "that is for the log";
+
+  Reader base;
+  ASSERT_TRUE(engine.submit(request({1, 2, 3}, 3), base.stream()));
+  EXPECT_EQ(base.wait_for_finish().reason, FinishReason::kLength);
+  Reader again;
+  ASSERT_TRUE(engine.submit(with_adapter, again.stream()));
+  EXPECT_EQ(again.wait_for_finish().reason, FinishReason::kLength);
+  ASSERT_TRUE(engine.drain(kNever));
+  engine.stop();
+  EXPECT_EQ(failure, "the device is lost");
+  EXPECT_EQ(engine.stats().num_failed_steps, 1U);
 }
 
 TEST_F(EngineTest, StatsAddUpAfterAStormFromManyThreads) {

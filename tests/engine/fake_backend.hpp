@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -33,6 +34,8 @@ class FakeBackend final : public Backend {
 
   // The step after `num_steps` more throws.
   void throw_after(int num_steps) { steps_until_throw_ = num_steps; }
+  // The next remove_adapter() throws, and removes nothing.
+  void throw_at_removal() { throws_at_removal_ = true; }
   int num_adapters() const { return static_cast<int>(adapters_.size()); }
 
   std::string_view name() const override { return "fake"; }
@@ -44,7 +47,10 @@ class FakeBackend final : public Backend {
     adapters_[slot] = fingerprint(adapter);
     return slot;
   }
-  void remove_adapter(AdapterSlot slot) override { ASSERT_EQ(adapters_.erase(slot), 1U); }
+  void remove_adapter(AdapterSlot slot) override {
+    if (std::exchange(throws_at_removal_, false)) throw std::runtime_error("the device is lost");
+    ASSERT_EQ(adapters_.erase(slot), 1U);
+  }
 
   void begin(const StepInput& input) override {
     if (steps_until_throw_-- == 0) throw std::runtime_error("the device has fallen off the bus");
@@ -154,6 +160,7 @@ class FakeBackend final : public Backend {
   std::size_t vocab_size_;
   int stage_ = 0;
   int steps_until_throw_ = -1;
+  bool throws_at_removal_ = false;
   StepInput input_;
   std::vector<Cell> cells_;  // (num_blocks * block_size,)
   std::vector<float> logits_;

@@ -83,10 +83,12 @@ void refuse_undefined(const Value& object) {
 // The positions that [start:stop:step] selects of `size` items (Python's slice.indices).
 std::vector<std::size_t> slice_positions(const Value& start, const Value& stop, const Value& step,
                                          std::size_t size) {
-  const auto bound = [](const Value& value, const char* what) -> std::optional<std::int64_t> {
-    if (value.is_none()) return std::nullopt;
-    if (!value.integer()) fail(std::string("slice ") + what + " must be a whole number or None");
-    return *value.integer();
+  const auto bound = [](const Value& value, const char* what) {
+    const std::optional<std::int64_t> number = value.integer();  // none of None either
+    if (!number && !value.is_none()) {
+      fail(std::string("slice ") + what + " must be a whole number or None");
+    }
+    return number;
   };
   const std::int64_t by = bound(step, "step").value_or(1);
   if (by == 0) fail("slice step cannot be zero");
