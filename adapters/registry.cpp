@@ -189,13 +189,22 @@ Result<Published> AdapterRegistry::publish(const PublishRequest& request, const 
   }
   const auto& adapters = before->adapters_of(request.tenant);
   if (auto fits = check_quota(request.quota, adapters, version); !fits) return fits.error();
-  AdapterInfo info = existing != nullptr ? *existing
-                                         : AdapterInfo{.id = "adp_" + new_ulid(request.now),
-                                                       .name = request.name,
-                                                       .created_at = request.now};
-  auto committed = commit(request, std::move(info), version, *before);
+  auto info = existing != nullptr ? Result<AdapterInfo>(*existing) : new_adapter(request);
+  if (!info) return info.error();
+  auto committed = commit(request, *std::move(info), version, *before);
   if (!committed) return committed.error();
   return Published{.version = std::move(version)};
+}
+
+// A name that was deleted goes on counting: "bot@1" never becomes another version's name.
+Result<AdapterInfo> AdapterRegistry::new_adapter(const PublishRequest& request) const {
+  AdapterInfo info{
+      .id = "adp_" + new_ulid(request.now), .name = request.name, .created_at = request.now};
+  const auto retired =
+      store_.get(Family::kMeta, keys::retired_adapter(request.tenant.str(), request.name));
+  if (!retired) return retired.error();
+  if (*retired) info.next_version = static_cast<int>(keys::number_at_end(**retired));
+  return info;
 }
 
 Result<void> AdapterRegistry::commit(const PublishRequest& request, AdapterInfo info,
@@ -212,7 +221,8 @@ Result<void> AdapterRegistry::commit(const PublishRequest& request, AdapterInfo 
   }
   batch.put(Family::kMeta, keys::adapter(tenant, info.name), adapter_record(info))
       .put(Family::kMeta, keys::version(tenant, info.name, number), version_record(version))
-      .put(Family::kMeta, keys::alias(tenant, info.name, kDefaultAlias), keys::big_endian(number));
+      .put(Family::kMeta, keys::alias(tenant, info.name, kDefaultAlias), keys::big_endian(number))
+      .erase(Family::kMeta, keys::retired_adapter(tenant, info.name));
   if (auto written = store_.write(batch); !written) return written;
 
   RegistrySnapshot after = before;
@@ -229,7 +239,9 @@ Result<void> AdapterRegistry::remove(const TenantId& tenant, std::string_view na
   if (info == nullptr) return model_not_found(name);
 
   Batch batch;
-  batch.erase(Family::kMeta, keys::adapter(tenant.str(), name));
+  batch.erase(Family::kMeta, keys::adapter(tenant.str(), name))
+      .put(Family::kMeta, keys::retired_adapter(tenant.str(), name),
+           keys::big_endian(number_of(info->next_version)));
   for (const auto& [alias, number] : info->aliases) {
     batch.erase(Family::kMeta, keys::alias(tenant.str(), name, alias));
   }

@@ -90,10 +90,10 @@ class AdapterRegistry {
   Result<std::shared_ptr<const AdapterInfo>> get(const TenantId& tenant,
                                                  std::string_view name) const;
 
-  // Deletes a name with all of its versions, or one version. Requests whose adapter is in the
-  // engine's hands by then finish; one that still waits for it to be loaded ends as if the model
-  // did not exist, because the bytes are gone. Errors: kModelNotFound; kConflict if an alias points
-  // at the version.
+  // Deletes a name with all of its versions, or one version. Numbers are never used again: if the
+  // name returns, its versions count on. Requests whose adapter is in the engine's hands by then
+  // finish; one that still waits for it to be loaded ends as if the model did not exist, because
+  // the bytes are gone. Errors: kModelNotFound; kConflict if an alias points at the version.
   Result<void> remove(const TenantId& tenant, std::string_view name);
   Result<void> remove_version(const TenantId& tenant, std::string_view name, int version);
 
@@ -121,6 +121,7 @@ class AdapterRegistry {
   void replace_snapshot(RegistrySnapshot next) TESSERA_EXCLUDES(snapshot_mutex_);
   Result<void> check_name(std::string_view name) const;
   // Writes `version` as the next one of `info`, and makes both visible.
+  Result<AdapterInfo> new_adapter(const PublishRequest& request) const;
   Result<void> commit(const PublishRequest& request, AdapterInfo info, AdapterVersion& version,
                       const RegistrySnapshot& before) TESSERA_REQUIRES(change_mutex_);
 

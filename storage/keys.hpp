@@ -14,6 +14,8 @@
 //            a <tenant> · <name>                   adapter
 //            v <tenant> · <name> · <number:be32>   adapter version
 //            s <tenant> · <name> · <alias>         alias: the version it points at
+//            n <tenant> · <name>                   deleted adapter: the number its next version
+//            gets
 //   kChunks  <content:32> <file:u8> <chunk:be32>   1 MiB of a file of an adapter package
 //   kLedger  u <finished:be64> <request id>        usage record
 //            q <request id>                        when that request finished (be64): exactly once
@@ -145,6 +147,10 @@ inline std::string aliases(std::string_view tenant, std::string_view name) {
 }
 inline std::string alias(std::string_view tenant, std::string_view name, std::string_view alias) {
   return aliases(tenant, name).append(alias);
+}
+
+inline std::string retired_adapter(std::string_view tenant, std::string_view name) {
+  return ended('n', {tenant}).append(name);
 }
 
 // kChunks

@@ -307,17 +307,26 @@ TEST_F(Registry, ATenantNeverGetsAnothersFilesBack) {
   EXPECT_EQ(files->config, bobs.config);
 }
 
-TEST_F(Registry, RemovingANameRemovesAllOfIt) {
+TEST_F(Registry, RemovingANameRemovesAllOfItButItsCount) {
   ASSERT_TRUE(Upload(1).publish(*registry, kAnn, "bot"));
   ASSERT_TRUE(Upload(2).publish(*registry, kAnn, "bot"));
   const std::size_t of_others = count_keys(*store, Family::kMeta) - 4;  // adapter, alias, versions
   ASSERT_TRUE(registry->remove(kAnn, "bot"));
   EXPECT_FALSE(registry->resolve(kAnn, "bot"));
   EXPECT_EQ(registry->remove(kAnn, "bot").error().code, Code::kModelNotFound);
-  EXPECT_EQ(count_keys(*store, Family::kMeta), of_others);
+  EXPECT_EQ(count_keys(*store, Family::kMeta), of_others + 1);
   EXPECT_EQ(count_keys(*store, Family::kChunks), 0U);
   reopen();
   EXPECT_TRUE(registry->list(kAnn).empty());
+}
+
+TEST_F(Registry, AVersionsNameNeverBecomesAnothers) {
+  const auto first = Upload(1).publish(*registry, kAnn, "bot");
+  ASSERT_TRUE(registry->remove(kAnn, "bot"));
+  reopen();
+  EXPECT_EQ(Upload(2).publish(*registry, kAnn, "bot")->version.version, 2);
+  EXPECT_FALSE(registry->resolve(kAnn, "bot@1")) << "it was " << to_hex(first->version.digest);
+  EXPECT_EQ(Upload(3).publish(*registry, kBob, "bot")->version.version, 1) << "counted by tenant";
 }
 
 TEST_F(Registry, AVersionIsRemovedUnlessAnAliasPointsAtIt) {
