@@ -226,15 +226,31 @@ Result<Tenant> TenantDirectory::archive_tenant(const Caller& actor, const Tenant
 
 Result<void> TenantDirectory::set_limits(const Caller& actor, const TenantId& id,
                                          const TenantLimits& limits, WallTime now) {
-  if (auto allowed = check_is_admin(actor); !allowed) return allowed;
-  if (auto checked = check_limits(limits); !checked) return checked;
-  return update(new_audit_record("rate_limit.updated", actor.key, id, id.str(), now),
-                [&](TenantEntry& entry, Batch& batch) -> Result<void> {
-                  entry.limits = limits;
-                  ++entry.limits_revision;
-                  batch.put(Family::kMeta, keys::limits(id.str()), encode(limits));
-                  return {};
-                });
+  const auto replace = [&](TenantLimits& current) -> Result<void> {
+    current = limits;
+    return {};
+  };
+  const auto changed = modify_limits(actor, id, replace, now);
+  if (!changed) return changed.error();
+  return {};
+}
+
+Result<TenantLimits> TenantDirectory::modify_limits(
+    const Caller& actor, const TenantId& id,
+    const std::function<Result<void>(TenantLimits&)>& change, WallTime now) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  TenantLimits limits;
+  const auto done = update(new_audit_record("rate_limit.updated", actor.key, id, id.str(), now),
+                           [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+                             if (auto edited = change(entry.limits); !edited) return edited;
+                             limits = entry.limits;
+                             if (auto checked = check_limits(limits); !checked) return checked;
+                             ++entry.limits_revision;
+                             batch.put(Family::kMeta, keys::limits(id.str()), encode(limits));
+                             return {};
+                           });
+  if (!done) return done.error();
+  return limits;
 }
 
 }  // namespace tessera

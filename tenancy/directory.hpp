@@ -45,6 +45,11 @@ struct CreatedApiKey {
   std::string value;
 };
 
+struct CreatedServiceAccount {
+  ServiceAccount account;
+  CreatedApiKey key;
+};
+
 // Thread-safe; owned by the gateway's main, outlived by `store` and `peppers`.
 class TenantDirectory {
  public:
@@ -67,12 +72,23 @@ class TenantDirectory {
   // Also raises the revision of the tenant's limits, which its callers carry.
   Result<void> set_limits(const Caller& actor, const TenantId& id, const TenantLimits& limits,
                           WallTime now);
+  // Lets `change` edit the limits as they are now and returns what they have become: of two admins
+  // who change different limits at once, neither loses. An error of `change` is passed on and
+  // changes nothing. `change` runs under the directory's lock and must not call the directory.
+  Result<TenantLimits> modify_limits(const Caller& actor, const TenantId& id,
+                                     const std::function<Result<void>(TenantLimits&)>& change,
+                                     WallTime now);
 
   // Keys. An admin acts on every tenant. Any other actor needs api.key.write and acts on his own
   // tenant; others' are kNotFound. Errors: as above; kInsufficientScope also if the key would have
   // a scope that `actor` has not; kConflict if the tenant is archived.
   Result<ServiceAccount> create_service_account(const Caller& actor, const TenantId& tenant,
                                                 const std::string& name, WallTime now);
+  // Both in one write: no crash leaves an account without the key that its maker was to be shown.
+  Result<CreatedServiceAccount> create_service_account_with_key(const Caller& actor,
+                                                                const TenantId& tenant,
+                                                                const std::string& name,
+                                                                ScopeSet scopes, WallTime now);
   Result<CreatedApiKey> create_key(const Caller& actor, const NewApiKey& request, WallTime now);
   // In force when it returns. `tenant` is empty for an admin key. The last admin key stays:
   // kConflict.
@@ -99,8 +115,7 @@ class TenantDirectory {
                                const std::function<void(Tenant&)>& change);
   ApiKeyRecord record_of(const ApiKey& key, const NewApiKey& request, const KeyId& creator,
                          WallTime now) const;
-  Result<void> add_key(const ApiKeyRecord& key, const KeyId& creator, WallTime now)
-      TESSERA_REQUIRES(change_);
+  Result<void> add_key(const ApiKeyRecord& key) TESSERA_REQUIRES(change_);
 
   Store& store_;
   const PepperFile& peppers_;

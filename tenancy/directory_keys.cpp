@@ -57,6 +57,40 @@ Result<void> check_place(const DirectorySnapshot& snapshot, const NewApiKey& req
   return {};
 }
 
+// Adds a service account to a snapshot in the making, and to its batch.
+Result<void> put_account(const ServiceAccount& account, DirectorySnapshot& next, Batch& batch) {
+  const TenantEntry* current = next.find(account.tenant);
+  if (current == nullptr) return no_such_project();
+  if (current->tenant.archived_at) return Error{Code::kConflict, "This project is archived."};
+  TenantEntry entry = *current;
+  entry.service_accounts.emplace(account.id, account);
+  next.put(std::move(entry));
+  const std::string key = keys::service_account(account.tenant.str(), account.id.str());
+  batch.expect(Family::kMeta, key, std::nullopt).put(Family::kMeta, key, encode(account));
+  return {};
+}
+
+// The same for a key.
+void put_key(const ApiKeyRecord& record, DirectorySnapshot& next, Batch& batch) {
+  next.put_key(record);
+  const std::string key = keys::api_key(record.id.str());
+  batch.expect(Family::kMeta, key, std::nullopt).put(Family::kMeta, key, encode(record));
+}
+
+ServiceAccount new_account(const TenantId& tenant, const std::string& name, WallTime now) {
+  return {ServiceAccountId("svc_" + new_ulid(now)), tenant, name, now};
+}
+
+AuditRecord account_created(const ServiceAccount& account, const KeyId& creator) {
+  return new_audit_record("service_account.created", creator, account.tenant, account.id.str(),
+                          account.created_at);
+}
+
+AuditRecord key_created(const ApiKeyRecord& key) {
+  return new_audit_record("api_key.created", key.created_by, key.tenant, key.id.str(),
+                          key.created_at);
+}
+
 }  // namespace
 
 Result<ServiceAccount> TenantDirectory::create_service_account(const Caller& actor,
@@ -65,18 +99,37 @@ Result<ServiceAccount> TenantDirectory::create_service_account(const Caller& act
                                                                WallTime now) {
   if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
   if (auto named = check_name(name); !named) return named.error();
-  const ServiceAccount account{ServiceAccountId("svc_" + new_ulid(now)), tenant, name, now};
-  const auto done = update(
-      new_audit_record("service_account.created", actor.key, tenant, account.id.str(), now),
-      [&](TenantEntry& entry, Batch& batch) -> Result<void> {
-        if (entry.tenant.archived_at) return Error{Code::kConflict, "This project is archived."};
-        entry.service_accounts.emplace(account.id, account);
-        const std::string key = keys::service_account(tenant.str(), account.id.str());
-        batch.expect(Family::kMeta, key, std::nullopt).put(Family::kMeta, key, encode(account));
-        return {};
-      });
-  if (!done) return done.error();
+  const ServiceAccount account = new_account(tenant, name, now);
+
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  Batch batch;
+  if (auto put = put_account(account, next, batch); !put) return put.error();
+  const auto audit = account_created(account, actor.key);
+  if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
   return account;
+}
+
+Result<CreatedServiceAccount> TenantDirectory::create_service_account_with_key(
+    const Caller& actor, const TenantId& tenant, const std::string& name, ScopeSet scopes,
+    WallTime now) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
+  const ServiceAccount account = new_account(tenant, name, now);
+  const NewApiKey request{
+      .name = name, .scopes = scopes, .tenant = tenant, .service_account = account.id};
+  if (auto checked = check_request(actor, request); !checked) return checked.error();
+  const ApiKey key = new_api_key(request.kind);
+  const ApiKeyRecord record = record_of(key, request, actor.key, now);
+
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  Batch batch;
+  if (auto put = put_account(account, next, batch); !put) return put.error();
+  put_key(record, next, batch);
+  append_audit(batch, account_created(account, actor.key));
+  const auto done = commit(std::move(batch), key_created(record), std::move(next));
+  if (!done) return done.error();
+  return CreatedServiceAccount{account, {record, to_text(key)}};
 }
 
 ApiKeyRecord TenantDirectory::record_of(const ApiKey& key, const NewApiKey& request,
@@ -95,14 +148,11 @@ ApiKeyRecord TenantDirectory::record_of(const ApiKey& key, const NewApiKey& requ
           .expires_at = request.expires_at};
 }
 
-Result<void> TenantDirectory::add_key(const ApiKeyRecord& key, const KeyId& creator, WallTime now) {
+Result<void> TenantDirectory::add_key(const ApiKeyRecord& key) {
   DirectorySnapshot next = *snapshot();
-  next.put_key(key);
   Batch batch;
-  batch.expect(Family::kMeta, keys::api_key(key.id.str()), std::nullopt)
-      .put(Family::kMeta, keys::api_key(key.id.str()), encode(key));
-  const auto audit = new_audit_record("api_key.created", creator, key.tenant, key.id.str(), now);
-  return commit(std::move(batch), audit, std::move(next));
+  put_key(key, next, batch);
+  return commit(std::move(batch), key_created(key), std::move(next));
 }
 
 Result<CreatedApiKey> TenantDirectory::create_key(const Caller& actor, const NewApiKey& request,
@@ -114,7 +164,7 @@ Result<CreatedApiKey> TenantDirectory::create_key(const Caller& actor, const New
 
   const MutexLock lock(change_);
   if (auto placed = check_place(*snapshot(), request); !placed) return placed.error();
-  if (auto added = add_key(record, actor.key, now); !added) return added.error();
+  if (auto added = add_key(record); !added) return added.error();
   return CreatedApiKey{record, to_text(key)};
 }
 
@@ -146,7 +196,7 @@ Result<bool> TenantDirectory::ensure_admin_key(const std::filesystem::path& file
   if (auto written = write_file_durably(file, to_text(key) + "\n", 0600); !written) {
     return written.error();
   }
-  if (auto added = add_key(record_of(key, request, KeyId(), now), KeyId(), now); !added) {
+  if (auto added = add_key(record_of(key, request, KeyId(), now)); !added) {
     return added.error();
   }
   return true;

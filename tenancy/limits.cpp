@@ -7,7 +7,7 @@ namespace tessera {
 namespace {
 
 struct Field {
-  const char* name;
+  const char* name;  // as in the project's rate limit object
   std::int64_t value;
   std::int64_t min;
   std::int64_t max;
@@ -18,12 +18,12 @@ struct Field {
 Result<void> check_limits(const TenantLimits& limits) {
   constexpr std::int64_t kAnyBytes = std::numeric_limits<std::int64_t>::max();
   const Field fields[] = {
-      {"requests_per_minute", limits.requests_per_minute, 1, kMaxLimit},
-      {"tokens_per_minute", limits.tokens_per_minute, 1, kMaxLimit},
+      {"max_requests_per_1_minute", limits.requests_per_minute, 1, kMaxLimit},
+      {"max_tokens_per_1_minute", limits.tokens_per_minute, 1, kMaxLimit},
       {"burst_requests", limits.request_burst(), 1, kMaxLimit},
       {"burst_tokens", limits.token_burst(), 1, kMaxLimit},
       {"max_concurrent_requests", limits.max_concurrent_requests, 1, kMaxLimit},
-      {"max_output_tokens", limits.max_output_tokens, 1, kMaxLimit},
+      {"max_output_tokens_per_request", limits.max_output_tokens, 1, kMaxLimit},
       {"max_adapters", limits.max_adapters, 0, kMaxLimit},
       {"max_adapter_bytes", limits.max_adapter_bytes, 0, kAnyBytes},
   };

@@ -28,7 +28,8 @@ struct TenantLimits {
   bool operator==(const TenantLimits&) const = default;
 };
 
-// Errors: kInvalidValue, param naming the field: below 1 (max_adapters and max_adapter_bytes: below
+// Errors: kInvalidValue, param naming the field as the administration API does
+// (max_requests_per_1_minute): below 1 (max_adapters and max_adapter_bytes: below
 // 0) or above kMaxLimit.
 Result<void> check_limits(const TenantLimits& limits);
 

@@ -33,11 +33,13 @@ class FailingStore final : public Store {
   }
   Result<void> write(const Batch& batch, Durability durability) override {
     if (fails) return Error{Code::kStorageFull, "the disk is full"};
+    ++num_writes;
     return store_->write(batch, durability);
   }
   Result<void> sync() override { return store_->sync(); }
 
   bool fails = false;
+  int num_writes = 0;
 
  private:
   std::unique_ptr<Store> store_;
@@ -231,6 +233,64 @@ TEST_F(TenantDirectoryTest, RevisionGrowsWithEachChangeOfItsTenantsLimitsAndNoOt
   ASSERT_TRUE(directory_->set_limits(admin_, tenant.id, {.requests_per_minute = 7}, kNow));
   EXPECT_EQ(revision(key), first + 2);
   EXPECT_EQ(revision(others_key), others);
+}
+
+TEST_F(TenantDirectoryTest, AdminsWhoChangeDifferentLimitsAtOnceLoseNothing) {
+  constexpr int kChanges = 100;
+  const Tenant tenant = make_tenant("a");
+  const auto raise = [&](std::int64_t TenantLimits::*member) {
+    for (int i = 0; i < kChanges; ++i) {
+      const auto one_more = [&](TenantLimits& limits) -> Result<void> {
+        limits.*member += 1;
+        return {};
+      };
+      EXPECT_TRUE(directory_->modify_limits(admin_, tenant.id, one_more, kNow));
+    }
+  };
+  {
+    std::jthread first([&] { raise(&TenantLimits::max_adapters); });
+    std::jthread second([&] { raise(&TenantLimits::requests_per_minute); });
+  }
+  const TenantLimits limits = directory_->snapshot()->find(tenant.id)->limits;
+  EXPECT_EQ(limits.max_adapters, TenantLimits().max_adapters + kChanges);
+  EXPECT_EQ(limits.requests_per_minute, TenantLimits().requests_per_minute + kChanges);
+}
+
+TEST_F(TenantDirectoryTest, RefusedChangeOfLimitsLeavesThem) {
+  const Tenant tenant = make_tenant("a");
+  const auto refuse = [](TenantLimits& limits) -> Result<void> {
+    limits.max_adapters = 1;
+    return Error{Code::kUnknownParameter, "no", "x"};
+  };
+  const auto changed = directory_->modify_limits(admin_, tenant.id, refuse, kNow);
+  EXPECT_EQ(changed.error().code, Code::kUnknownParameter);
+  EXPECT_EQ(directory_->snapshot()->find(tenant.id)->limits, TenantLimits());
+}
+
+TEST_F(TenantDirectoryTest, AccountAndItsFirstKeyAreOneWrite) {
+  const Tenant tenant = make_tenant("a");
+  const int before = store_->num_writes;
+  const auto created = directory_->create_service_account_with_key(admin_, tenant.id, "bot",
+                                                                   kDefaultKeyScopes, kNow);
+  ASSERT_TRUE(created);
+  EXPECT_EQ(store_->num_writes, before + 1);
+  EXPECT_EQ(directory_->authenticate(created->key.value, kNow)->tenant, tenant.id);
+  EXPECT_EQ(audit_events(),
+            (std::vector<std::string>{"api_key.created", "api_key.created", "project.created",
+                                      "service_account.created"}));
+  reopen();
+  EXPECT_EQ(directory_->authenticate(created->key.value, kNow)->key, created->key.record.id);
+  EXPECT_TRUE(
+      directory_->snapshot()->find(tenant.id)->service_accounts.contains(created->account.id));
+}
+
+TEST_F(TenantDirectoryTest, AccountWhoseKeyIsRefusedIsNotMade) {
+  const Tenant tenant = make_tenant("a");
+  const auto created =
+      directory_->create_service_account_with_key(admin_, tenant.id, "bot", ScopeSet(), kNow);
+  EXPECT_EQ(created.error().code, Code::kInvalidValue);
+  EXPECT_EQ(created.error().param, "scopes");
+  EXPECT_TRUE(directory_->snapshot()->find(tenant.id)->service_accounts.empty());
 }
 
 TEST_F(TenantDirectoryTest, SlugsAreUniqueWhetherWantedOrMade) {

@@ -15,17 +15,17 @@ TEST(TenantLimits, BurstIsAMinutesWorthUnlessSet) {
   EXPECT_EQ(limits.token_burst(), 9);
 }
 
-TEST(TenantLimits, RefusalNamesTheField) {
+TEST(TenantLimits, RefusalNamesTheFieldAsClientsDo) {
   const auto param_of = [](const TenantLimits& limits) {
     const auto checked = check_limits(limits);
     return checked ? "" : checked.error().param;
   };
-  EXPECT_EQ(param_of({.requests_per_minute = 0}), "requests_per_minute");
-  EXPECT_EQ(param_of({.tokens_per_minute = kMaxLimit + 1}), "tokens_per_minute");
+  EXPECT_EQ(param_of({.requests_per_minute = 0}), "max_requests_per_1_minute");
+  EXPECT_EQ(param_of({.tokens_per_minute = kMaxLimit + 1}), "max_tokens_per_1_minute");
   EXPECT_EQ(param_of({.burst_requests = 0}), "burst_requests");
   EXPECT_EQ(param_of({.burst_tokens = -1}), "burst_tokens");
   EXPECT_EQ(param_of({.max_concurrent_requests = 0}), "max_concurrent_requests");
-  EXPECT_EQ(param_of({.max_output_tokens = 0}), "max_output_tokens");
+  EXPECT_EQ(param_of({.max_output_tokens = 0}), "max_output_tokens_per_request");
   EXPECT_EQ(param_of({.max_adapters = -1}), "max_adapters");
   EXPECT_EQ(param_of({.max_adapter_bytes = -1}), "max_adapter_bytes");
   EXPECT_EQ(param_of({.max_adapters = 0, .max_adapter_bytes = 0}), "");
