@@ -112,6 +112,9 @@ Result<Reply> publish(Platform& platform, const Call& call, std::string_view nam
   const auto tensors = std::as_bytes(std::span(*form.tensors));
   const Validation validation = validate_adapter(*form.config, tensors, platform.adapters->base());
   if (!validation.adapter) return Reply(invalid_response(validation.report, call.id));
+  if (packed_bytes(*validation.adapter, platform.page_type) > platform.host_cache->max_bytes()) {
+    return HostCache::too_large();
+  }
 
   const auto published = platform.adapters->publish({.tenant = call.caller.tenant,
                                                      .name = std::string(name),
@@ -122,6 +125,8 @@ Result<Reply> publish(Platform& platform, const Call& call, std::string_view nam
                                                      .quota = quota_of(call.caller.limits)},
                                                     *validation.adapter);
   if (!published) return published.error();
+  // Requests for a deleted version of the same content may have left one.
+  platform.host_cache->forget_failure(published->version.digest);
   ordered_json body = version_json(published->version);
   body["report"] = to_json(validation.report);
   return json_reply(body, published->created ? 201 : 200);
@@ -131,8 +136,14 @@ Result<int> version_argument(const std::string& text) {
   int version = 0;
   const char* const end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, version);
-  if (parsed.ec == std::errc() && parsed.ptr == end) return version;
+  const bool valid = parsed.ec == std::errc() && parsed.ptr == end;
+  if (valid && text == std::to_string(version)) return version;  // "01" names nothing
   return Error{Code::kNotFound, "There is no such version."};
+}
+
+// Frees the pages of versions that were deleted, unless another version has the same content.
+void forget_unused(Platform& platform, const AdapterDigest& digest) {
+  if (!platform.adapters->has(digest)) platform.host_cache->forget(digest);
 }
 
 ordered_json deleted_json(const std::string& id, std::string_view object) {
@@ -201,9 +212,12 @@ Result<Reply> get_adapter_version(Platform& platform, Call& call) {
 
 Result<Reply> delete_adapter(Platform& platform, Call& call) {
   const std::string& name = call.arguments.at(0);
+  const auto info = platform.adapters->get(call.caller.tenant, name);
+  if (!info) return info.error();
   if (auto removed = platform.adapters->remove(call.caller.tenant, name); !removed) {
     return removed.error();
   }
+  for (const auto& [number, version] : (*info)->versions) forget_unused(platform, version.digest);
   const bool as_model = call.target.segments.at(1) == "models";
   return json_reply(deleted_json(name, as_model ? "model" : "adapter"));
 }
@@ -212,8 +226,13 @@ Result<Reply> delete_adapter_version(Platform& platform, Call& call) {
   const std::string& name = call.arguments.at(0);
   const auto number = version_argument(call.arguments.at(1));
   if (!number) return number.error();
+  const auto info = platform.adapters->get(call.caller.tenant, name);
   auto removed = platform.adapters->remove_version(call.caller.tenant, name, *number);
   if (!removed) return removed.error();
+  if (info) {
+    const auto version = (*info)->versions.find(*number);
+    if (version != (*info)->versions.end()) forget_unused(platform, version->second.digest);
+  }
   return json_reply(deleted_json(name + "@" + std::to_string(*number), "adapter.version"));
 }
 

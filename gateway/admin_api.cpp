@@ -95,8 +95,8 @@ Result<std::string> read_name(const Call& call) {
   return name;
 }
 
+// Empty for no names at all, which no key may have: the directory refuses it.
 Result<ScopeSet> parse_scopes(const std::vector<std::string>& names) {
-  if (names.empty()) return kDefaultKeyScopes;
   ScopeSet scopes;
   for (const std::string& name : names) {
     const auto scope = scope_from_string(name);
@@ -115,12 +115,13 @@ Result<NewApiKey> read_new_key(const Call& call) {
   std::vector<std::string> scopes;
   std::optional<std::int64_t> seconds;
   Fields fields(*body);
+  const bool chosen = fields.any("scopes") != nullptr;
   fields.required("name", key.name);
   fields.text("name", kMaxNameChars, key.name);
   fields.one_or_more("scopes", kMaxScopes, kMaxScopeChars, scopes);
   fields.integer("expires_in_seconds", {1, kMaxKeySeconds}, seconds);
   if (auto read = fields.finish(); !read) return read.error();
-  const auto parsed = parse_scopes(scopes);
+  const auto parsed = chosen ? parse_scopes(scopes) : Result<ScopeSet>(kDefaultKeyScopes);
   if (!parsed) return parsed.error();
   key.scopes = *parsed;
   if (seconds) key.expires_at = call.received_wall + std::chrono::seconds(*seconds);
@@ -190,16 +191,11 @@ Result<Reply> list_service_accounts(Platform& platform, Call& call) {
 Result<Reply> create_service_account(Platform& platform, Call& call) {
   const auto name = read_name(call);
   if (!name) return name.error();
-  const TenantId tenant = tenant_argument(call);
-  const auto account =
-      platform.directory->create_service_account(call.caller, tenant, *name, call.received_wall);
-  if (!account) return account.error();
-  const NewApiKey request{
-      .name = *name, .scopes = kDefaultKeyScopes, .tenant = tenant, .service_account = account->id};
-  const auto key = platform.directory->create_key(call.caller, request, call.received_wall);
-  if (!key) return key.error();
-  ordered_json body = account_json(*account);
-  body["api_key"] = created_key_json(*key);
+  const auto created = platform.directory->create_service_account_with_key(
+      call.caller, tenant_argument(call), *name, kDefaultKeyScopes, call.received_wall);
+  if (!created) return created.error();
+  ordered_json body = account_json(created->account);
+  body["api_key"] = created_key_json(created->key);
   return json_reply(body);
 }
 

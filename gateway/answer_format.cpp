@@ -11,6 +11,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr std::string_view kTextObject = "text_completion";
+
 // The bytes of a token; a special token has its own name.
 std::string_view bytes_of(const Tokenizer& tokenizer, TokenId id) {
   return tokenizer.token_bytes(id);
@@ -125,7 +127,7 @@ class CompletionFormat final : public AnswerFormat {
 
   ordered_json whole(const std::vector<FinishedChoice>& choices,
                      const Usage& usage) const override {
-    ordered_json json = envelope("text_completion");
+    ordered_json json = envelope(kTextObject);
     json["choices"] = ordered_json::array();
     for (int index = 0; const FinishedChoice& finished : choices) {
       json["choices"].push_back(choice(index++, finished.piece, finished.finish_reason));
@@ -135,7 +137,7 @@ class CompletionFormat final : public AnswerFormat {
   }
 
  private:
-  std::string_view chunk_object() const override { return "text_completion"; }
+  std::string_view chunk_object() const override { return kTextObject; }
 
   ordered_json choice(int index, const Piece& piece, ordered_json finish_reason) const {
     ordered_json json;
@@ -176,6 +178,7 @@ ordered_json AnswerFormat::envelope(std::string_view object) const {
   json["object"] = object;
   json["created"] = identity_.created;
   json["model"] = identity_.model;
+  if (object != kTextObject) json["service_tier"] = "default";  // text completions have none
   json["system_fingerprint"] = identity_.system_fingerprint;
   return json;
 }

@@ -1,8 +1,19 @@
 #include "gateway/choice_text.hpp"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace tessera {
+namespace {
+
+// Of well-formed UTF-8: each code point has one byte that continues none.
+std::size_t count_code_points(std::string_view text) {
+  const auto begins = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U; };
+  return static_cast<std::size_t>(std::ranges::count_if(text, begins));
+}
+
+}  // namespace
 
 Piece ChoiceText::push(std::vector<GeneratedToken> tokens) {
   Piece piece;
@@ -10,8 +21,9 @@ Piece ChoiceText::push(std::vector<GeneratedToken> tokens) {
     if (stopped()) break;
     ++num_tokens_;
     const std::string text = detokenizer_.push(token.id);
-    if (keep_records_) held_.push_back({std::move(token), read_bytes_});
+    if (keep_records_) held_.push_back({{std::move(token), read_code_points_}, read_bytes_});
     read_bytes_ += text.size();
+    read_code_points_ += count_code_points(text);
     piece.text += stops_.push(text);
   }
   release_records(piece);
@@ -23,8 +35,8 @@ Piece ChoiceText::flush() {
   if (!stopped()) piece.text = stops_.push(detokenizer_.flush());
   if (!stopped()) piece.text += stops_.flush();
   release_records(piece);
-  for (TokenRecord& record : held_) {  // tokens without text at the very end
-    if (!stopped()) piece.records.push_back(std::move(record));
+  for (Held& held : held_) {  // tokens without text at the very end
+    if (!stopped()) piece.records.push_back(std::move(held.record));
   }
   held_.clear();
   return piece;
@@ -32,8 +44,8 @@ Piece ChoiceText::flush() {
 
 void ChoiceText::release_records(Piece& piece) {
   visible_bytes_ += piece.text.size();
-  while (!held_.empty() && held_.front().text_offset < visible_bytes_) {
-    piece.records.push_back(std::move(held_.front()));
+  while (!held_.empty() && held_.front().begin_bytes < visible_bytes_) {
+    piece.records.push_back(std::move(held_.front().record));
     held_.pop_front();
   }
 }

@@ -19,7 +19,7 @@ namespace tessera {
 // A token as clients see it.
 struct TokenRecord {
   GeneratedToken token;
-  std::size_t text_offset = 0;  // in the choice's text, in bytes, of where the token's text begins
+  std::size_t text_offset = 0;  // in code points of the choice's text: where the token's begins
 };
 
 // What became visible.
@@ -47,15 +47,21 @@ class ChoiceText {
   int num_tokens() const { return num_tokens_; }
 
  private:
+  struct Held {
+    TokenRecord record;
+    std::size_t begin_bytes;  // where its text begins
+  };
+
   void release_records(Piece& piece);
 
   Detokenizer detokenizer_;
   StopStrings stops_;
   bool keep_records_;
   int num_tokens_ = 0;
-  std::size_t read_bytes_ = 0;     // out of the detokenizer
-  std::size_t visible_bytes_ = 0;  // out of the stop strings
-  std::deque<TokenRecord> held_;   // whose text is not out, in order
+  std::size_t read_bytes_ = 0;        // out of the detokenizer
+  std::size_t read_code_points_ = 0;  // in them
+  std::size_t visible_bytes_ = 0;     // out of the stop strings
+  std::deque<Held> held_;             // whose text is not out, in order
 };
 
 }  // namespace tessera

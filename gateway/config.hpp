@@ -16,6 +16,7 @@ namespace tessera {
 struct ServerConfig {
   std::filesystem::path model;                      // packed file, from `tessera quantize`
   std::vector<std::string> base_aliases;            // other names that adapters may call their base
+  bool trust_model = false;                    // start without hashing the model's weights
   std::filesystem::path data = "data";              // the store, the admin key, the addresses
   std::string listen = "127.0.0.1:8080";            // tenants and admins
   std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
@@ -37,6 +38,7 @@ struct ServerConfig {
 inline constexpr std::size_t kMaxHeadBytes = 16 * 1024;
 inline constexpr int kMaxHeaderFields = 100;
 inline constexpr int kMaxConnections = 4096;
+inline constexpr int kMaxOpsConnections = 64;  // of the operations listener, apart from the others
 inline constexpr std::chrono::milliseconds kAcceptPause{
     100};                                                // when a connection was not to be had
 inline constexpr std::chrono::seconds kIdleTimeout{75};  // between requests
@@ -62,6 +64,7 @@ inline constexpr int kMaxUploadsOfTenant = 4;  // at a time: bodies lie in memor
 inline constexpr int kMaxUploads = 16;
 inline constexpr std::size_t kMaxClientRequestIdChars = 128;
 inline constexpr int kMaxMultipartParts = 16;
+inline constexpr std::size_t kMaxDroppedChunkBytes = 4 * 1024;  // extensions and trailers
 inline constexpr std::size_t kMaxPartHeadBytes = 4 * 1024;
 inline constexpr std::size_t kMaxBoundaryChars = 70;  // RFC 2046
 

@@ -4,8 +4,8 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 
 #include "gateway/config.hpp"
 
@@ -14,9 +14,9 @@ namespace {
 
 constexpr auto kTuple = net::as_tuple(net::use_awaitable);
 
-IoStatus status_of(const boost::system::error_code& error) {
+IoStatus status_of(const boost::system::error_code& error, bool expired) {
   if (!error) return IoStatus::kOk;
-  return error == boost::beast::error::timeout ? IoStatus::kTimedOut : IoStatus::kClosed;
+  return expired ? IoStatus::kTimedOut : IoStatus::kClosed;
 }
 
 // Whether a socket that is ready to be read has nothing to read but its end.
@@ -31,24 +31,26 @@ bool at_end(net::ip::tcp::socket& socket) {
 
 class TcpConnection final : public Connection {
  public:
-  explicit TcpConnection(net::ip::tcp::socket socket) : stream_(std::move(socket)) {
+  explicit TcpConnection(net::ip::tcp::socket socket)
+      : socket_(std::move(socket)), timer_(socket_.get_executor()) {
     boost::system::error_code ignored;  // a socket that refuses the option still works
-    stream_.socket().set_option(net::ip::tcp::no_delay(true), ignored);
+    socket_.set_option(net::ip::tcp::no_delay(true), ignored);
   }
 
   net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) override {
-    stream_.expires_at(deadline);
+    const std::shared_ptr<const bool> expired = cancel_at(deadline);
     const net::mutable_buffer target = net::buffer(buffer.data(), buffer.size());
-    auto [error, count] = co_await stream_.async_read_some(target, kTuple);
-    co_return ReadResult(status_of(error), count);
+    auto [error, count] = co_await socket_.async_read_some(target, kTuple);
+    co_return ReadResult(status_of(error, *expired), count);
   }
 
   net::awaitable<IoStatus> write(std::string_view bytes) override {
     while (!bytes.empty()) {
-      stream_.expires_after(kWriteTimeout);
+      const std::shared_ptr<const bool> expired =
+          cancel_at(std::chrono::steady_clock::now() + kWriteTimeout);
       const net::const_buffer source = net::buffer(bytes.data(), bytes.size());
-      auto [error, count] = co_await stream_.async_write_some(source, kTuple);
-      if (error) co_return status_of(error);
+      auto [error, count] = co_await socket_.async_write_some(source, kTuple);
+      if (error) co_return status_of(error, *expired);
       bytes.remove_prefix(count);
     }
     co_return IoStatus::kOk;
@@ -56,27 +58,44 @@ class TcpConnection final : public Connection {
 
   void watch_peer(std::function<void()> gone) override {
     watch_ = std::make_shared<std::function<void()>>(std::move(gone));
-    stream_.socket().async_wait(
+    socket_.async_wait(
         net::ip::tcp::socket::wait_read,
         [this, watch = std::weak_ptr(watch_)](const boost::system::error_code& error) {
           const auto alive = watch.lock();  // it dies with this connection
-          if (alive && !error && at_end(stream_.socket())) (*alive)();
+          if (alive && !error && at_end(socket_)) (*alive)();
         });
   }
 
   void stop_watching() override {
     watch_.reset();
     boost::system::error_code ignored;
-    stream_.socket().cancel(ignored);
+    socket_.cancel(ignored);
   }
 
   void shutdown_send() override {
     boost::system::error_code ignored;  // the peer may be gone already
-    stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, ignored);
+    socket_.shutdown(net::ip::tcp::socket::shutdown_send, ignored);
   }
 
  private:
-  boost::beast::tcp_stream stream_;
+  // Cancels what is pending on the socket at `deadline`, and says so in the flag that it returns,
+  // if somebody still holds that then. The socket stays open, so that the peer can be told.
+  std::shared_ptr<const bool> cancel_at(Deadline deadline) {
+    auto expired = std::make_shared<bool>(false);
+    timer_.expires_at(deadline);
+    timer_.async_wait(
+        [this, flag = std::weak_ptr(expired)](const boost::system::error_code& error) {
+          const auto pending = flag.lock();  // it dies with the read or write, that with this
+          if (error || !pending) return;
+          *pending = true;
+          boost::system::error_code ignored;
+          socket_.cancel(ignored);
+        });
+    return expired;
+  }
+
+  net::ip::tcp::socket socket_;
+  net::steady_timer timer_;
   std::shared_ptr<std::function<void()>> watch_;  // null: nobody is watching
 };
 

@@ -41,11 +41,11 @@ class Connection {
 
   virtual ~Connection() = default;
 
-  // Reads at least one byte into `buffer`.
+  // Reads at least one byte into `buffer`. After kTimedOut the connection can still be written to.
   virtual net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) = 0;
 
   // Writes all of `bytes`, which stay alive until then; waits as long as the peer takes some of
-  // them within every kWriteTimeout.
+  // them within every kWriteTimeout. After anything but kOk the connection is of no more use.
   virtual net::awaitable<IoStatus> write(std::string_view bytes) = 0;
 
   // While an answer is generated nobody reads; this notices when the peer goes away meanwhile.

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/config.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -18,6 +19,9 @@ constexpr std::string_view kConflict = "conflict_error";
 constexpr std::string_view kRateLimit = "rate_limit_error";
 constexpr std::string_view kUnavailable = "service_unavailable_error";
 constexpr std::string_view kServer = "server_error";
+
+// Somebody has to make room first.
+constexpr std::chrono::seconds kStorageRetryAfter{30};
 
 // What a client may read of an error: everything that it can act on, nothing of our insides.
 std::string public_message(const Error& error) {
@@ -73,9 +77,10 @@ HttpError http_error(Code code) {
       return {415, kInvalidRequest};
     case Code::kAdapterInvalid:
       return {422, kInvalidRequest};
-    case Code::kRateLimitExceeded:
-    case Code::kQueueFull:
+    case Code::kRateLimitExceeded:  // the refusal knows how long
       return {429, kRateLimit, Retry::kYes};
+    case Code::kQueueFull:
+      return {429, kRateLimit, Retry::kYes, kOverloadRetryAfter};
     case Code::kInsufficientQuota:
       return {429, "insufficient_quota", Retry::kNo};
     case Code::kHeaderTooLarge:
@@ -84,8 +89,9 @@ HttpError http_error(Code code) {
     case Code::kAdapterLoading:
     case Code::kDraining:
     case Code::kNoCapacity:
+      return {503, kUnavailable, Retry::kYes, kOverloadRetryAfter};
     case Code::kStorageFull:
-      return {503, kUnavailable, Retry::kYes};
+      return {503, kUnavailable, Retry::kYes, kStorageRetryAfter};
     case Code::kUpstreamTimeout:
       return {504, kTimeout};
     case Code::kIo:
@@ -129,6 +135,7 @@ HttpResponse error_response(const Error& error, const RequestId& request,
   if (http.retry != Retry::kUnsaid) {
     response.headers.emplace_back("x-should-retry", http.retry == Retry::kYes ? "true" : "false");
   }
+  if (http.retry_after.count() > 0) add_retry_after(response, http.retry_after);
   response.body = to_text(body) + "\n";  // curl users get a whole line
   return response;
 }

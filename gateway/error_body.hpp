@@ -18,13 +18,15 @@
 namespace tessera {
 
 // How a code is told to clients. `retry` is x-should-retry, for clients that would otherwise
-// guess from the status.
+// guess from the status. `retry_after` is how long they are told to wait unless the error knows
+// better; zero: nothing is said.
 struct HttpError {
   enum class Retry : std::uint8_t { kUnsaid, kYes, kNo };
 
   int status;
   std::string_view type;  // of the OpenAI error object
   Retry retry = Retry::kUnsaid;
+  std::chrono::milliseconds retry_after{0};
 };
 
 HttpError http_error(Code code);

@@ -104,9 +104,6 @@ Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
 HttpResponse error_answer(const Error& error, const Exchange& exchange) {
   HttpResponse response = error_response(error, exchange.call.id);
   if (error.code == Code::kMethodNotAllowed) response.headers.emplace_back("Allow", error.param);
-  if (error.code == Code::kQueueFull || error.code == Code::kServerIsOverloaded) {
-    add_retry_after(response, kOverloadRetryAfter);
-  }
   if (response.status == 500) {
     log_error("request_failed", {{"id", exchange.call.id.str()},
                                  {"code", to_string(error.code)},

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cassert>
+#include <exception>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "adapters/registry.hpp"
 #include "gateway/error_body.hpp"
 #include "gateway/sse.hpp"
 #include "storage/json.hpp"
@@ -13,20 +15,6 @@
 
 namespace tessera {
 namespace {
-
-// Why the engine ended a choice without an answer; nullopt if it did answer.
-std::optional<Error> failure_of(const Finish& finish) {
-  switch (finish.reason) {
-    case FinishReason::kStop:
-    case FinishReason::kLength:
-      return std::nullopt;
-    case FinishReason::kCancelled:
-      return Error{Code::kDraining, "The server was stopped before the answer was complete."};
-    case FinishReason::kError:
-      return Error{Code::kServerIsOverloaded, finish.message};
-  }
-  return std::nullopt;
-}
 
 void append(Piece& whole, Piece piece) {
   whole.text += piece.text;
@@ -40,21 +28,44 @@ Generation::Generation(const GenerationServices& services, const Tokenizer& toke
     : services_(services), plan_(std::move(plan)) {
   for (const GenerationRequest& request : plan_.requests) {
     const bool keep_records = request.sampling.num_logprobs >= 0;
-    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records));
-    usage_.prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
+    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records), request.prompt.size());
+  }
+}
+
+Generation::~Generation() {
+  if (!started_ || settled_) return;
+  try {
+    abandon();
+    std::string unread;
+    for (int index = 0; index < static_cast<int>(choices_.size()); ++index) advance(index, unread);
+    settle();
+  } catch (const std::exception&) {
+    // There is nobody to tell; the permit gives back what it holds by itself.
   }
 }
 
 Result<void> Generation::start(const std::function<void()>& wake) {
   for (std::size_t i = 0; i < choices_.size(); ++i) {
     auto stream = std::make_shared<TokenStream>(wake);
-    auto submitted = services_.engine.submit(std::move(plan_.requests[i]), stream);
+    auto submitted = submit(std::move(plan_.requests[i]), stream);
     if (!submitted) {
       abandon();  // those before it
       return submitted.error();
     }
     choices_[i].stream = std::move(stream);
   }
+  started_ = true;
+  return {};
+}
+
+// The engine makes at least one token. Who asks for none has his answer already, and is charged for
+// the prompt.
+Result<void> Generation::submit(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
+  if (request.sampling.max_tokens > 0) {
+    return services_.engine.submit(std::move(request), std::move(stream));
+  }
+  stream->finish({.reason = FinishReason::kLength,
+                  .computed_prompt_tokens = static_cast<int>(request.prompt.size())});
   return {};
 }
 
@@ -100,22 +111,53 @@ void Generation::advance(int index, std::string& out) {
   }
   if (!events.finished) return;
   choice.finish = std::move(events.finished);
-  usage_.cached_tokens += choice.finish->cached_prompt_tokens;
-  usage_.completion_tokens += completion_tokens(choice);
-  plan_.permit.note_used(usage_.prompt_tokens + usage_.completion_tokens);
   if (!choice.finish_reason.empty()) return;
   if (auto failure = failure_of(*choice.finish)) {
     if (!failure_) failure_ = std::move(failure);
     return;
   }
+  if (choice.finish->reason == FinishReason::kCancelled) return;
   show(index, choice.text.flush(), out);
   end_choice(index, choice.finish->reason == FinishReason::kStop ? "stop" : "length", out);
 }
 
+// Why the engine ended a choice without an answer; nullopt if it did answer, or nobody wants one.
+std::optional<Error> Generation::failure_of(const Finish& finish) const {
+  switch (finish.reason) {
+    case FinishReason::kStop:
+    case FinishReason::kLength:
+      return std::nullopt;
+    case FinishReason::kCancelled:
+      if (abandoned_) return std::nullopt;
+      return Error{Code::kDraining, "The server was stopped before the answer was complete."};
+    case FinishReason::kError:
+      // The adapter was deleted after the request had come in.
+      if (finish.code == Code::kNotFound) return model_not_found(plan_.record.model);
+      return Error{finish.code, finish.message};
+  }
+  return std::nullopt;
+}
+
 // After a stop string the engine may have gone on for a step; its length then depends on timing,
-// the tokens up to the stop do not.
-std::int64_t Generation::completion_tokens(const Choice& choice) const {
-  return choice.text.stopped() ? choice.text.num_tokens() : choice.finish->generated_tokens;
+// the tokens up to the stop do not. Without a finish, what is known is what has come.
+Usage Generation::usage_of(const Choice& choice) {
+  const std::int64_t num_read = choice.text.num_tokens();
+  if (!choice.finish) {
+    return {.prompt_tokens = num_read > 0 ? choice.prompt_tokens : 0,
+            .completion_tokens = num_read};
+  }
+  const std::int64_t computed = choice.finish->computed_prompt_tokens;
+  const std::int64_t prompt = std::min(choice.prompt_tokens, computed);
+  return {.prompt_tokens = prompt,
+          .cached_tokens = std::min<std::int64_t>(choice.finish->cached_prompt_tokens, prompt),
+          .completion_tokens = choice.text.stopped() ? num_read : choice.finish->generated_tokens};
+}
+
+// What the usage record says of the end.
+std::string Generation::finish_code() const {
+  if (failure_) return std::string(to_string(failure_->code));
+  if (abandoned_) return "client_closed_request";
+  return choices_.front().finish_reason;
 }
 
 void Generation::show(int index, Piece piece, std::string& out) {
@@ -146,18 +188,19 @@ void Generation::abandon() {
   services_.engine.wake();
 }
 
-// Charges and records what was generated; before the last bytes of the answer are sent.
+// Charges and records what it cost; before the last bytes of the answer are sent.
 void Generation::settle() {
   assert(!settled_);
   settled_ = true;
+  if (!failure_) {
+    for (const Choice& choice : choices_) usage_ += usage_of(choice);
+  }
   plan_.permit.settle(usage_.prompt_tokens + usage_.completion_tokens);
   UsageRecord& record = plan_.record;
   record.prompt_tokens = usage_.prompt_tokens;
   record.cached_tokens = usage_.cached_tokens;
   record.completion_tokens = usage_.completion_tokens;
-  record.finish = choices_.front().finish_reason;
-  if (failure_) record.finish = to_string(failure_->code);
-  if (abandoned_) record.finish = "client_closed_request";
+  record.finish = finish_code();
   record.finished = services_.clock.wall_now();
   if (auto recorded = services_.ledger.record(record); !recorded) {
     log_error("usage_not_recorded",

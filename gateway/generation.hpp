@@ -3,7 +3,12 @@
 // Made by a handler once the prompt is tokenised and the tokens are reserved. From then on the
 // session's strand drives it: start() hands the prompts to the engine, poll() turns what has come
 // since into bytes, until it says finished. However it ends (a stop string, the engine, an absent
-// client), the tokens that were generated are charged and recorded before the last bytes go out.
+// client, its own destruction), what it cost is charged and recorded once, before the last bytes go
+// out.
+//
+// What it costs: for an answer, its prompt and all that was generated; for one that the client gave
+// up, as much of the prompt as was computed and all that was generated; for one that failed,
+// nothing: the reservation is given back, and the usage record has no tokens and the error's code.
 #pragma once
 
 #include <functional>
@@ -51,6 +56,10 @@ class Generation {
   };
 
   Generation(const GenerationServices& services, const Tokenizer& tokenizer, GenerationPlan plan);
+  // One that was started and has not finished is abandoned; what it cost so far is settled.
+  ~Generation();
+  Generation(const Generation&) = delete;
+  Generation& operator=(const Generation&) = delete;
 
   // Hands the requests to the engine; `wake` is called, from its thread, when poll() may have news.
   // Errors: those of Engine::submit; then nothing runs on.
@@ -74,9 +83,11 @@ class Generation {
 
  private:
   struct Choice {
-    explicit Choice(ChoiceText choice_text) : text(std::move(choice_text)) {}
+    Choice(ChoiceText choice_text, std::size_t prompt_size)
+        : text(std::move(choice_text)), prompt_tokens(static_cast<std::int64_t>(prompt_size)) {}
 
     ChoiceText text;
+    std::int64_t prompt_tokens;
     std::shared_ptr<TokenStream> stream;
     Piece shown;                   // all pieces, if not streaming
     std::string finish_reason;     // set when no more text will come
@@ -84,18 +95,22 @@ class Generation {
     bool begun = false;            // the first chunk is out
   };
 
+  Result<void> submit(GenerationRequest request, std::shared_ptr<TokenStream> stream);
   void advance(int index, std::string& out);
   void end_choice(int index, std::string reason, std::string& out);
   void show(int index, Piece piece, std::string& out);
   void emit(const nlohmann::ordered_json& chunk, std::string& out) const;
-  std::int64_t completion_tokens(const Choice& choice) const;
+  std::optional<Error> failure_of(const Finish& finish) const;
+  static Usage usage_of(const Choice& choice);
+  std::string finish_code() const;
   void settle();
 
   GenerationServices services_;
   GenerationPlan plan_;
   std::vector<Choice> choices_;
   std::optional<Error> failure_;
-  Usage usage_;
+  Usage usage_;  // once settled
+  bool started_ = false;
   bool abandoned_ = false;
   bool settled_ = false;
   bool first_token_seen_ = false;

@@ -40,9 +40,9 @@ bool is_host(std::string_view text) {
       text, [&](char c) { return is_alphanumeric(c) || kMarks.find(c) != std::string_view::npos; });
 }
 
-// Up to 18 digits: any more would not fit 64 bits, and no limit of ours is near.
+// Up to 19 digits: they fit 64 bits, whatever they are, and no limit of ours is near.
 bool is_length(std::string_view text) {
-  return !text.empty() && text.size() <= 18 && std::ranges::all_of(text, is_digit);
+  return !text.empty() && text.size() <= 19 && std::ranges::all_of(text, is_digit);
 }
 
 // What decides where a request ends, collected over the field lines.

@@ -94,14 +94,16 @@ Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
 
 Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
                                PreparedInference prepared) {
-  if (prepared.model.adapter) platform.host_cache->prefetch(*prepared.model.adapter);
   GenerationPlan plan;
   std::int64_t total_tokens = 0;
   const std::uint64_t seed = seed_of(prepared.options);
   for (auto& prompt : prepared.prompts) {
     const auto max_tokens = answer_tokens(call.caller.limits, platform.engine->max_context(),
                                           prompt.size(), prepared.options.max_tokens);
-    if (!max_tokens) return max_tokens.error();
+    if (!max_tokens) {
+      const char* const param = prepared.kind == AnswerKind::kChat ? "messages" : "prompt";
+      return Error{max_tokens.error().code, max_tokens.error().message, param};
+    }
     total_tokens += static_cast<std::int64_t>(prompt.size()) + *max_tokens;
     GenerationRequest request{.prompt = std::move(prompt),
                               .sampling = prepared.options.sampling,
@@ -115,6 +117,8 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
   if (auto reserved = permit.reserve(total_tokens, platform.clock.steady_now()); !reserved) {
     return Reply(refusal_response(reserved.error(), call.id));
   }
+  // Only now: a request that is refused starts no load and evicts nobody.
+  if (prepared.model.adapter) platform.host_cache->prefetch(*prepared.model.adapter);
   plan.format = format_of(platform, call, prepared);
   plan.stop = std::move(prepared.options.stop);
   plan.stream = prepared.options.stream;

@@ -71,19 +71,16 @@ Result<Reply> list_rate_limits(Platform& platform, Call& call) {
 }
 
 Result<Reply> modify_rate_limit(Platform& platform, Call& call) {
-  const TenantId tenant(call.arguments.at(0));
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(tenant);
-  if (!entry || call.arguments.at(1) != kLimitId) {
+  if (call.arguments.at(1) != kLimitId) {
     return Error{Code::kNotFound, "There is no such rate limit."};
   }
   const auto body = parse_json(call.request.body);
   if (!body) return body.error();
-  TenantLimits limits = entry->limits;
-  if (auto applied = apply(*body, limits); !applied) return applied.error();
-  auto changed = platform.directory->set_limits(call.caller, tenant, limits, call.received_wall);
+  const auto changed = platform.directory->modify_limits(
+      call.caller, TenantId(call.arguments.at(0)),
+      [&](TenantLimits& limits) { return apply(*body, limits); }, call.received_wall);
   if (!changed) return changed.error();
-  return json_reply(limits_json(limits));
+  return json_reply(limits_json(*changed));
 }
 
 }  // namespace tessera

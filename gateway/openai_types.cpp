@@ -90,17 +90,18 @@ void read_options(Fields& fields, InferenceOptions& options) {
   fields.unsupported("cache_salt");
 }
 
-void read_max_tokens(Fields& fields, std::string_view name, std::optional<int>& out) {
+void read_max_tokens(Fields& fields, std::string_view name, std::int64_t min,
+                     std::optional<int>& out) {
   std::optional<std::int64_t> tokens;
-  fields.integer(name, {1, kMaxInt}, tokens);
+  fields.integer(name, {min, kMaxInt}, tokens);
   if (tokens) out = static_cast<int>(*tokens);
 }
 
 // The current and the deprecated name of one limit; if both are given they must agree.
 void read_chat_max_tokens(Fields& fields, std::optional<int>& out) {
   std::optional<int> deprecated;
-  read_max_tokens(fields, "max_completion_tokens", out);
-  read_max_tokens(fields, "max_tokens", deprecated);
+  read_max_tokens(fields, "max_completion_tokens", 1, out);
+  read_max_tokens(fields, "max_tokens", 1, deprecated);
   if (out && deprecated && *out != *deprecated) {
     fields.fail(Code::kInvalidValue, "max_tokens",
                 "'max_tokens' and 'max_completion_tokens' differ; give one of them.");
@@ -272,7 +273,7 @@ Result<CompletionRequest> parse_completion_request(const Json& body) {
   std::optional<std::int64_t> logprobs;
   Fields fields(body);
   read_options(fields, request.options);
-  read_max_tokens(fields, "max_tokens", request.options.max_tokens);
+  read_max_tokens(fields, "max_tokens", 0, request.options.max_tokens);
   fields.integer("logprobs", {0, kMaxCompletionLogprobs}, logprobs);
   fields.unsupported("best_of", {1});
   fields.unsupported("echo", {false});

@@ -23,7 +23,8 @@ struct InferenceOptions {
   std::string model;
   SamplingParams sampling;  // seed and max_tokens are filled in later, from the two below
   std::optional<std::int64_t> seed;
-  std::optional<int> max_tokens;  // none: as many as the context has room for
+  std::optional<int>
+      max_tokens;  // none: as many as the context has room for; 0: text completions only
   std::vector<std::string> stop;
   bool stream = false;
   bool include_usage = false;  // one more chunk with the usage

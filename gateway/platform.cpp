@@ -23,9 +23,10 @@ Error explained(const Error& error, const std::string& what) {
   return {error.code, what + ": " + error.message, error.param};
 }
 
-Result<ServedModel> open_model(const std::filesystem::path& path) {
+Result<ServedModel> open_model(const ServerConfig& config) {
   ServedModel model;
-  auto packed = PackedModel::open(path);
+  const Verify verify = config.trust_model ? Verify::kHeader : Verify::kContents;
+  auto packed = PackedModel::open(config.model, {.verify = verify});
   if (!packed) return explained(packed.error(), "The model cannot be opened");
   model.packed = *std::move(packed);
   auto tokenizer = Tokenizer::from_json(model.packed->info().tokenizer);
@@ -153,9 +154,10 @@ Result<void> start_engine(Platform& platform) {
   auto backend = make_backend(config, packed.weights(), limits);
   if (!backend) return backend.error();
   platform.backend_name = (*backend)->name();
+  platform.page_type = (*backend)->page_type();
 
   const auto load = [&registry = *platform.adapters,
-                     type = (*backend)->page_type()](const AdapterDigest& digest) {
+                     type = platform.page_type](const AdapterDigest& digest) {
     return load_packed_adapter(registry, digest, type);
   };
   platform.host_cache = std::make_unique<HostCache>(
@@ -164,7 +166,6 @@ Result<void> start_engine(Platform& platform) {
   platform.engine =
       std::make_unique<Engine>(*std::move(backend), packed.spec(), *platform.host_cache,
                                engine_config(config, limits, packed.info(), max_context));
-  platform.host_cache->set_wake([&engine = *platform.engine] { engine.wake(); });
   return {};
 }
 
@@ -175,7 +176,7 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   platform->config = config;
   platform->started_at = platform->clock.wall_now();
   random_bytes(platform->salt_key.data(), platform->salt_key.size());
-  auto model = open_model(config.model);
+  auto model = open_model(config);
   if (!model) return model.error();
   platform->model = *std::move(model);
   if (auto opened = open_storage(*platform); !opened) return opened.error();
@@ -192,9 +193,7 @@ Platform::~Platform() {
 void Platform::stop() {
   if (workers) workers->join();
   if (upload_workers) upload_workers->join();
-  // The cache's loader may be about to wake the engine.
-  if (host_cache) host_cache->set_wake({});
-  engine.reset();
+  if (engine) engine->stop();
 }
 
 }  // namespace tessera

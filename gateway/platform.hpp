@@ -50,8 +50,8 @@ struct Platform {
   Platform& operator=(const Platform&) = delete;
 
   // Ends the threads of workers and engine; streams that are left finish as cancelled. Before the
-  // io context that those threads post to is destroyed; nothing may be asked of the platform
-  // afterwards.
+  // io context that those threads post to is destroyed; what that destroys in turn may still settle
+  // its usage here.
   void stop();
 
   ServerConfig config;
@@ -65,6 +65,7 @@ struct Platform {
   std::unique_ptr<AdapterRegistry> adapters;
   std::unique_ptr<HostCache> host_cache;
   std::string backend_name;
+  PageType page_type = PageType::kF32;  // of adapters, as the backend wants them
   int num_kv_blocks = 0;
   std::unique_ptr<Engine> engine;
   std::optional<Workers> workers;

@@ -1,25 +1,19 @@
 #include "gateway/request_parser.hpp"
 
-#include <limits>
+#include <algorithm>
 #include <new>
-#include <stdexcept>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 
 #include "gateway/config.hpp"
 
 namespace tessera {
+namespace {
 
 namespace http = boost::beast::http;
-
-struct RequestParser::Beast {
-  http::request_parser<http::string_body> parser;
-};
-
-namespace {
 
 std::string copy(boost::beast::string_view text) {
   return {text.data(), text.size()};
@@ -29,83 +23,75 @@ Error malformed() {
   return {Code::kInvalidValue, "Malformed HTTP request."};
 }
 
-// Beast makes room for the whole body as soon as its length is known, and throws if it cannot.
-std::size_t put(http::request_parser<http::string_body>& parser, std::string_view bytes,
-                boost::system::error_code& error) {
-  try {
-    return parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
-  } catch (const std::bad_alloc&) {
-    error = http::error::body_limit;
-  } catch (const std::length_error&) {
-    error = http::error::body_limit;
-  }
-  return 0;
-}
-
 }  // namespace
 
-RequestParser::RequestParser() : beast_(std::make_unique<Beast>()) {
-  beast_->parser.header_limit(static_cast<std::uint32_t>(kMaxHeadBytes));
-  beast_->parser.body_limit(std::numeric_limits<std::uint64_t>::max());  // until the route is known
-}
-
-RequestParser::~RequestParser() = default;
-
 Result<HttpRequest> RequestParser::parse_head(std::string_view head) {
+  http::request_parser<http::empty_body> parser;
+  parser.header_limit(static_cast<std::uint32_t>(kMaxHeadBytes));
+  parser.body_limit(std::numeric_limits<std::uint64_t>::max());  // ours to decide
   boost::system::error_code error;
-  beast_->parser.put(boost::asio::buffer(head.data(), head.size()), error);
-  if (error || !beast_->parser.is_header_done()) return malformed();
+  parser.put(boost::asio::buffer(head.data(), head.size()), error);
+  state_ = State::kFailed;
+  if (error || !parser.is_header_done()) return malformed();
 
-  const auto& message = beast_->parser.get();
+  const auto& message = parser.get();
+  framing_ = {.http_1_0 = message.version() == 10,
+              .keep_alive = parser.keep_alive(),
+              .omit_body = message.method() == http::verb::head};
+  if (parser.content_length()) content_length_ = *parser.content_length();
+  if (parser.chunked()) chunks_.emplace();
+  state_ = chunks_ || content_length_.value_or(0) > 0 ? State::kBody : State::kDone;
+
   HttpRequest request;
   request.method = copy(message.method_string());
   request.target = copy(message.target());
   for (const auto& field : message) {
     request.headers.emplace_back(to_lower(copy(field.name_string())), copy(field.value()));
   }
-  beast_->parser.eager(true);
   return request;
 }
 
-Framing RequestParser::framing() const {
-  return {.http_1_0 = beast_->parser.get().version() == 10,
-          .keep_alive = beast_->parser.keep_alive(),
-          .omit_body = beast_->parser.get().method() == http::verb::head};
-}
-
-std::optional<std::uint64_t> RequestParser::content_length() const {
-  const auto length = beast_->parser.content_length();
-  if (!length) return std::nullopt;
-  return *length;
-}
-
 void RequestParser::set_body_limit(std::uint64_t bytes) {
-  beast_->parser.body_limit(bytes);
+  body_limit_ = bytes;
+  if (chunks_) chunks_->set_limit(bytes);
 }
 
 Result<std::size_t> RequestParser::feed(std::string_view bytes) {
-  std::size_t used = 0;
-  while (!done() && used < bytes.size()) {
-    boost::system::error_code error;
-    const std::string_view rest = bytes.substr(used);
-    const std::size_t taken = put(beast_->parser, rest, error);
-    used += taken;
-    if (error == http::error::need_more) break;
-    if (error == http::error::body_limit) {
-      return Error{Code::kPayloadTooLarge, "The request's body is larger than allowed here."};
-    }
-    if (error) return malformed();
-    if (taken == 0) break;
-  }
+  if (state_ == State::kDone) return std::size_t{0};
+  if (state_ != State::kBody) return malformed();
+  auto used = take(bytes);
+  if (!used) state_ = State::kFailed;
   return used;
 }
 
+Result<std::size_t> RequestParser::take(std::string_view bytes) {
+  try {
+    if (!chunks_) return take_counted(bytes);
+    auto used = chunks_->feed(bytes, body_);
+    if (chunks_->done()) state_ = State::kDone;
+    return used;
+  } catch (const std::bad_alloc&) {
+    return Error{Code::kServerIsOverloaded, "The server has no memory for this request."};
+  }
+}
+
+Result<std::size_t> RequestParser::take_counted(std::string_view bytes) {
+  if (*content_length_ > body_limit_) {
+    return Error{Code::kPayloadTooLarge, "The request's body is larger than allowed here."};
+  }
+  const std::uint64_t missing = *content_length_ - body_.size();
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(missing, bytes.size()));
+  body_.append(bytes.substr(0, count));
+  if (count == missing) state_ = State::kDone;
+  return count;
+}
+
 bool RequestParser::done() const {
-  return beast_->parser.is_done();
+  return state_ == State::kDone;
 }
 
 std::string RequestParser::take_body() {
-  return std::move(beast_->parser.get().body());
+  return std::move(body_);
 }
 
 }  // namespace tessera

@@ -134,11 +134,12 @@ std::span<const Route> ops_routes() {
 
 Result<Match> match_route(std::span<const Route> routes, std::string_view method,
                           const Target& target) {
+  const std::string_view wanted = method == "HEAD" ? "GET" : method;
   std::string allowed;
   for (const Route& route : routes) {
     auto arguments = match_pattern(route.pattern, target.segments);
     if (!arguments) continue;
-    if (route.method == method) return Match{&route, *std::move(arguments)};
+    if (route.method == wanted) return Match{&route, *std::move(arguments)};
     if (allowed.find(route.method) != std::string::npos) continue;
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
   }

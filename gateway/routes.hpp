@@ -71,6 +71,7 @@ struct Match {
   std::vector<std::string> arguments;
 };
 
+// HEAD finds the route of GET: it is answered alike, without the body (RFC 9110, section 9.3.2).
 // Errors: kNotFound if no pattern matches; kMethodNotAllowed if only other methods do (param then
 // lists them, as the Allow header wants it).
 Result<Match> match_route(std::span<const Route> routes, std::string_view method,

@@ -74,6 +74,9 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                   config.base_aliases),
       integer_option("--drain", "SECONDS", "that running answers get after SIGTERM (default: 30)",
                      {0, 86400}, drain_seconds),
+      switch_option("--trust-model",
+                    "start without checking the model's weights against its digest (a second a GB)",
+                    config.trust_model),
       switch_option("--help", "show this", help),
   };
 }
@@ -179,7 +182,7 @@ int serve(const ServerConfig& config) {
 
   net::io_context io(config.io_threads);
   Server api(io, **platform, api_routes());
-  Server ops(io, **platform, ops_routes());
+  Server ops(io, **platform, ops_routes(), ops_policy());
   const auto addresses = start_listening(api, ops, config);
   if (!addresses) return failure(addresses.error().message);
   print_banner(**platform, *addresses);

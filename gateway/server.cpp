@@ -48,8 +48,25 @@ void log_stray_exception(const std::exception_ptr& thrown) {
 
 }  // namespace
 
-Server::Server(net::io_context& io, Platform& platform, std::span<const Route> routes)
-    : io_(io), platform_(platform), routes_(routes), acceptor_(net::make_strand(io)) {}
+class Server::Place {
+ public:
+  explicit Place(Count count) : count_(std::move(count)) { ++*count_; }
+  ~Place() { --*count_; }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+ private:
+  Count count_;
+};
+
+Server::Server(net::io_context& io, Platform& platform, std::span<const Route> routes,
+               const ListenerPolicy& policy)
+    : io_(io),
+      platform_(platform),
+      routes_(routes),
+      policy_(policy),
+      num_connections_(std::make_shared<std::atomic<int>>(0)),
+      acceptor_(net::make_strand(io)) {}
 
 Result<std::string> Server::listen(const std::string& address) {
   const auto endpoint = parse_address(address);
@@ -84,12 +101,13 @@ net::awaitable<void> Server::accept_loop() {
       co_await pause.async_wait(kTuple);
       continue;
     }
-    if (platform_.metrics.connections >= kMaxConnections) continue;  // closes the socket
-    net::co_spawn(strand, session(std::move(socket)), log_stray_exception);
+    if (*num_connections_ >= policy_.max_connections) continue;  // closes the socket
+    auto place = std::make_unique<Place>(num_connections_);
+    net::co_spawn(strand, session(std::move(socket), std::move(place)), log_stray_exception);
   }
 }
 
-net::awaitable<void> Server::session(net::ip::tcp::socket socket) {
+net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::unique_ptr<Place>) {
   const Gauge open(platform_.metrics.connections);
   Peer peer(make_tcp_connection(std::move(socket)));
   bool go_on = true;
@@ -129,7 +147,7 @@ net::awaitable<bool> Server::serve_one(Peer& peer) {
 // The head of the next request; "" if the peer ends or idles instead of sending one.
 net::awaitable<Result<std::string>> Server::read_head(Peer& peer) {
   HeaderGuard guard(kMaxHeadBytes);
-  Connection::Deadline deadline = SteadyClock::now() + kIdleTimeout;
+  Connection::Deadline deadline = SteadyClock::now() + policy_.idle_timeout;
   bool begun = false;
   for (;;) {
     const auto size = guard.find_head(peer.received);
@@ -141,7 +159,7 @@ net::awaitable<Result<std::string>> Server::read_head(Peer& peer) {
     }
     if (!begun && !peer.received.empty()) {
       begun = true;
-      deadline = SteadyClock::now() + kHeadTimeout;
+      deadline = SteadyClock::now() + policy_.head_timeout;
     }
     const IoStatus status = co_await read_more(peer, deadline);
     if (status == IoStatus::kOk) continue;
@@ -152,7 +170,8 @@ net::awaitable<Result<std::string>> Server::read_head(Peer& peer) {
 
 net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
   RequestParser& parser = exchange.parser;
-  if (!parser.done() && header(exchange.call.request.headers, "expect") == "100-continue") {
+  const std::string expected = to_lower(header(exchange.call.request.headers, "expect"));
+  if (!parser.done() && expected == "100-continue") {
     const std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     const IoStatus status = co_await peer.connection->write(go_on);
     if (status != IoStatus::kOk) co_return Error{Code::kRequestTimeout, "The client is gone."};
@@ -165,11 +184,8 @@ net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
     peer.received.erase(0, *used);
     total += *used;
     if (parser.done()) break;
-    if (peer.received.size() > kMaxHeadBytes) {  // the line of a chunk's size, without end
-      co_return Error{Code::kInvalidValue, "Malformed HTTP request."};
-    }
     const std::chrono::seconds earned(total / kMinBodyBytesPerSecond);
-    const IoStatus status = co_await read_more(peer, start + kBodyGrace + earned);
+    const IoStatus status = co_await read_more(peer, start + policy_.body_grace + earned);
     if (status == IoStatus::kOk) continue;
     co_return Error{Code::kRequestTimeout, "The request's body did not arrive in time."};
   }
@@ -218,6 +234,7 @@ net::awaitable<Result<Reply>> Server::run_request(Peer& peer, Exchange& exchange
   if (!body) co_return body.error();
   exchange.call.request.body = exchange.parser.take_body();
 
+  if (policy_.quick_handlers) co_return call_handler(platform_, exchange);
   Result<Reply> reply = Error{};
   std::function<void()> job = [this, &exchange, &reply] {
     reply = call_handler(platform_, exchange);

@@ -12,6 +12,8 @@
 // here every argument of a coroutine is a named object or has a constructor, and no lambda is one.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,6 +23,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include "gateway/config.hpp"
 #include "gateway/connection.hpp"
 #include "gateway/exchange.hpp"
 #include "gateway/platform.hpp"
@@ -29,10 +32,25 @@
 
 namespace tessera {
 
+// How a listener treats those who connect to it.
+struct ListenerPolicy {
+  int max_connections = kMaxConnections;  // further ones are closed
+  bool quick_handlers = false;            // they run on the session's strand, not on a worker
+  std::chrono::milliseconds idle_timeout = kIdleTimeout;
+  std::chrono::milliseconds head_timeout = kHeadTimeout;
+  std::chrono::milliseconds body_grace = kBodyGrace;
+};
+
+// The operations listener answers however many clients the other one has, and whatever they ask.
+inline ListenerPolicy ops_policy() {
+  return {.max_connections = kMaxOpsConnections, .quick_handlers = true};
+}
+
 // One listener and its sessions. Owned by main; outlives the run of its io context.
 class Server {
  public:
-  Server(net::io_context& io, Platform& platform, std::span<const Route> routes);
+  Server(net::io_context& io, Platform& platform, std::span<const Route> routes,
+         const ListenerPolicy& policy = {});
 
   // Binds "host:port" (port 0: any) and begins to accept. Returns the address with the true port.
   // Errors: kInvalidValue if the address cannot be read; kIo if it cannot be bound.
@@ -51,8 +69,13 @@ class Server {
     std::string received;
   };
 
+  // A number of open connections. Shared, because sessions that are left when the io context goes
+  // are destroyed after their Server.
+  using Count = std::shared_ptr<std::atomic<int>>;
+  class Place;  // one of them
+
   net::awaitable<void> accept_loop();
-  net::awaitable<void> session(net::ip::tcp::socket socket);
+  net::awaitable<void> session(net::ip::tcp::socket socket, std::unique_ptr<Place> place);
   net::awaitable<bool> serve_one(Peer& peer);
 
   net::awaitable<Result<std::string>> read_head(Peer& peer);
@@ -70,6 +93,8 @@ class Server {
   net::io_context& io_;
   Platform& platform_;
   std::span<const Route> routes_;
+  ListenerPolicy policy_;
+  Count num_connections_;
   net::ip::tcp::acceptor acceptor_;
 };
 

@@ -37,7 +37,8 @@ TEST_F(AnswerFormatTest, ChatStreamTranscript) {
   const auto format = chat();
   const std::string common =
       R"({"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,)"
-      R"("model":"bot@7","system_fingerprint":"fp_1","choices":[{"index":0,"delta":)";
+      R"("model":"bot@7","service_tier":"default","system_fingerprint":"fp_1",)"
+      R"("choices":[{"index":0,"delta":)";
   EXPECT_EQ(
       format->first_chunk(0).dump(),
       common + R"({"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]})");
@@ -77,6 +78,7 @@ TEST_F(AnswerFormatTest, ChatLogprobsHaveTokensBytesAndAlternatives) {
 TEST_F(AnswerFormatTest, WholeChatAnswerHasEveryRequiredMember) {
   const Json json = chat()->whole({{.piece = piece_, .finish_reason = "stop"}}, usage_);
   EXPECT_EQ(json.at("object"), "chat.completion");
+  EXPECT_EQ(json.at("service_tier"), "default");
   const Json& choice = json.at("choices").at(0);
   EXPECT_EQ(choice.at("index"), 0);
   EXPECT_EQ(choice.at("message").at("role"), "assistant");
@@ -102,6 +104,7 @@ TEST_F(AnswerFormatTest, CompletionsAreTextInBothForms) {
 
   const Json whole = format->whole({{piece_, "stop"}, {piece_, "length"}}, usage_);
   EXPECT_EQ(whole.at("object"), "text_completion");
+  EXPECT_FALSE(whole.contains("service_tier"));
   EXPECT_EQ(whole.at("choices").at(1).at("index"), 1);
   EXPECT_EQ(whole.at("choices").at(1).at("finish_reason"), "length");
 }

@@ -38,6 +38,20 @@ TEST_F(ChoiceTextTest, TextAndRecordsComeTogether) {
   EXPECT_TRUE(text.flush().empty());
 }
 
+TEST_F(ChoiceTextTest, OffsetsCountCharactersNotBytes) {
+  ChoiceText text = choice({"END"});
+  Piece piece =
+      text.push(tokens("\xe2\x98\x85"
+                       "aE"));
+  ASSERT_EQ(piece.records.size(), 4U) << "the last is held back, as its text is";
+  EXPECT_EQ(piece.records[0].text_offset, 0U);
+  EXPECT_EQ(piece.records[3].text_offset, 1U);
+  piece = text.push(tokens("b"));
+  ASSERT_EQ(piece.records.size(), 2U);
+  EXPECT_EQ(piece.records[0].text_offset, 2U);
+  EXPECT_EQ(piece.records[1].text_offset, 3U);
+}
+
 TEST_F(ChoiceTextTest, CharacterIsNeverSplitAndItsTokensWaitForIt) {
   ChoiceText text = choice({});
   EXPECT_TRUE(text.push(tokens("\xe2")).empty());

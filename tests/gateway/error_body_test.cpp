@@ -77,6 +77,19 @@ TEST(ErrorBody, RetryAdviceFollowsTheCode) {
   EXPECT_EQ(advice(Code::kInvalidValue), "");
 }
 
+TEST(ErrorBody, WhoeverIsToldToRetryIsToldWhen) {
+  for (const Code code : all_codes()) {
+    const HttpError http = http_error(code);
+    const HttpResponse response = error_response({code, "x"}, kRequest);
+    const bool expected = http.status == 503 || code == Code::kQueueFull;
+    EXPECT_EQ(!header(response.headers, "retry-after").empty(), expected) << to_string(code);
+    EXPECT_EQ(!header(response.headers, "retry-after-ms").empty(), expected) << to_string(code);
+  }
+  const HttpResponse full = error_response({Code::kServerIsOverloaded, "x"}, kRequest);
+  EXPECT_EQ(header(full.headers, "retry-after"), "1");
+  EXPECT_EQ(header(full.headers, "retry-after-ms"), "1000");
+}
+
 TEST(ErrorBody, UnauthorizedNamesItsScheme) {
   const HttpResponse response = error_response({Code::kInvalidApiKey, "x"}, kRequest);
   EXPECT_EQ(header(response.headers, "WWW-Authenticate"), "Bearer");

@@ -195,6 +195,12 @@ TEST(ParseCompletionRequest, DefaultsAreOpenAis) {
   EXPECT_EQ(request->options.sampling.num_logprobs, -1);
 }
 
+TEST(ParseCompletionRequest, NoTokensAtAllMayBeAskedFor) {
+  const auto request = parse_completion_request(completion_with(R"("max_tokens": 0)"));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->options.max_tokens, 0);
+}
+
 class CompletionRefuses : public testing::TestWithParam<Refusal> {};
 TEST_P(CompletionRefuses, WithCodeAndParam) {
   const auto request = parse_completion_request(completion_with(GetParam().fields));
@@ -203,6 +209,7 @@ TEST_P(CompletionRefuses, WithCodeAndParam) {
   EXPECT_EQ(request.error().param, GetParam().param);
 }
 const Refusal kCompletionRefusals[] = {
+    {R"("max_tokens": -1)", Code::kInvalidValue, "max_tokens"},
     {R"("logprobs": 6)", Code::kInvalidValue, "logprobs"},
     {R"("logprobs": true)", Code::kInvalidValue, "logprobs"},
     {R"("best_of": 2)", Code::kUnsupportedParameter, "best_of"},

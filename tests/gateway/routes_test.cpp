@@ -57,6 +57,12 @@ TEST(MatchRoute, ArgumentsComeInOrder) {
   EXPECT_THAT(found->arguments, ElementsAre("bot", "7"));
 }
 
+TEST(MatchRoute, HeadFindsWhatGetFindsAndNothingElse) {
+  ASSERT_TRUE(match("HEAD", "/v1/models"));
+  EXPECT_EQ(match("HEAD", "/v1/models")->route, match("GET", "/v1/models")->route);
+  EXPECT_EQ(match("HEAD", "/v1/completions").error().code, Code::kMethodNotAllowed);
+}
+
 TEST(MatchRoute, OtherPathsAreNotFound) {
   for (const char* path : {"/", "/v1", "/v1/", "/v1/model", "/v1/models/", "/v1//models",
                            "/v1/models/a/b", "/V1/models", "/v1/adapters/a/versions/1/x"}) {

@@ -2,12 +2,17 @@
 #include "gateway/server.hpp"
 
 #include <filesystem>
+#include <future>
+#include <latch>
 #include <string>
 #include <thread>
 
+#include <poll.h>
 #include <unistd.h>
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
@@ -77,9 +82,14 @@ class Served {
     EXPECT_TRUE(opened) << opened.error().message;
     platform_ = *std::move(opened);
     api_.emplace(io_, *platform_, api_routes());
-    ops_.emplace(io_, *platform_, ops_routes());
+    ops_.emplace(io_, *platform_, ops_routes(), ops_policy());
+    // One that soon loses its patience.
+    ListenerPolicy hasty;
+    hasty.idle_timeout = hasty.head_timeout = hasty.body_grace = std::chrono::milliseconds(200);
+    hasty_.emplace(io_, *platform_, api_routes(), hasty);
     api_address_ = api_->listen("127.0.0.1:0").value();
     ops_address_ = ops_->listen("127.0.0.1:0").value();
+    hasty_address_ = hasty_->listen("127.0.0.1:0").value();
     for (int i = 0; i < 2; ++i) threads_.emplace_back([this] { io_.run(); });
   }
   ~Served() {
@@ -108,16 +118,39 @@ class Served {
     return directory.create_key(admin, request, now).value().value;
   }
 
-  net::ip::tcp::socket connect(bool ops = false) {
+  enum class To { kApi, kOps, kHasty };
+
+  net::ip::tcp::socket connect(To to = To::kApi) {
     net::ip::tcp::socket socket(client_io_);
-    socket.connect(parse_address(ops ? ops_address_ : api_address_).value());
+    const std::string& address = to == To::kApi   ? api_address_
+                                 : to == To::kOps ? ops_address_
+                                                  : hasty_address_;
+    socket.connect(parse_address(address).value());
+    socket.set_option(net::ip::tcp::no_delay(true));
     return socket;
   }
 
+  // Keeps every worker busy until `done`, and returns when they are.
+  void occupy_workers(const std::shared_future<void>& done) {
+    const auto begun = std::make_shared<std::latch>(platform_->config.workers);
+    for (int i = 0; i < platform_->config.workers; ++i) {
+      std::function<void()> job = [begun, done] {
+        begun->count_down();
+        done.wait();
+      };
+      net::co_spawn(io_, platform_->workers->run(std::move(job)), net::detached);
+    }
+    begun->wait();
+  }
+
   // Sends bytes and reads until the server closes.
-  Answer exchange(const std::string& bytes, bool ops = false) {
-    net::ip::tcp::socket socket = connect(ops);
+  Answer exchange(const std::string& bytes, To to = To::kApi) {
+    net::ip::tcp::socket socket = connect(to);
     net::write(socket, net::buffer(bytes));
+    return rest_of(socket);
+  }
+
+  static Answer rest_of(net::ip::tcp::socket& socket) {
     std::string answer;
     boost::system::error_code end;
     net::read(socket, net::dynamic_buffer(answer), end);
@@ -131,8 +164,10 @@ class Served {
   net::io_context io_;
   std::optional<Server> api_;
   std::optional<Server> ops_;
+  std::optional<Server> hasty_;
   std::string api_address_;
   std::string ops_address_;
+  std::string hasty_address_;
   std::vector<std::jthread> threads_;
   net::io_context client_io_;
 };
@@ -263,12 +298,91 @@ TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
   EXPECT_EQ(huge.status(), 413);
 }
 
+// Each in a packet of its own, as good as the network lets us say that.
+TEST_F(ServerTest, ChunkedBodyMayArriveInPieces) {
+  net::ip::tcp::socket socket = served->connect(Served::To::kOps);
+  const std::string head = "GET /livez HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n";
+  for (const std::string& piece :
+       {head + kClose + "\r\n", std::string("0\r\n"), std::string("\r"), std::string("\n")}) {
+    net::write(socket, net::buffer(piece));
+    // The answer to another connection's request: by then the piece has been read.
+    served->exchange(request("GET", "/livez", "", "", kClose), Served::To::kOps);
+  }
+  EXPECT_EQ(Served::rest_of(socket).status(), 200);
+}
+
+TEST_F(ServerTest, MalformedTrailerEndsTheConnection) {
+  for (const char* trailer : {"Content-Length: 5", "no colon"}) {
+    const std::string key = served->tenant_key();
+    const Answer answer = served->exchange(
+        request("POST", "/v1/completions", key, "",
+                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n") +
+        "2\r\n{}\r\n0\r\n" + trailer + "\r\n\r\n" + request("GET", "/v1/models", key));
+    EXPECT_EQ(answer.status(), 400) << trailer;
+    EXPECT_THAT(answer.head(), HasSubstr("Connection: close\r\n"));
+    EXPECT_EQ(answer.raw.rfind("HTTP/1.1"), 0U) << "one answer only";
+  }
+}
+
+TEST_F(ServerTest, SlowRequestIsToldThatItIsTooLate) {
+  const std::string key = served->tenant_key();
+  const std::string slow_head = "GET /v1/models HTTP/1.1\r\nHost:";
+  const std::string slow_body = request("POST", "/v1/completions", key, "",
+                                        "Content-Type: application/json\r\n"
+                                        "Content-Length: 10\r\n") +
+                                "{";
+  for (const std::string& sent : {slow_head, slow_body}) {
+    const Answer answer = served->exchange(sent, Served::To::kHasty);
+    ASSERT_EQ(answer.status(), 408) << answer.raw;
+    EXPECT_EQ(answer.code(), "request_timeout");
+    EXPECT_THAT(answer.head(), HasSubstr("X-Request-Id: req_"));
+    EXPECT_THAT(answer.head(), HasSubstr("Connection: close\r\n"));
+  }
+}
+
+TEST_F(ServerTest, IdleConnectionIsClosedWithoutAWord) {
+  EXPECT_EQ(served->exchange("", Served::To::kHasty).raw, "");
+  const Answer answer = served->exchange(request("GET", "/v1/models", ""), Served::To::kHasty);
+  EXPECT_EQ(answer.status(), 401);
+  EXPECT_EQ(answer.raw.rfind("HTTP/1.1"), 0U) << "and then nothing";
+}
+
+TEST_F(ServerTest, ListenersCountTheirOwnConnections) {
+  const std::size_t allowed = kMaxOpsConnections;
+  std::vector<net::ip::tcp::socket> idle;
+  for (std::size_t i = 0; i < allowed; ++i) idle.push_back(served->connect());
+  for (const auto to : {Served::To::kApi, Served::To::kOps}) {
+    const std::string path = to == Served::To::kApi ? "/v1/models" : "/livez";
+    EXPECT_NE(served->exchange(request("GET", path, "", "", kClose), to).status(), 0);
+  }
+  for (std::size_t i = 0; i < allowed; ++i) idle.push_back(served->connect(Served::To::kOps));
+  net::ip::tcp::socket refused = served->connect(Served::To::kOps);
+  EXPECT_EQ(Served::rest_of(refused).raw, "");
+  idle.clear();
+  const std::string livez = request("GET", "/livez", "", "", kClose);
+  while (served->exchange(livez, Served::To::kOps).status() != 200) std::this_thread::yield();
+  EXPECT_EQ(ask("GET", "/v1/models", "").status(), 401);
+}
+
+TEST_F(ServerTest, OperationsAnswerWhileEveryWorkerIsBusy) {
+  std::promise<void> done;
+  served->occupy_workers(done.get_future().share());
+  for (const char* path : {"/livez", "/readyz", "/metrics"}) {
+    net::ip::tcp::socket socket = served->connect(Served::To::kOps);
+    net::write(socket, net::buffer(request("GET", path, "", "", kClose)));
+    pollfd ready{.fd = socket.native_handle(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(poll(&ready, 1, /*timeout=*/10'000), 1) << path;
+    EXPECT_EQ(Served::rest_of(socket).status(), 200) << path;
+  }
+  done.set_value();
+}
+
 TEST_F(ServerTest, ExpectContinueIsAnsweredBeforeTheBody) {
   const std::string key = served->tenant_key();
   const std::string body = chat_body("\"max_tokens\": 1");
   net::ip::tcp::socket socket = served->connect();
   std::string head =
-      request("POST", "/v1/chat/completions", key, body, kClose + "Expect: 100-continue\r\n");
+      request("POST", "/v1/chat/completions", key, body, kClose + "Expect: 100-Continue\r\n");
   head.resize(head.size() - body.size());
   net::write(socket, net::buffer(head));
   std::string go_on(25, '\0');
@@ -338,12 +452,40 @@ TEST_F(ServerTest, CompletionsOfSeveralPromptsAreChoicesInOrder) {
   EXPECT_EQ(both[1], texts("[120, 121, 122]").at(0)) << "the same prompt as ids";
 }
 
+TEST_F(ServerTest, CompletionOfNoTokensIsEmptyAndCostsItsPrompt) {
+  const std::string key = served->tenant_key();
+  const std::string fields = R"({"model": "tiny", "prompt": "abc", "max_tokens": 0)";
+  const Answer answer = ask("POST", "/v1/completions", key, fields + "}");
+  ASSERT_EQ(answer.status(), 200) << answer.raw;
+  const Json json = answer.json();
+  EXPECT_EQ(json.at("choices").at(0).at("text"), "");
+  EXPECT_EQ(json.at("choices").at(0).at("finish_reason"), "length");
+  EXPECT_GE(json.at("usage").at("prompt_tokens"), 3);
+  EXPECT_EQ(json.at("usage").at("completion_tokens"), 0);
+  const Answer stream = ask("POST", "/v1/completions", key, fields + R"(, "stream": true})");
+  EXPECT_THAT(stream.body(), HasSubstr(R"("finish_reason":"length")"));
+  EXPECT_THAT(stream.body(), HasSubstr("[DONE]"));
+  EXPECT_EQ(chat(key, "\"max_tokens\": 0").status(), 400);
+}
+
+TEST_F(ServerTest, HeadIsGetWithoutItsBody) {
+  const std::string key = served->tenant_key();
+  const Answer get = ask("GET", "/v1/models", key);
+  const Answer head = ask("HEAD", "/v1/models", key);
+  EXPECT_EQ(head.status(), 200);
+  EXPECT_THAT(head.head(), HasSubstr("Content-Length: " + std::to_string(get.body().size())));
+  EXPECT_EQ(head.body(), "");
+}
+
 TEST_F(ServerTest, PromptBeyondTheContextIsToldInTheWordsThatClientsKnow) {
   const std::string key = served->tenant_key();
   const Answer answer = ask("POST", "/v1/completions", key,
                             R"({"model": "tiny", "prompt": ")" + std::string(600, 'a') + "\"}");
   EXPECT_EQ(answer.status(), 400);
   EXPECT_EQ(answer.code(), "context_length_exceeded");
+  EXPECT_EQ(answer.json().at("error").at("param"), "prompt");
+  const Answer chat_answer = chat(key, "\"max_tokens\": 600");
+  EXPECT_EQ(chat_answer.json().at("error").at("param"), "messages") << chat_answer.raw;
   EXPECT_THAT(answer.body(), HasSubstr("maximum context length"));
 }
 
@@ -391,11 +533,16 @@ TEST_F(ServerTest, UsageIsRecordedBeforeTheAnswerEnds) {
 }
 
 TEST_F(ServerTest, OperationsListenerHasItsOwnRoutes) {
-  EXPECT_EQ(served->exchange(request("GET", "/livez", "", "", kClose), true).status(), 200);
-  EXPECT_EQ(served->exchange(request("GET", "/readyz", "", "", kClose), true).status(), 200);
-  EXPECT_EQ(served->exchange(request("GET", "/v1/models", "", "", kClose), true).status(), 404);
+  EXPECT_EQ(served->exchange(request("GET", "/livez", "", "", kClose), Served::To::kOps).status(),
+            200);
+  EXPECT_EQ(served->exchange(request("GET", "/readyz", "", "", kClose), Served::To::kOps).status(),
+            200);
+  EXPECT_EQ(
+      served->exchange(request("GET", "/v1/models", "", "", kClose), Served::To::kOps).status(),
+      404);
   EXPECT_EQ(ask("GET", "/metrics", "").status(), 404);
-  const Answer metrics = served->exchange(request("GET", "/metrics", "", "", kClose), true);
+  const Answer metrics =
+      served->exchange(request("GET", "/metrics", "", "", kClose), Served::To::kOps);
   EXPECT_THAT(metrics.body(), HasSubstr("vllm:num_requests_running{model_name=\"tiny\"} "));
 }
 

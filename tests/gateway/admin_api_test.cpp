@@ -1,0 +1,97 @@
+// The administration's handlers over a whole platform without sockets.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/model/random_model.hpp"
+#include "gateway/handlers.hpp"
+#include "storage/json.hpp"
+#include "tests/adapters/test_package.hpp"
+#include "tests/gateway/byte_tokenizer.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+class AdminApiTest : public testing::Test {
+ protected:
+  AdminApiTest() {
+    ModelSpec spec = test_base().spec;
+    spec.vocab_size = kByteVocab;
+    spec.max_positions = 512;
+    spec.tied_embeddings = true;
+    for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.25F;
+    ModelInfo info;
+    info.name = "tiny";
+    info.tokenizer = byte_tokenizer_json();
+    ServerConfig config;
+    config.model = directory_ / "tiny";
+    config.data = directory_ / "data";
+    config.threads = 1;
+    EXPECT_TRUE(write_random_model(spec, /*seed=*/7, config.model, info));
+    platform_ = Platform::open(config).value();
+    project_ = body_of(ask(create_project, {}, R"({"name": "p"})")).at("id");
+  }
+
+  Result<Reply> ask(Handler handler, std::vector<std::string> arguments, const std::string& body) {
+    Call call;
+    call.caller.scopes = kAdminScopes;
+    call.caller.is_admin = true;
+    call.received_wall = platform_->clock.wall_now();
+    call.arguments = std::move(arguments);
+    call.request.body = body;
+    return handler(*platform_, call);
+  }
+  static Json body_of(const Result<Reply>& reply) {
+    return parse_json(std::get<HttpResponse>(reply.value()).body).value();
+  }
+
+  TempDir directory_;
+  std::unique_ptr<Platform> platform_;
+  std::string project_;
+};
+
+TEST_F(AdminApiTest, OnlyAKeyThatNamesNoScopesGetsTheDefaults) {
+  const Json made = body_of(ask(create_service_account, {project_}, R"({"name": "bot"})"));
+  const std::string account = made.at("id");
+  const auto new_key = [&](const std::string& scopes) {
+    return ask(create_service_account_key, {project_, account}, R"({"name": "k")" + scopes + "}");
+  };
+  const Json defaults = made.at("api_key").at("scopes");
+  EXPECT_EQ(body_of(new_key("")).at("scopes"), defaults);
+  EXPECT_EQ(body_of(new_key(R"(, "scopes": null)")).at("scopes"), defaults);
+  EXPECT_EQ(body_of(new_key(R"(, "scopes": ["api.model.request"])")).at("scopes"),
+            Json::array({"api.model.request"}));
+  const auto refused = new_key(R"(, "scopes": [])");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidValue);
+  EXPECT_EQ(refused.error().param, "scopes");
+}
+
+TEST_F(AdminApiTest, RateLimitsThatTheBodyLacksStayAsTheyAre) {
+  const auto change = [&](const std::string& body) {
+    return ask(modify_rate_limit, {project_, "rl_all"}, body);
+  };
+  ASSERT_TRUE(change(R"({"max_adapters": 5})"));
+  const Json limits = body_of(change(R"({"max_requests_per_1_minute": 7})"));
+  EXPECT_EQ(limits.at("max_adapters"), 5);
+  EXPECT_EQ(limits.at("max_requests_per_1_minute"), 7);
+}
+
+TEST_F(AdminApiTest, RefusedRateLimitIsCalledAsTheClientCalledIt) {
+  for (const std::string name : {"max_requests_per_1_minute", "max_tokens_per_1_minute",
+                                 "max_output_tokens_per_request", "burst_tokens"}) {
+    const auto refused = ask(modify_rate_limit, {project_, "rl_all"}, "{\"" + name + "\": 0}");
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, Code::kInvalidValue);
+    EXPECT_EQ(refused.error().param, name);
+  }
+}
+
+}  // namespace
+}  // namespace tessera
