@@ -44,10 +44,15 @@ install_packages() {
   command -v apt-get >/dev/null || die "needs Debian 12; missing packages: ${missing[*]}"
   local as_root=()
   [[ $EUID -eq 0 ]] || as_root=(sudo)
+  local log
+  log=$(mktemp)
   printf '    installing %s\n' "${missing[*]}"
-  "${as_root[@]}" apt-get -qq update
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends \
-    install "${missing[@]}" >/dev/null
+  if ! "${as_root[@]}" bash -c 'apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get \
+      -qq --yes --no-install-recommends install "$@"' apt "${missing[@]}" >"$log" 2>&1; then
+    cat "$log" >&2
+    die "cannot install packages"
+  fi
+  rm "$log"
 }
 
 # build PRESET [-Dname=value...] [-- target...]: configures and builds build/PRESET.
@@ -61,7 +66,10 @@ build() {
   [[ $# -eq 0 ]] || shift
   mkdir -p "build/$preset"
   log=build/$preset/configure.log
-  cmake --preset "$preset" "${options[@]}" >"$log" 2>&1 || { cat "$log" >&2; die "cannot configure"; }
+  if ! cmake --preset "$preset" "${options[@]}" >"$log" 2>&1; then
+    cat "$log" >&2
+    die "cannot configure"
+  fi
   sed -n 's/^-- \(.*CUDA.*backend.*\)/    \1/p' "$log"
   cmake --build "build/$preset" --parallel "$jobs" ${1:+--target "$@"}
 }

@@ -10,7 +10,7 @@
 // what two logits may move together: 2 * tolerance * max |b|.
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <iostream>
 #include <memory>
 #include <numeric>
 #include <span>

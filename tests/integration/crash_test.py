@@ -86,7 +86,7 @@ class CrashTest(unittest.TestCase):
               f"kept; {self.interrupted} requests interrupted; slowest start "
               f"{slowest_start:.2f} s", flush=True)
         for kind in ("upload", "key", "chat"):
-            self.assertGreater(self.told[kind], CYCLES // 4, f"too few of kind {kind} to prove a thing")
+            self.assertGreater(self.told[kind], CYCLES // 4, f"too few of {kind}")
         self.assertGreater(self.interrupted, CYCLES // 2, "the kills hit nobody at work")
 
     # --- the clients

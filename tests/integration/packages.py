@@ -90,7 +90,8 @@ def with_tensors(change):
 def replaced(name, dtype=None, shape=None, data=None):
     def change(contents):
         old = contents[name]
-        contents[name] = (dtype or old[0], shape or old[1], old[2] if data is None else data(old[2]))
+        changed = old[2] if data is None else data(old[2])
+        contents[name] = (dtype or old[0], shape or old[1], changed)
     return with_tensors(change)
 
 

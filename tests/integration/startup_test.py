@@ -1,0 +1,56 @@
+"""startup_test.py — what `tessera serve` refuses to start with, each in one clear line."""
+
+import subprocess
+import unittest
+
+import harness
+
+START_SECONDS = 60
+
+
+def serve(*arguments):
+    return subprocess.run([harness.BINARY, "serve", *arguments], capture_output=True, text=True,
+                          timeout=START_SECONDS, stdin=subprocess.DEVNULL)
+
+
+class Startup(unittest.TestCase):
+    def refused(self, message, *arguments):
+        ended = serve(*arguments, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertGreaterEqual(ended.returncode, 0, "ended by a signal")
+        self.assertIn(message, ended.stderr)
+
+    def damaged_model(self, damage):
+        data = bytearray(harness.packed_demo().read_bytes())
+        path = harness.scratch() / "damaged.packed"
+        path.write_bytes(damage(data))
+        return path
+
+    def test_a_model_with_one_bit_of_its_weights_flipped(self):
+        def flip(data):
+            data[len(data) // 2] ^= 1
+            return data
+
+        self.refused("cannot be opened", "--model", self.damaged_model(flip),
+                     "--data", harness.scratch() / "startup")
+
+    def test_a_model_that_was_cut_short(self):
+        self.refused("cannot be opened", "--model", self.damaged_model(lambda data: data[:-1]),
+                     "--data", harness.scratch() / "startup")
+
+    def test_a_model_that_is_not_there(self):
+        self.refused("cannot be opened", "--model", harness.scratch() / "nowhere",
+                     "--data", harness.scratch() / "startup")
+
+    def test_a_data_directory_that_another_server_uses(self):
+        server = harness.Server().start()
+        self.addCleanup(server.close)
+        self.refused(str(server.data), "--model", harness.packed_demo(), "--data", server.data)
+        self.assertEqual(server.operations("/livez").status, 200)
+
+    def test_an_unknown_option_is_named(self):
+        self.refused("--modle", "--modle", "x")
+
+
+if __name__ == "__main__":
+    unittest.main()
