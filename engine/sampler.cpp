@@ -57,14 +57,15 @@ std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
 
 TokenId Sampler::draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
                       int position) {
-  const double largest = double{at(logits, best)};
+  const double largest = static_cast<double>(at(logits, best));
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    weights_[i] = std::exp((double{logits[i]} - largest) / double{params.temperature});
+    weights_[i] = std::exp((static_cast<double>(logits[i]) - largest) /
+                           static_cast<double>(params.temperature));
   }
   const auto last = last_kept(logits, params);
   for (TokenId id = 0; id < std::ssize(ids_); ++id) {
     double& weight = weights_[static_cast<std::size_t>(id)];
-    const bool dropped = weight < double{params.min_p} ||  // the largest weight is 1
+    const bool dropped = weight < static_cast<double>(params.min_p) ||  // the largest weight is 1
                          (last && RanksBefore{logits}(*last, id));
     if (dropped) weight = 0.0;
   }
@@ -84,7 +85,7 @@ TokenId Sampler::draw(std::span<const float> logits, const SamplingParams& param
 std::optional<TokenId> Sampler::last_kept(std::span<const float> logits,
                                           const SamplingParams& params) {
   const int vocab_size = static_cast<int>(logits.size());
-  const double top_p = double{params.top_p};
+  const double top_p = static_cast<double>(params.top_p);
   const auto sum = [this](double so_far, TokenId id) {
     return so_far + weights_[static_cast<std::size_t>(id)];
   };
@@ -120,12 +121,12 @@ std::span<const TokenId> Sampler::rank_top(std::span<const float> logits, int co
 
 void Sampler::add_logprobs(std::span<const float> logits, TokenId best, int num_top,
                            GeneratedToken& token) {
-  const double largest = double{at(logits, best)};
+  const double largest = static_cast<double>(at(logits, best));
   double total = 0.0;
-  for (const float logit : logits) total += std::exp(double{logit} - largest);
+  for (const float logit : logits) total += std::exp(static_cast<double>(logit) - largest);
   const double log_total = std::log(total);
   const auto logprob = [&](TokenId id) {
-    return static_cast<float>(double{at(logits, id)} - largest - log_total);
+    return static_cast<float>(static_cast<double>(at(logits, id)) - largest - log_total);
   };
   token.logprob = logprob(token.id);
   const int count = std::min(num_top, static_cast<int>(logits.size()));

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -112,6 +113,15 @@ Json tiny_config(const ModelSpec& spec) {
           {"tie_word_embeddings", spec.tied_embeddings}};
 }
 
+// Of a value that a normal fp16 holds exactly, or zero. (clang 14 has no _Float16 on x86.)
+std::uint16_t half_bits(float value) {
+  if (value == 0.0F) return 0;
+  int exponent = 0;
+  const float fraction = std::frexp(std::abs(value), &exponent);  // in [0.5, 1)
+  const int bits = (exponent + 14) << 10 | static_cast<int>((2.0F * fraction - 1.0F) * 1024.0F);
+  return static_cast<std::uint16_t>(value < 0.0F ? bits | 0x8000 : bits);
+}
+
 std::string safetensors_text(const std::vector<Tensor>& tensors, Dtype dtype) {
   std::vector<std::vector<std::byte>> storage;
   std::vector<StoredTensor> stored;
@@ -119,7 +129,7 @@ std::string safetensors_text(const std::vector<Tensor>& tensors, Dtype dtype) {
     std::vector<std::byte> bytes;
     for (const float value : tensor.values) {
       // The values are multiples of 1/128 in [-1, 1): exact in each of the three types.
-      const auto half = static_cast<_Float16>(value);
+      const std::uint16_t half = half_bits(value);
       const Bf16 bf16 = float_to_bf16(value);
       const void* from = dtype == Dtype::kF32   ? static_cast<const void*>(&value)
                          : dtype == Dtype::kF16 ? static_cast<const void*>(&half)

@@ -25,10 +25,11 @@ struct NaiveSampler {
     std::vector<std::size_t> ranked(n);
     std::iota(ranked.begin(), ranked.end(), 0);
     std::ranges::stable_sort(ranked, [&](auto a, auto b) { return logits[a] > logits[b]; });
-    const double largest = double{logits[ranked[0]]};
+    const double largest = static_cast<double>(logits[ranked[0]]);
     std::vector<double> weights(n);
     for (std::size_t i = 0; i < n; ++i) {
-      weights[i] = std::exp((double{logits[i]} - largest) / double{params.temperature});
+      weights[i] = std::exp((static_cast<double>(logits[i]) - largest) /
+                            static_cast<double>(params.temperature));
     }
     if (params.top_k > 0) ranked.resize(std::min(n, static_cast<std::size_t>(params.top_k)));
     double total = 0.0;
@@ -36,9 +37,9 @@ struct NaiveSampler {
     double kept = 0.0;
     probabilities.assign(n, 0.0);
     for (const auto i : ranked) {
-      if (kept >= double{params.top_p} * total && params.top_p < 1.0F) break;
+      if (kept >= static_cast<double>(params.top_p) * total && params.top_p < 1.0F) break;
       kept += weights[i];
-      if (weights[i] >= double{params.min_p}) probabilities[i] = weights[i];
+      if (weights[i] >= static_cast<double>(params.min_p)) probabilities[i] = weights[i];
     }
     const double sum = std::accumulate(probabilities.begin(), probabilities.end(), 0.0);
     for (double& p : probabilities) p /= sum;

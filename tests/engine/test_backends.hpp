@@ -10,7 +10,8 @@
 
 namespace tessera {
 
-inline constexpr const char* kTestBackends[] = {"reference", "portable", "avx2", "avx512"};
+inline constexpr const char* kTestBackends[] = {"reference", "portable", "avx2", "avx512",
+                                                "avx512vnni"};
 
 // Null if this machine cannot run it.
 inline std::unique_ptr<Backend> make_test_backend(const std::string& name,
