@@ -185,7 +185,11 @@ Result<Published> AdapterRegistry::publish(const PublishRequest& request, const 
   const auto existing = before->find(request.tenant, request.name);
   if (existing != nullptr) {
     const AdapterVersion* same = find_digest(*existing, version.digest);
-    if (same != nullptr) return Published{.version = *same, .created = false};
+    if (same != nullptr) {
+      auto aliased = restore_default_alias(request.tenant, *existing, same->version);
+      if (!aliased) return aliased.error();
+      return Published{.version = *same, .created = false};
+    }
   }
   const auto& adapters = before->adapters_of(request.tenant);
   if (auto fits = check_quota(request.quota, adapters, version); !fits) return fits.error();
@@ -194,6 +198,20 @@ Result<Published> AdapterRegistry::publish(const PublishRequest& request, const 
   auto committed = commit(request, *std::move(info), version, *before);
   if (!committed) return committed.error();
   return Published{.version = std::move(version)};
+}
+
+// A name whose default alias went with a version means the next one that is published.
+Result<void> AdapterRegistry::restore_default_alias(const TenantId& tenant, AdapterInfo info,
+                                                    int version) {
+  if (!info.aliases.emplace(kDefaultAlias, version).second) return {};
+  Batch batch;
+  batch.put(Family::kMeta, keys::alias(tenant.str(), info.name, kDefaultAlias),
+            keys::big_endian(number_of(version)));
+  if (auto written = store_.write(batch); !written) return written;
+  RegistrySnapshot after = *snapshot();
+  after.put(tenant, std::move(info));
+  replace_snapshot(std::move(after));
+  return {};
 }
 
 // A name that was deleted goes on counting: "bot@1" never becomes another version's name.
@@ -232,7 +250,8 @@ Result<void> AdapterRegistry::commit(const PublishRequest& request, AdapterInfo 
   return {};
 }
 
-Result<void> AdapterRegistry::remove(const TenantId& tenant, std::string_view name) {
+Result<std::shared_ptr<const AdapterInfo>> AdapterRegistry::remove(const TenantId& tenant,
+                                                                   std::string_view name) {
   MutexLock lock(change_mutex_);
   RegistrySnapshot after = *snapshot();
   const auto info = after.find(tenant, name);
@@ -249,33 +268,41 @@ Result<void> AdapterRegistry::remove(const TenantId& tenant, std::string_view na
     batch.erase(Family::kMeta, keys::version(tenant.str(), name, number_of(number)));
     if (after.drop_reference(version)) erase_package(batch, version.package);
   }
-  if (auto written = store_.write(batch); !written) return written;
+  if (auto written = store_.write(batch); !written) return written.error();
   after.erase(tenant, name);
   replace_snapshot(std::move(after));
-  return {};
+  return info;
 }
 
-Result<void> AdapterRegistry::remove_version(const TenantId& tenant, std::string_view name,
-                                             int version) {
+Result<AdapterVersion> AdapterRegistry::remove_version(const TenantId& tenant,
+                                                       std::string_view name, int version,
+                                                       Removal removal) {
   MutexLock lock(change_mutex_);
   RegistrySnapshot after = *snapshot();
   const auto existing = after.find(tenant, name);
   if (existing == nullptr || !existing->versions.contains(version)) {
     return model_not_found(std::string(name) + '@' + std::to_string(version));
   }
+  AdapterInfo info = *existing;
+  Batch batch;
   for (const auto& [alias, number] : existing->aliases) {
     if (number != version) continue;
-    return Error{Code::kConflict, "The alias `" + alias + "` points at this version.", "version"};
+    if (removal == Removal::kUnlessAliased) {
+      return Error{
+          Code::kConflict,
+          "The alias `" + alias + "` points at this version; only a forced deletion takes both.",
+          "version"};
+    }
+    batch.erase(Family::kMeta, keys::alias(tenant.str(), name, alias));
+    info.aliases.erase(alias);
   }
-  AdapterInfo info = *existing;
-  const auto node = info.versions.extract(version);
-  Batch batch;
+  AdapterVersion removed = std::move(info.versions.extract(version).mapped());
   batch.erase(Family::kMeta, keys::version(tenant.str(), name, number_of(version)));
-  if (after.drop_reference(node.mapped())) erase_package(batch, node.mapped().package);
-  if (auto written = store_.write(batch); !written) return written;
+  if (after.drop_reference(removed)) erase_package(batch, removed.package);
+  if (auto written = store_.write(batch); !written) return written.error();
   after.put(tenant, std::move(info));
   replace_snapshot(std::move(after));
-  return {};
+  return removed;
 }
 
 std::vector<std::shared_ptr<const AdapterInfo>> AdapterRegistry::list(

@@ -57,6 +57,9 @@ struct Published {
   bool created = true;  // false: the name already had a version with this digest
 };
 
+// Whether a version that an alias points at may be removed; the alias then goes with it.
+enum class Removal : std::uint8_t { kUnlessAliased, kForced };
+
 // What a request is pinned to when it is admitted.
 struct ResolvedAdapter {
   AdapterDigest digest;
@@ -79,7 +82,7 @@ class AdapterRegistry {
 
   // Makes `adapter`, which validate_adapter() made of the request's files, the next version of its
   // name, and points the alias "prod" at it. If the name already has a version with the same digest
-  // nothing changes and that version is returned.
+  // that version is returned, and nothing changes but that a missing "prod" points at it.
   // Errors: kInvalidValue (name), kNameExists (the base's name), kStorageQuotaExceeded, and those
   // of Store::write; nothing of it is visible then.
   Result<Published> publish(const PublishRequest& request, const Adapter& adapter);
@@ -93,9 +96,11 @@ class AdapterRegistry {
   // Deletes a name with all of its versions, or one version. Numbers are never used again: if the
   // name returns, its versions count on. Requests whose adapter is in the engine's hands by then
   // finish; one that still waits for it to be loaded ends as if the model did not exist, because
-  // the bytes are gone. Errors: kModelNotFound; kConflict if an alias points at the version.
-  Result<void> remove(const TenantId& tenant, std::string_view name);
-  Result<void> remove_version(const TenantId& tenant, std::string_view name, int version);
+  // the bytes are gone. Errors: kModelNotFound; kConflict if an alias points at the version and the
+  // removal is not forced. What was removed is returned.
+  Result<std::shared_ptr<const AdapterInfo>> remove(const TenantId& tenant, std::string_view name);
+  Result<AdapterVersion> remove_version(const TenantId& tenant, std::string_view name, int version,
+                                        Removal removal = Removal::kUnlessAliased);
 
   // `model` is "name" (its alias "prod"), "name@7" or "name:alias".
   // Errors: kModelNotFound; kVersionNotReady if the version was made for another base.
@@ -120,6 +125,8 @@ class AdapterRegistry {
   std::shared_ptr<const RegistrySnapshot> snapshot() const TESSERA_EXCLUDES(snapshot_mutex_);
   void replace_snapshot(RegistrySnapshot next) TESSERA_EXCLUDES(snapshot_mutex_);
   Result<void> check_name(std::string_view name) const;
+  Result<void> restore_default_alias(const TenantId& tenant, AdapterInfo info, int version)
+      TESSERA_REQUIRES(change_mutex_);
   // Writes `version` as the next one of `info`, and makes both visible.
   Result<AdapterInfo> new_adapter(const PublishRequest& request) const;
   Result<void> commit(const PublishRequest& request, AdapterInfo info, AdapterVersion& version,

@@ -212,12 +212,11 @@ Result<Reply> get_adapter_version(Platform& platform, Call& call) {
 
 Result<Reply> delete_adapter(Platform& platform, Call& call) {
   const std::string& name = call.arguments.at(0);
-  const auto info = platform.adapters->get(call.caller.tenant, name);
-  if (!info) return info.error();
-  if (auto removed = platform.adapters->remove(call.caller.tenant, name); !removed) {
-    return removed.error();
+  const auto removed = platform.adapters->remove(call.caller.tenant, name);
+  if (!removed) return removed.error();
+  for (const auto& [number, version] : (*removed)->versions) {
+    forget_unused(platform, version.digest);
   }
-  for (const auto& [number, version] : (*info)->versions) forget_unused(platform, version.digest);
   const bool as_model = call.target.segments.at(1) == "models";
   return json_reply(deleted_json(name, as_model ? "model" : "adapter"));
 }
@@ -226,13 +225,13 @@ Result<Reply> delete_adapter_version(Platform& platform, Call& call) {
   const std::string& name = call.arguments.at(0);
   const auto number = version_argument(call.arguments.at(1));
   if (!number) return number.error();
-  const auto info = platform.adapters->get(call.caller.tenant, name);
-  auto removed = platform.adapters->remove_version(call.caller.tenant, name, *number);
+  const auto force = switch_parameter(call.target, "force");
+  if (!force) return force.error();
+  const Removal removal = *force ? Removal::kForced : Removal::kUnlessAliased;
+  const auto removed =
+      platform.adapters->remove_version(call.caller.tenant, name, *number, removal);
   if (!removed) return removed.error();
-  if (info) {
-    const auto version = (*info)->versions.find(*number);
-    if (version != (*info)->versions.end()) forget_unused(platform, version->second.digest);
-  }
+  forget_unused(platform, removed->digest);
   return json_reply(deleted_json(name + "@" + std::to_string(*number), "adapter.version"));
 }
 

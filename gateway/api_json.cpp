@@ -93,4 +93,11 @@ Result<std::optional<std::int64_t>> integer_parameter(const Target& target, std:
   return value;
 }
 
+Result<bool> switch_parameter(const Target& target, std::string_view name) {
+  const auto text = target.parameter(name);
+  if (!text || *text == "false") return false;
+  if (text->empty() || *text == "true") return true;
+  return invalid_parameter(name, "true or false");
+}
+
 }  // namespace tessera

@@ -29,4 +29,8 @@ Result<Reply> list_reply(const Target& target, std::vector<nlohmann::ordered_jso
 Result<std::optional<std::int64_t>> integer_parameter(const Target& target, std::string_view name,
                                                       std::int64_t min, std::int64_t max);
 
+// The query parameter as a switch: `?name`, `?name=true` or `?name=false`; false if it is absent.
+// Errors: kInvalidValue.
+Result<bool> switch_parameter(const Target& target, std::string_view name);
+
 }  // namespace tessera

@@ -16,7 +16,7 @@ namespace tessera {
 struct ServerConfig {
   std::filesystem::path model;                      // packed file, from `tessera quantize`
   std::vector<std::string> base_aliases;            // other names that adapters may call their base
-  bool trust_model = false;                    // start without hashing the model's weights
+  bool trust_model = false;                         // start without hashing the model's weights
   std::filesystem::path data = "data";              // the store, the admin key, the addresses
   std::string listen = "127.0.0.1:8080";            // tenants and admins
   std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
@@ -27,10 +27,12 @@ struct ServerConfig {
   int max_context = 0;                              // tokens of a request; 0: the model's own limit
   std::int64_t kv_bytes = std::int64_t{256} << 20;  // of all KV blocks together
   std::int64_t adapter_bytes = std::int64_t{1024} << 20;  // of packed adapters held in memory
-  int max_seqs = 32;                                      // sequences in a step
-  int token_budget = 256;                                 // tokens in a step
-  int max_queue = 256;                                    // requests that wait for the engine
-  std::chrono::seconds drain{30};                         // that running answers get after SIGTERM
+  std::int64_t body_bytes = std::int64_t{2} << 30;  // of requests' bodies held in memory at once
+  int max_seqs = 32;                                // sequences in a step
+  int token_budget = 256;                           // tokens in a step
+  int max_queue = 256;                              // requests that wait for the engine
+  std::string log_level = "info";                   // the lowest that is logged
+  std::chrono::seconds drain{30};                   // that running answers get after SIGTERM
 };
 
 // ---- of a connection
@@ -60,7 +62,7 @@ inline constexpr int kClientClosedRequest = 499;  // in logs only, as nginx has 
 inline constexpr std::size_t kMaxJsonBytes = 4 * 1024 * 1024;
 inline constexpr std::size_t kMaxAdminBytes = 64 * 1024;
 inline constexpr std::size_t kMaxUploadBytes = std::size_t{512} << 20;
-inline constexpr int kMaxUploadsOfTenant = 4;  // at a time: bodies lie in memory
+inline constexpr int kMaxUploadsOfTenant = 4;  // at a time; their bytes: body_bytes above
 inline constexpr int kMaxUploads = 16;
 inline constexpr std::size_t kMaxClientRequestIdChars = 128;
 inline constexpr int kMaxMultipartParts = 16;

@@ -1,5 +1,6 @@
 #include "gateway/connection.hpp"
 
+#include <optional>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -19,14 +20,14 @@ IoStatus status_of(const boost::system::error_code& error, bool expired) {
   return expired ? IoStatus::kTimedOut : IoStatus::kClosed;
 }
 
-// Whether a socket that is ready to be read has nothing to read but its end.
-bool at_end(net::ip::tcp::socket& socket) {
+// What a socket that is ready to be read has to tell, apart from bytes.
+std::optional<PeerNews> news_of(net::ip::tcp::socket& socket) {
   char byte = 0;
   boost::system::error_code error;
   socket.non_blocking(true, error);
-  if (error) return true;
-  socket.receive(net::buffer(&byte, 1), net::ip::tcp::socket::message_peek, error);
-  return error && error != net::error::would_block;
+  if (!error) socket.receive(net::buffer(&byte, 1), net::ip::tcp::socket::message_peek, error);
+  if (!error || error == net::error::would_block) return std::nullopt;
+  return error == net::error::eof ? PeerNews::kEnded : PeerNews::kGone;
 }
 
 class TcpConnection final : public Connection {
@@ -56,13 +57,16 @@ class TcpConnection final : public Connection {
     co_return IoStatus::kOk;
   }
 
-  void watch_peer(std::function<void()> gone) override {
-    watch_ = std::make_shared<std::function<void()>>(std::move(gone));
+  void watch_peer(std::function<void(PeerNews)> heard) override {
+    watch_ = std::make_shared<Watch>(std::move(heard));
     socket_.async_wait(
         net::ip::tcp::socket::wait_read,
         [this, watch = std::weak_ptr(watch_)](const boost::system::error_code& error) {
           const auto alive = watch.lock();  // it dies with this connection
-          if (alive && !error && at_end(socket_)) (*alive)();
+          if (!alive || error) return;
+          const auto news = news_of(socket_);
+          if (news != PeerNews::kGone) watch_for_reset();
+          if (news) (*alive)(*news);
         });
   }
 
@@ -78,6 +82,16 @@ class TcpConnection final : public Connection {
   }
 
  private:
+  using Watch = std::function<void(PeerNews)>;
+
+  void watch_for_reset() {
+    socket_.async_wait(net::ip::tcp::socket::wait_error,
+                       [watch = std::weak_ptr(watch_)](const boost::system::error_code& error) {
+                         const auto alive = watch.lock();
+                         if (alive && !error) (*alive)(PeerNews::kGone);
+                       });
+  }
+
   // Cancels what is pending on the socket at `deadline`, and says so in the flag that it returns,
   // if somebody still holds that then. The socket stays open, so that the peer can be told.
   std::shared_ptr<const bool> cancel_at(Deadline deadline) {
@@ -96,7 +110,7 @@ class TcpConnection final : public Connection {
 
   net::ip::tcp::socket socket_;
   net::steady_timer timer_;
-  std::shared_ptr<std::function<void()>> watch_;  // null: nobody is watching
+  std::shared_ptr<Watch> watch_;  // null: nobody is watching
 };
 
 }  // namespace

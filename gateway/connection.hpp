@@ -35,6 +35,12 @@ struct ReadResult {
   std::size_t bytes;  // > 0 if kOk
 };
 
+// What is heard of a peer that is not being read from.
+enum class PeerNews : unsigned char {
+  kEnded,  // it sends no more; whether it still reads, only bytes that are sent to it can tell
+  kGone,   // it reads no more
+};
+
 class Connection {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
@@ -48,10 +54,12 @@ class Connection {
   // them within every kWriteTimeout. After anything but kOk the connection is of no more use.
   virtual net::awaitable<IoStatus> write(std::string_view bytes) = 0;
 
-  // While an answer is generated nobody reads; this notices when the peer goes away meanwhile.
-  // `gone` is called at most once, on the strand. A peer that sends its next request instead is no
-  // longer watched. stop_watching() ends it; `gone` is not called afterwards.
-  virtual void watch_peer(std::function<void()> gone) = 0;
+  // While an answer is generated nobody reads; this notices when the peer goes away meanwhile. A
+  // peer that closes its socket and one that only has nothing more to send look alike (a FIN),
+  // until something is written: the kernel of the former answers with a reset. `heard` is called on
+  // the strand, at most once with either news. A peer that sends its next request instead is kGone
+  // only once it resets. stop_watching() ends it; `heard` is not called afterwards.
+  virtual void watch_peer(std::function<void(PeerNews)> heard) = 0;
   virtual void stop_watching() = 0;
 
   // No more bytes will be written; the peer reads end of file.

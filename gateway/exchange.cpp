@@ -38,8 +38,8 @@ Result<Caller> authorise(const Platform& platform, const Route& route, const Cal
   return caller;
 }
 
-// What the head says about the body.
-Result<void> check_body(const Route& route, const Exchange& exchange) {
+// What the head says about the body, which may have up to `max_bytes`.
+Result<void> check_body(const Route& route, std::size_t max_bytes, const Exchange& exchange) {
   if (route.body != Body::kNone) {
     const std::string_view wanted =
         route.body == Body::kJson ? "application/json" : "multipart/form-data";
@@ -48,9 +48,9 @@ Result<void> check_body(const Route& route, const Exchange& exchange) {
                    "Content-Type must be " + std::string(wanted) + "."};
     }
   }
-  if (exchange.parser.content_length().value_or(0) <= route.max_body_bytes) return {};
-  return Error{Code::kPayloadTooLarge, "The request's body is larger than " +
-                                           std::to_string(route.max_body_bytes) + " bytes."};
+  if (exchange.parser.content_length().value_or(0) <= max_bytes) return {};
+  return Error{Code::kPayloadTooLarge,
+               "The request's body is larger than " + std::to_string(max_bytes) + " bytes."};
 }
 
 }  // namespace
@@ -83,9 +83,14 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
   if (!caller) return caller.error();
   call.caller = *std::move(caller);
   exchange.route = &route;
-  if (auto checked = check_body(route, exchange); !checked) return checked.error();
-  exchange.parser.set_body_limit(route.max_body_bytes);
-  if (route.body != Body::kMultipart) return {};
+  const std::size_t max_bytes =
+      std::min(route.max_body_bytes, platform.bodies->max_bytes_of_tenant());
+  if (auto checked = check_body(route, max_bytes, exchange); !checked) return checked.error();
+  exchange.parser.set_body_limit(max_bytes);
+  const bool upload = route.body == Body::kMultipart;
+  exchange.body_share.emplace(*platform.bodies, call.caller.tenant,
+                              upload ? BodyBudget::Kind::kUpload : BodyBudget::Kind::kSmall);
+  if (!upload) return {};
   exchange.upload_slot = platform.uploads.enter(call.caller.tenant);
   if (exchange.upload_slot) return {};
   return Error{Code::kQueueFull, "Too many uploads are under way; try again shortly."};
@@ -93,7 +98,10 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
 
 Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
   try {
-    return exchange.route->handler(platform, exchange.call);
+    Result<Reply> reply = exchange.route->handler(platform, exchange.call);
+    std::string().swap(exchange.call.request.body);  // a generation may still take long
+    exchange.body_share.reset();
+    return reply;
   } catch (const std::bad_alloc&) {
     return Error{Code::kServerIsOverloaded, "The server has no memory for this request."};
   } catch (const std::exception& exception) {

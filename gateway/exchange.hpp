@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -24,6 +25,7 @@ struct Exchange {
   Framing framing;               // closes the connection until the head is understood
   const Route* route = nullptr;  // null until the caller may use it
   std::unique_ptr<UploadSlots::Slot> upload_slot;
+  std::optional<BodyBudget::Share> body_share;  // while the body is there
 };
 
 // All that can be decided before the body: guard, parser, route, key, scope, announced length,
@@ -31,7 +33,7 @@ struct Exchange {
 Result<void> open_request(Platform& platform, std::span<const Route> routes, std::string_view head,
                           Exchange& exchange);
 
-// What the route's handler says; an exception becomes an Error. On a worker.
+// What the route's handler says; an exception becomes an Error. The body is gone then.
 Result<Reply> call_handler(Platform& platform, Exchange& exchange);
 
 HttpResponse error_answer(const Error& error, const Exchange& exchange);

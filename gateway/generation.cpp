@@ -195,7 +195,6 @@ void Generation::settle() {
   if (!failure_) {
     for (const Choice& choice : choices_) usage_ += usage_of(choice);
   }
-  plan_.permit.settle(usage_.prompt_tokens + usage_.completion_tokens);
   UsageRecord& record = plan_.record;
   record.prompt_tokens = usage_.prompt_tokens;
   record.cached_tokens = usage_.cached_tokens;
@@ -206,6 +205,8 @@ void Generation::settle() {
     log_error("usage_not_recorded",
               {{"request", record.request.str()}, {"reason", recorded.error().message}});
   }
+  // After the record: whoever sees the slot free finds what was charged for it.
+  plan_.permit.settle(usage_.prompt_tokens + usage_.completion_tokens);
   services_.metrics.request_latency.observe(services_.clock.steady_now() - plan_.received_at);
 }
 

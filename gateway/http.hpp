@@ -67,6 +67,14 @@ Result<Target> parse_target(std::string_view target);
 // The media type of a Content-Type value: lower case, without parameters.
 std::string media_type(std::string_view content_type);
 
+// Characters, whatever the locale.
+bool is_digit(char c);
+bool is_alphanumeric(char c);  // ASCII's letters and digits
+int hex_value(char c);         // -1 if it is no hexadecimal digit
+
+// What names of methods and header fields are made of (RFC 9110, 5.6.2).
+bool is_token(std::string_view text);
+
 std::string to_lower(std::string_view text);
 std::string_view trim(std::string_view text);  // spaces and tabs
 

@@ -90,6 +90,7 @@ void write_gateway(MetricsText& text, const Platform& platform) {
   text.histogram("vllm:e2e_request_latency_seconds", metrics.request_latency);
   text.gauge("tessera_connections", metrics.connections);
   text.gauge("tessera_active_requests", metrics.active_requests);
+  text.gauge("tessera_body_bytes", number(platform.bodies->held_bytes()));
   text.gauge("tessera_permits", number(platform.admission.num_running()));
   for (std::size_t hundreds = 2; hundreds < metrics.responses.size(); ++hundreds) {
     text.counter("tessera_http_responses_total", number(metrics.responses[hundreds].load()),

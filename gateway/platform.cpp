@@ -181,6 +181,7 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   platform->model = *std::move(model);
   if (auto opened = open_storage(*platform); !opened) return opened.error();
   if (auto started = start_engine(*platform); !started) return started.error();
+  platform->bodies.emplace(static_cast<std::size_t>(config.body_bytes));
   platform->workers.emplace(config.workers);
   platform->upload_workers.emplace(1);
   return platform;

@@ -18,6 +18,7 @@
 #include "engine/model/packed_model.hpp"
 #include "engine/text/chat_template.hpp"
 #include "engine/text/tokenizer.hpp"
+#include "gateway/body_budget.hpp"
 #include "gateway/config.hpp"
 #include "gateway/metrics.hpp"
 #include "gateway/upload_slots.hpp"
@@ -71,6 +72,7 @@ struct Platform {
   std::optional<Workers> workers;
   std::optional<Workers> upload_workers;  // apart, so that validation never delays a chat
 
+  std::optional<BodyBudget> bodies;
   UploadSlots uploads;
   Metrics metrics;
   std::atomic<bool> draining = false;

@@ -41,6 +41,8 @@ class RequestParser {
 
   // Whether the request is whole. False for ever after an error.
   bool done() const;
+  // Of the body, so far.
+  std::size_t body_bytes() const { return body_.size(); }
   // Once, when it is done.
   std::string take_body();
 

@@ -72,10 +72,11 @@ constexpr auto kOpsRoutes = std::to_array<Route>({
     get("/metrics", Access::kPublic, get_metrics),
 });
 
+// (Not that it has a handler: with -fsanitize=undefined g++ 12 compares no function's address in a
+// constant expression. A test looks.)
 consteval bool every_route_is_complete(std::span<const Route> routes) {
   return std::ranges::all_of(routes, [](const Route& route) {
-    return route.access != Access::kUnset && route.handler != nullptr &&
-           route.pattern.starts_with('/');
+    return route.access != Access::kUnset && route.pattern.starts_with('/');
   });
 }
 consteval bool none_is_public(std::span<const Route> routes) {
@@ -142,6 +143,7 @@ Result<Match> match_route(std::span<const Route> routes, std::string_view method
     if (route.method == wanted) return Match{&route, *std::move(arguments)};
     if (allowed.find(route.method) != std::string::npos) continue;
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
+    if (route.method == "GET") allowed += ", HEAD";
   }
   if (allowed.empty()) return Error{Code::kNotFound, "There is nothing at this URL."};
   return Error{Code::kMethodNotAllowed, "This URL only allows: " + allowed + ".", allowed};

@@ -50,7 +50,9 @@ struct Call {
 // An answer, or one that is still to be generated.
 using Reply = std::variant<HttpResponse, std::unique_ptr<Generation>>;
 
-// Runs on a worker, never on an io thread. An Error becomes the error answer of its code.
+// Runs on a worker (an upload on the uploads' own), so it may compute and read the disk; those of
+// the operations listener run on the session's strand instead and must be quick. An Error becomes
+// the error answer of its code.
 using Handler = Result<Reply> (*)(Platform&, Call&);
 
 struct Route {

@@ -69,16 +69,27 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
       bytes_option("--kv-bytes", "of KV cache, at most (default: 256M)", config.kv_bytes),
       bytes_option("--adapter-bytes", "of adapters held in memory (default: 1G)",
                    config.adapter_bytes),
+      bytes_option("--body-bytes",
+                   "of requests' bodies held at once; a tenant may hold half (default: 2G)",
+                   config.body_bytes),
       list_option("--base-alias", "NAME",
                   "another name that adapters may call their base; repeatable",
                   config.base_aliases),
       integer_option("--drain", "SECONDS", "that running answers get after SIGTERM (default: 30)",
                      {0, 86400}, drain_seconds),
+      choice_option("--log-level", {"info", "warn", "error"},
+                    "the lowest that is logged (default: info, a line for each request)",
+                    config.log_level),
       switch_option("--trust-model",
                     "start without checking the model's weights against its digest (a second a GB)",
                     config.trust_model),
       switch_option("--help", "show this", help),
   };
+}
+
+LogLevel log_level(const ServerConfig& config) {
+  if (config.log_level == "warn") return LogLevel::kWarn;
+  return config.log_level == "error" ? LogLevel::kError : LogLevel::kInfo;
 }
 
 // Threads made from now on leave these signals to wait_for_signal().
@@ -175,6 +186,7 @@ void drain(Platform& platform, Server& api) {
 }
 
 int serve(const ServerConfig& config) {
+  set_log_level(log_level(config));
   const sigset_t signals = block_signals();
   raise_descriptor_limit();
   auto platform = Platform::open(config);

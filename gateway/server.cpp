@@ -37,6 +37,15 @@ class Gauge {
   std::atomic<int>& value_;
 };
 
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// Bytes without a meaning, for a client that may be gone: then its kernel refuses them, and
+// Connection::watch_peer() hears of it. HTTP/1.0 has none before the answer's head.
+std::string probe(bool head_sent, const Framing& framing) {
+  if (head_sent) return frame_piece(kSseHeartbeat, framing);
+  return framing.http_1_0 ? "" : std::string(kContinue);
+}
+
 void log_stray_exception(const std::exception_ptr& thrown) {
   if (!thrown) return;
   try {
@@ -172,8 +181,7 @@ net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
   RequestParser& parser = exchange.parser;
   const std::string expected = to_lower(header(exchange.call.request.headers, "expect"));
   if (!parser.done() && expected == "100-continue") {
-    const std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-    const IoStatus status = co_await peer.connection->write(go_on);
+    const IoStatus status = co_await peer.connection->write(kContinue);
     if (status != IoStatus::kOk) co_return Error{Code::kRequestTimeout, "The client is gone."};
   }
   const Connection::Deadline start = SteadyClock::now();
@@ -183,6 +191,10 @@ net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
     if (!used) co_return used.error();
     peer.received.erase(0, *used);
     total += *used;
+    if (!exchange.body_share->hold(parser.body_bytes())) {
+      co_return Error{Code::kServerIsOverloaded,
+                      "The server holds as many requests as it can; try again shortly."};
+    }
     if (parser.done()) break;
     const std::chrono::seconds earned(total / kMinBodyBytesPerSecond);
     const IoStatus status = co_await read_more(peer, start + policy_.body_grace + earned);
@@ -253,8 +265,7 @@ net::awaitable<bool> Server::send(Peer& peer, Exchange& exchange, HttpResponse r
   co_return status == IoStatus::kOk;
 }
 
-// Runs a generation to its end, whether the client stays or not; false if it did not stay. A
-// stream's head goes out with its first bytes, so that a failure before them is a real status.
+// Runs a generation to its end, whether the client stays or not; false if it did not stay.
 net::awaitable<bool> Server::generate(Peer& peer, Exchange& exchange, Generation& generation) {
   const net::any_io_executor executor = co_await net::this_coro::executor;
   const auto wakeup = std::make_shared<Wakeup>(executor);
@@ -264,53 +275,69 @@ net::awaitable<bool> Server::generate(Peer& peer, Exchange& exchange, Generation
     co_return sent;
   }
   if (generation.streaming() && exchange.framing.http_1_0) exchange.framing.keep_alive = false;
-  bool gone = false;
-  peer.connection->watch_peer([&gone, &generation] {
-    gone = true;
+  Audience audience;
+  const auto leave = [&audience, &generation] {
+    audience.gone = true;
     generation.abandon();
+  };
+  peer.connection->watch_peer([&audience, leave, wakeup](PeerNews news) {
+    if (news == PeerNews::kGone) return leave();
+    audience.in_doubt = true;
+    wakeup->wake();
   });
-  bool head_sent = false;
   bool finished = false;
   while (!finished) {
-    const Generation::Progress progress = co_await next_progress(generation, *wakeup);
+    const Generation::Progress progress = co_await next_progress(generation, *wakeup, audience);
     finished = progress.finished;
-    const bool failed_at_once = !head_sent && generation.failure();
-    if (gone || !generation.streaming() || failed_at_once) continue;
-    std::string out;
-    if (!head_sent) {
-      HttpResponse head = generation.stream_head();
-      add_common_headers(platform_, exchange, head);
-      out = serialize_stream_head(head, exchange.framing);
-      head_sent = true;
-    }
-    out += frame_piece(progress.bytes, exchange.framing);
-    if (finished) out += frame_end(exchange.framing);
+    const std::string out = bytes_for(audience, exchange, generation, progress);
+    if (out.empty()) continue;
     const IoStatus status = co_await peer.connection->write(out);
-    if (status == IoStatus::kOk || gone) continue;
-    gone = true;
-    generation.abandon();
+    if (status != IoStatus::kOk && !audience.gone) leave();
   }
   peer.connection->stop_watching();
-  if (gone || head_sent) {
-    note_answered(platform_, exchange, gone ? kClientClosedRequest : 200);
-    co_return !gone;
+  if (audience.gone || audience.head_sent) {
+    note_answered(platform_, exchange, audience.gone ? kClientClosedRequest : 200);
+    co_return !audience.gone;
   }
   HttpResponse whole = generation.whole_answer();
   const bool sent = co_await send(peer, exchange, std::move(whole));
   co_return sent;
 }
 
-// What has come, or a heartbeat if nothing has for a while.
-net::awaitable<Generation::Progress> Server::next_progress(Generation& generation, Wakeup& wakeup) {
+// What has come, or a heartbeat if nothing has for a while; nothing if the client is in doubt.
+net::awaitable<Generation::Progress> Server::next_progress(Generation& generation, Wakeup& wakeup,
+                                                           const Audience& audience) {
   wakeup.timer.expires_after(kHeartbeat);
   for (;;) {
     Generation::Progress progress = generation.poll();
-    if (progress.finished || !progress.bytes.empty()) co_return progress;
+    if (progress.finished || !progress.bytes.empty() || audience.in_doubt) co_return progress;
     auto [woken] = co_await wakeup.timer.async_wait(kTuple);  // an aborted wait: look again
     if (woken) continue;
     progress.bytes = kSseHeartbeat;
     co_return progress;
   }
+}
+
+// What goes out now. A stream's head goes with its first bytes, so that a failure before them is a
+// real status; an answer that is sent whole is not sent yet.
+std::string Server::bytes_for(Audience& audience, const Exchange& exchange,
+                              const Generation& generation, const Generation::Progress& progress) {
+  const bool in_doubt = std::exchange(audience.in_doubt, false);
+  if (audience.gone) return {};
+  const bool whole = !generation.streaming() || (generation.failure() && !audience.head_sent);
+  if (whole || progress.bytes.empty()) {
+    return in_doubt && !progress.finished ? probe(audience.head_sent, exchange.framing) : "";
+  }
+  std::string out;
+  if (!audience.head_sent) {
+    HttpResponse head = generation.stream_head();
+    add_common_headers(platform_, exchange, head);
+    out = serialize_stream_head(head, exchange.framing);
+    audience.head_sent = true;
+  }
+  out += frame_piece(progress.bytes, exchange.framing);
+  if (progress.finished) out += frame_end(exchange.framing);
+  return out;
 }
 
 }  // namespace tessera

@@ -69,6 +69,13 @@ class Server {
     std::string received;
   };
 
+  // The client of a generation.
+  struct Audience {
+    bool head_sent = false;
+    bool in_doubt = false;  // it has ended its side; whether it still reads is to be found out
+    bool gone = false;
+  };
+
   // A number of open connections. Shared, because sessions that are left when the io context goes
   // are destroyed after their Server.
   using Count = std::shared_ptr<std::atomic<int>>;
@@ -88,7 +95,10 @@ class Server {
                                             const std::string& head);
   net::awaitable<bool> send(Peer& peer, Exchange& exchange, HttpResponse response);
   net::awaitable<bool> generate(Peer& peer, Exchange& exchange, Generation& generation);
-  net::awaitable<Generation::Progress> next_progress(Generation& generation, Wakeup& wakeup);
+  net::awaitable<Generation::Progress> next_progress(Generation& generation, Wakeup& wakeup,
+                                                     const Audience& audience);
+  std::string bytes_for(Audience& audience, const Exchange& exchange, const Generation& generation,
+                        const Generation::Progress& progress);
 
   net::io_context& io_;
   Platform& platform_;

@@ -15,8 +15,6 @@ std::atomic<LogLevel> lowest_level = LogLevel::kInfo;
 
 std::string_view to_string(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug:
-      return "debug";
     case LogLevel::kInfo:
       return "info";
     case LogLevel::kWarn:

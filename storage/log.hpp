@@ -19,7 +19,7 @@
 
 namespace tessera {
 
-enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError };
+enum class LogLevel : std::uint8_t { kInfo, kWarn, kError };
 
 // A name and a value; holds views, so it lives no longer than the call it is written in.
 struct LogField {
@@ -45,9 +45,6 @@ void set_log_level(LogLevel lowest);
 // Writes one line with one write(2). Thread-safe; a failing stderr is ignored.
 void log(LogLevel level, std::string_view event, LogFields fields = {});
 
-inline void log_debug(std::string_view event, LogFields fields = {}) {
-  log(LogLevel::kDebug, event, fields);
-}
 inline void log_info(std::string_view event, LogFields fields = {}) {
   log(LogLevel::kInfo, event, fields);
 }

@@ -1,9 +1,9 @@
 // fair_queue.hpp — whose turn it is, counted by tenant and not by request.
 //
 // Virtual token counters (Sheng et al., "Fairness in Serving Large Language Models", 2024): every
-// tenant has a counter of the service it has got, divided by its weight; the next item is taken
-// from the backlogged tenant with the smallest one, so a tenant that asks a hundred times more is
-// served no more than its share while others wait, and everything while nobody does.
+// tenant has a counter of the service it has got; the next item is taken from the backlogged tenant
+// with the smallest one, so a tenant that asks a hundred times more is served no more than its
+// share while others wait, and everything while nobody does.
 //
 // Idling earns no credit: a tenant that becomes active again (it had nothing queued and nothing
 // running) is lifted to the smallest counter of the active ones, those that are only running too.
@@ -31,13 +31,6 @@ namespace tessera {
 template <class Item>
 class FairQueue {
  public:
-  // A tenant of weight 2 gets twice the service of one of weight 1, the default. In [1, 1000].
-  // Concerns what is charged from now on.
-  void set_weight(const std::string& tenant, int weight) {
-    assert(1 <= weight && weight <= 1000);
-    weights_[tenant] = weight;
-  }
-
   // Adds an item behind the tenant's others.
   void push(const std::string& tenant, Item item) {
     edit(activated(tenant), [&](Account& account) {
@@ -84,8 +77,7 @@ class FairQueue {
   // The tenant has got service worth `cost` >= 0 (tokens, weighted as the scheduler likes).
   void charge(const std::string& tenant, std::int64_t cost) {
     assert(cost >= 0);
-    edit(accounts_.at(tenant),
-         [&](Account& account) { account.counter += cost * kCounterScale / weight_of(tenant); });
+    edit(accounts_.at(tenant), [&](Account& account) { account.counter += cost; });
   }
 
   // Takes out every queued item for which `goes(item)`, such as those whose client has left.
@@ -109,20 +101,13 @@ class FairQueue {
   std::size_t size() const { return size_; }  // queued, not those running
   bool empty() const { return size_ == 0; }
 
-  std::size_t num_queued(const std::string& tenant) const {
-    const auto found = accounts_.find(tenant);
-    return found == accounts_.end() ? 0 : found->second.items.size();
-  }
-
-  // Service got so far, per weight; 0 for a tenant that is not known. For tests and metrics.
+  // Service got so far; 0 for a tenant that is not known. For tests.
   std::int64_t counter(const std::string& tenant) const {
     const auto found = accounts_.find(tenant);
-    return found == accounts_.end() ? 0 : found->second.counter / kCounterScale;
+    return found == accounts_.end() ? 0 : found->second.counter;
   }
 
  private:
-  static constexpr std::int64_t kCounterScale = 1000;  // so that division by a weight loses little
-
   struct Queued {
     std::int64_t sequence;
     Item item;
@@ -184,15 +169,9 @@ class FairQueue {
     return std::move(*item);
   }
 
-  int weight_of(const std::string& tenant) const {
-    const auto found = weights_.find(tenant);
-    return found == weights_.end() ? 1 : found->second;
-  }
-
   std::map<std::string, Account> accounts_;  // node-based: accounts do not move
-  std::map<std::string, int> weights_;
-  Order active_;      // queued or running
-  Order backlogged_;  // queued
+  Order active_;                             // queued or running
+  Order backlogged_;                         // queued
   std::size_t size_ = 0;
   std::int64_t next_sequence_ = 1;
   std::int64_t next_front_sequence_ = -1;

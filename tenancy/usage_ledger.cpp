@@ -105,11 +105,6 @@ Result<UsageTotals> UsageLedger::totals_by_tenant(const TenantId& tenant) const 
   return totals_at(store_, keys::totals_of_tenant(tenant.str()));
 }
 
-Result<UsageTotals> UsageLedger::totals_by_adapter(const TenantId& tenant,
-                                                   std::string_view adapter) const {
-  return totals_at(store_, keys::totals_of_adapter(tenant.str(), adapter));
-}
-
 Result<std::vector<std::pair<std::string, UsageTotals>>> UsageLedger::adapters_of(
     const TenantId& tenant) const {
   std::vector<std::pair<std::string, UsageTotals>> adapters;

@@ -75,7 +75,6 @@ class UsageLedger {
 
   // Zero if there is no record. Errors: kCorrupt, those of Store; so for all below.
   Result<UsageTotals> totals_by_tenant(const TenantId& tenant) const;
-  Result<UsageTotals> totals_by_adapter(const TenantId& tenant, std::string_view adapter) const;
   // Every adapter the tenant has used, by digest; the base's digest is "".
   Result<std::vector<std::pair<std::string, UsageTotals>>> adapters_of(
       const TenantId& tenant) const;

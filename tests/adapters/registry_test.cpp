@@ -341,6 +341,38 @@ TEST_F(Registry, AVersionIsRemovedUnlessAnAliasPointsAtIt) {
   EXPECT_EQ(Upload(1).publish(*registry, kAnn, "bot")->version.version, 3) << "never reused";
 }
 
+TEST_F(Registry, AForcedRemovalTakesTheAliasAlongAndLeavesTheOtherVersions) {
+  ASSERT_TRUE(Upload(1).publish(*registry, kAnn, "bot"));
+  ASSERT_TRUE(Upload(2).publish(*registry, kAnn, "bot"));
+  ASSERT_TRUE(registry->remove_version(kAnn, "bot", 2, Removal::kForced));
+  reopen();
+  EXPECT_FALSE(registry->resolve(kAnn, "bot@2"));
+  EXPECT_FALSE(registry->resolve(kAnn, "bot")) << "no version takes its place unasked";
+  EXPECT_TRUE(registry->resolve(kAnn, "bot@1"));
+}
+
+TEST_F(Registry, PublishingAKnownVersionGivesTheNameItsLostAliasBack) {
+  ASSERT_TRUE(Upload(1).publish(*registry, kAnn, "bot"));
+  ASSERT_TRUE(Upload(2).publish(*registry, kAnn, "bot"));
+  ASSERT_TRUE(registry->remove_version(kAnn, "bot", 2, Removal::kForced));
+  const auto again = Upload(1).publish(*registry, kAnn, "bot");
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->created);
+  EXPECT_EQ(again->version.version, 1);
+  reopen();
+  EXPECT_EQ(resolved(kAnn, "bot"), again->version.digest);
+}
+
+TEST_F(Registry, AnAdapterOutlivesItsLastVersion) {
+  ASSERT_TRUE(Upload(1).publish(*registry, kAnn, "bot"));
+  ASSERT_TRUE(registry->remove_version(kAnn, "bot", 1, Removal::kForced));
+  reopen();
+  EXPECT_TRUE(registry->get(kAnn, "bot").value()->versions.empty());
+  EXPECT_EQ(count_keys(*store, Family::kChunks), 0U);
+  EXPECT_EQ(Upload(1).publish(*registry, kAnn, "bot")->version.version, 2);
+  EXPECT_TRUE(registry->resolve(kAnn, "bot"));
+}
+
 TEST_F(Registry, QuotasOfNamesAndBytesAreKeptAndANewVersionIsNoNewName) {
   const AdapterQuota one{.max_adapters = 1, .max_bytes = kPlenty.max_bytes};
   ASSERT_TRUE(Upload(1).publish(*registry, kAnn, "bot", one));

@@ -6,11 +6,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/model/random_model.hpp"
 #include "gateway/handlers.hpp"
 #include "storage/json.hpp"
-#include "tests/adapters/test_package.hpp"
-#include "tests/gateway/byte_tokenizer.hpp"
+#include "tests/gateway/tiny_platform.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
@@ -20,23 +18,7 @@ using Json = nlohmann::ordered_json;
 
 class AdminApiTest : public testing::Test {
  protected:
-  AdminApiTest() {
-    ModelSpec spec = test_base().spec;
-    spec.vocab_size = kByteVocab;
-    spec.max_positions = 512;
-    spec.tied_embeddings = true;
-    for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.25F;
-    ModelInfo info;
-    info.name = "tiny";
-    info.tokenizer = byte_tokenizer_json();
-    ServerConfig config;
-    config.model = directory_ / "tiny";
-    config.data = directory_ / "data";
-    config.threads = 1;
-    EXPECT_TRUE(write_random_model(spec, /*seed=*/7, config.model, info));
-    platform_ = Platform::open(config).value();
-    project_ = body_of(ask(create_project, {}, R"({"name": "p"})")).at("id");
-  }
+  AdminApiTest() { project_ = body_of(ask(create_project, {}, R"({"name": "p"})")).at("id"); }
 
   Result<Reply> ask(Handler handler, std::vector<std::string> arguments, const std::string& body) {
     Call call;
@@ -52,7 +34,7 @@ class AdminApiTest : public testing::Test {
   }
 
   TempDir directory_;
-  std::unique_ptr<Platform> platform_;
+  std::unique_ptr<Platform> platform_ = open_tiny_platform(directory_.path());
   std::string project_;
 };
 

@@ -16,7 +16,7 @@
 
 #include "storage/json.hpp"
 #include "tests/engine/fake_backend.hpp"
-#include "tests/gateway/byte_tokenizer.hpp"
+#include "tests/gateway/tiny_platform.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
@@ -39,14 +39,6 @@ class GenerationTest : public testing::Test {
         std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), config.backend);
     backend_ = backend.get();
     engine_ = std::make_unique<Engine>(std::move(backend), spec_, cache_, config);
-  }
-
-  static ModelSpec tiny_spec() {
-    ModelSpec spec;
-    spec.vocab_size = kByteVocab;
-    spec.max_positions = 512;
-    spec.layers.resize(2);
-    return spec;
   }
 
   static GenerationRequest request(std::vector<TokenId> prompt, int max_tokens) {

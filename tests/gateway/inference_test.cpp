@@ -11,11 +11,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/model/random_model.hpp"
 #include "gateway/generation.hpp"
 #include "gateway/handlers.hpp"
-#include "tests/adapters/test_package.hpp"
-#include "tests/gateway/byte_tokenizer.hpp"
+#include "tests/gateway/tiny_platform.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
@@ -25,27 +23,6 @@ using testing::HasSubstr;
 
 class InferenceTest : public testing::Test {
  protected:
-  InferenceTest() { open({}); }
-
-  void open(ServerConfig config) {
-    platform_.reset();
-    ModelSpec spec = test_base().spec;
-    spec.vocab_size = kByteVocab;
-    spec.max_positions = 512;
-    spec.tied_embeddings = true;
-    for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.25F;
-    ModelInfo info;
-    info.name = "tiny";
-    info.tokenizer = byte_tokenizer_json();
-    config.model = directory_ / "tiny";
-    config.data = directory_ / "data";
-    config.threads = 1;
-    ASSERT_TRUE(write_random_model(spec, /*seed=*/7, config.model, info));
-    auto opened = Platform::open(config);
-    ASSERT_TRUE(opened) << opened.error().message;
-    platform_ = *std::move(opened);
-  }
-
   Call call(const std::string& body = "") {
     Call call;
     call.id = RequestId("req_" + new_ulid(platform_->clock.wall_now()));
@@ -57,18 +34,8 @@ class InferenceTest : public testing::Test {
   }
 
   Result<Reply> upload(const std::string& name) {
-    const TestPackage package;
-    const auto tensors = package.tensor_bytes();
-    std::string body;
-    const auto add = [&](const std::string& part, std::string_view content) {
-      body += "--x\r\nContent-Disposition: form-data; name=\"" + part + "\"\r\n\r\n";
-      body.append(content).append("\r\n");
-    };
-    add("name", name);
-    add("adapter_config", package.config_text());
-    add("adapter_model", {reinterpret_cast<const char*>(tensors.data()), tensors.size()});
-    Call upload = call(body + "--x--\r\n");
-    upload.request.headers.emplace_back("content-type", "multipart/form-data; boundary=x");
+    Call upload = call(upload_form(name));
+    upload.request.headers.emplace_back("content-type", kFormType);
     return create_adapter(*platform_, upload);
   }
 
@@ -98,7 +65,7 @@ class InferenceTest : public testing::Test {
 
   TempDir directory_;
   Caller caller_ = {.tenant = TenantId("t"), .key = KeyId("k")};
-  std::unique_ptr<Platform> platform_;
+  std::unique_ptr<Platform> platform_ = open_tiny_platform(directory_.path());
 };
 
 TEST_F(InferenceTest, AnUploadedAdapterAnswers) {
@@ -117,7 +84,8 @@ TEST_F(InferenceTest, ARefusedRequestLoadsNoAdapter) {
 TEST_F(InferenceTest, AnAdapterLargerThanItsMemoryIsRefusedAtUpload) {
   ServerConfig config;
   config.adapter_bytes = 1024;
-  open(config);
+  platform_.reset();
+  platform_ = open_tiny_platform(directory_.path(), config);
   const auto refused = upload("bot");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kStorageQuotaExceeded);

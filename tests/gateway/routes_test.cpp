@@ -35,6 +35,12 @@ TEST(Routes, AdministrationIsForAdminsOnly) {
   }
 }
 
+TEST(Routes, EveryRouteHasAHandler) {
+  for (const auto routes : {api_routes(), ops_routes()}) {
+    for (const Route& route : routes) EXPECT_NE(route.handler, nullptr) << route.pattern;
+  }
+}
+
 TEST(Routes, EveryRouteIsFoundByItsOwnPattern) {
   for (const Route& route : api_routes()) {
     const auto found = match(route.method, route.pattern);
@@ -76,7 +82,7 @@ TEST(MatchRoute, OtherMethodsAreToldWhatIsAllowed) {
   const auto found = match("PUT", "/v1/adapters/bot");
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().code, Code::kMethodNotAllowed);
-  EXPECT_EQ(found.error().param, "GET, DELETE");
+  EXPECT_EQ(found.error().param, "GET, HEAD, DELETE");
 }
 
 }  // namespace

@@ -1,14 +1,12 @@
 // The whole server in this process over loopback: raw bytes in, raw bytes out.
 #include "gateway/server.hpp"
 
-#include <filesystem>
 #include <future>
 #include <latch>
 #include <string>
 #include <thread>
 
 #include <poll.h>
-#include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
@@ -20,10 +18,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/model/random_model.hpp"
 #include "gateway/address.hpp"
 #include "storage/json.hpp"
-#include "tests/gateway/byte_tokenizer.hpp"
+#include "tests/gateway/tiny_platform.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace tessera {
 namespace {
@@ -31,32 +29,6 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 using Json = nlohmann::ordered_json;
-
-ModelSpec tiny_spec() {
-  ModelSpec spec;
-  spec.vocab_size = kByteVocab;
-  spec.hidden = 64;
-  spec.intermediate = 128;
-  spec.num_heads = 2;
-  spec.num_kv_heads = 1;
-  spec.head_dim = 32;
-  spec.max_positions = 512;
-  spec.tied_embeddings = true;
-  spec.layers.resize(2);
-  for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.17677669F;
-  return spec;
-}
-
-ModelInfo tiny_info() {
-  ModelInfo info;
-  info.name = "tiny";
-  info.tokenizer = byte_tokenizer_json();
-  info.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
-  info.bos_token = "<s>";
-  info.eos_token = "</s>";
-  info.eos_ids = {kEosId};
-  return info;
-}
 
 struct Answer {
   std::string raw;
@@ -68,19 +40,17 @@ struct Answer {
   std::string code() const { return json().at("error").at("code"); }
 };
 
+// Little room for bodies: tests can fill it.
+ServerConfig small_config() {
+  ServerConfig config;
+  config.body_bytes = std::int64_t{1} << 20;
+  return config;
+}
+
 // A server over a fresh data directory, on a free port.
 class Served {
  public:
   Served() {
-    std::filesystem::create_directories(directory_);
-    EXPECT_TRUE(write_random_model(tiny_spec(), /*seed=*/7, directory_ / "tiny", tiny_info()));
-    ServerConfig config;
-    config.model = directory_ / "tiny";
-    config.data = directory_ / "data";
-    config.threads = 1;
-    auto opened = Platform::open(config);
-    EXPECT_TRUE(opened) << opened.error().message;
-    platform_ = *std::move(opened);
     api_.emplace(io_, *platform_, api_routes());
     ops_.emplace(io_, *platform_, ops_routes(), ops_policy());
     // One that soon loses its patience.
@@ -96,7 +66,6 @@ class Served {
     io_.stop();
     threads_.clear();
     platform_->stop();
-    std::filesystem::remove_all(directory_);
   }
 
   Platform& platform() { return *platform_; }
@@ -158,9 +127,8 @@ class Served {
   }
 
  private:
-  std::filesystem::path directory_ =
-      std::filesystem::temp_directory_path() / ("tessera-gateway-" + std::to_string(getpid()));
-  std::unique_ptr<Platform> platform_;
+  TempDir directory_;
+  std::unique_ptr<Platform> platform_ = open_tiny_platform(directory_.path(), small_config());
   net::io_context io_;
   std::optional<Server> api_;
   std::optional<Server> ops_;
@@ -287,7 +255,7 @@ TEST_F(ServerTest, RefusalBeforeTheBodyKeepsTheConnectionIfTheBodyIsThere) {
 TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
   const std::string key = served->tenant_key();
   EXPECT_EQ(ask("PUT", "/v1/models", key).status(), 405);
-  EXPECT_THAT(ask("PUT", "/v1/models", key).head(), HasSubstr("Allow: GET\r\n"));
+  EXPECT_THAT(ask("PUT", "/v1/models", key).head(), HasSubstr("Allow: GET, HEAD\r\n"));
   EXPECT_EQ(ask("GET", "/v1/organization/projects", key).status(), 403);
   EXPECT_EQ(ask("POST", "/v1/chat/completions", key).status(), 415);
   EXPECT_EQ(chat(key, "\"n\": 2").code(), "unsupported_parameter");
@@ -479,12 +447,13 @@ TEST_F(ServerTest, HeadIsGetWithoutItsBody) {
 
 TEST_F(ServerTest, PromptBeyondTheContextIsToldInTheWordsThatClientsKnow) {
   const std::string key = served->tenant_key();
-  const Answer answer = ask("POST", "/v1/completions", key,
-                            R"({"model": "tiny", "prompt": ")" + std::string(600, 'a') + "\"}");
+  const Answer answer =
+      ask("POST", "/v1/completions", key,
+          R"({"model": "tiny", "prompt": ")" + std::string(kTinyContext, 'a') + "\"}");
   EXPECT_EQ(answer.status(), 400);
   EXPECT_EQ(answer.code(), "context_length_exceeded");
   EXPECT_EQ(answer.json().at("error").at("param"), "prompt");
-  const Answer chat_answer = chat(key, "\"max_tokens\": 600");
+  const Answer chat_answer = chat(key, "\"max_tokens\": " + std::to_string(kTinyContext));
   EXPECT_EQ(chat_answer.json().at("error").at("param"), "messages") << chat_answer.raw;
   EXPECT_THAT(answer.body(), HasSubstr("maximum context length"));
 }
@@ -508,7 +477,8 @@ TEST_F(ServerTest, ClientThatLeavesFreesItsSlotAndIsCharged) {
   const Caller caller = platform.directory->authenticate(key, platform.clock.wall_now()).value();
   {
     net::ip::tcp::socket socket = served->connect();
-    const std::string body = chat_body(R"("max_tokens": 400, "ignore_eos": true, "stream": true)");
+    const std::string body =
+        chat_body(R"("max_tokens": 16000, "ignore_eos": true, "stream": true)");
     net::write(socket, net::buffer(request("POST", "/v1/chat/completions", key, body)));
     std::string first(16, '\0');
     net::read(socket, net::buffer(first));  // it has begun
@@ -521,6 +491,89 @@ TEST_F(ServerTest, ClientThatLeavesFreesItsSlotAndIsCharged) {
   const UsageTotals totals = platform.ledger->totals_by_tenant(caller.tenant).value();
   EXPECT_EQ(totals.requests, 1);
   EXPECT_GT(totals.completion_tokens, 0);
+}
+
+// The last of possibly several answers: a client that has ended its side may be told to continue.
+std::string final_answer(const std::string& raw) {
+  constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  return raw.starts_with(kContinue) ? raw.substr(kContinue.size()) : raw;
+}
+
+TEST_F(ServerTest, ClientThatOnlyEndsItsSideIsAnswered) {
+  const std::string key = served->tenant_key();
+  const auto ask_and_end = [&](const std::string& fields) {
+    net::ip::tcp::socket socket = served->connect();
+    const std::string body = chat_body(R"("max_tokens": 300, "ignore_eos": true)" + fields);
+    net::write(socket, net::buffer(request("POST", "/v1/chat/completions", key, body)));
+    socket.shutdown(net::ip::tcp::socket::shutdown_send);
+    return Answer{final_answer(Served::rest_of(socket).raw)};
+  };
+  const Answer whole = ask_and_end("");
+  ASSERT_EQ(whole.status(), 200) << whole.raw;
+  EXPECT_EQ(whole.json().at("usage").at("completion_tokens"), 300);
+  const Answer stream = ask_and_end(R"(, "stream": true)");
+  ASSERT_EQ(stream.status(), 200) << stream.raw;
+  EXPECT_THAT(unchunked(stream.body()), testing::EndsWith("data: [DONE]\n\n"));
+}
+
+TEST_F(ServerTest, ClientThatClosesBeforeTheFirstByteIsNotAnswered) {
+  Platform& platform = served->platform();
+  for (const char* fields : {"", R"(, "stream": true)"}) {
+    const std::string key = served->tenant_key();
+    const TenantId tenant =
+        platform.directory->authenticate(key, platform.clock.wall_now()).value().tenant;
+    const std::string body =
+        chat_body(R"("max_tokens": 16000, "ignore_eos": true)" + std::string(fields));
+    {
+      net::ip::tcp::socket socket = served->connect();
+      net::write(socket, net::buffer(request("POST", "/v1/chat/completions", key, body)));
+    }
+    std::string finish;
+    const auto look = [&](const UsageRecord& record) {
+      if (record.tenant == tenant) finish = record.finish;
+      return true;
+    };
+    while (finish.empty()) {
+      ASSERT_TRUE(platform.ledger->scan(WallTime{}, WallTime::max(), look));
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(finish, "client_closed_request") << fields;
+  }
+}
+
+TEST_F(ServerTest, BodiesBeyondTheBudgetAreRefusedForNowAndRoomComesBack) {
+  // A budget of 1 MiB, half of it for a tenant.
+  const auto stalled = [&](std::size_t sent) {
+    net::ip::tcp::socket socket = served->connect();
+    net::write(socket, net::buffer(request("POST", "/v1/completions", served->tenant_key(), "",
+                                           "Content-Type: application/json\r\n"
+                                           "Content-Length: 524288\r\n") +
+                                   std::string(sent, ' ')));
+    return socket;
+  };
+  BodyBudget& bodies = *served->platform().bodies;
+  const auto wait_until_held = [&](std::size_t bytes) {
+    while (bodies.held_bytes() != bytes) std::this_thread::yield();
+  };
+  std::vector<net::ip::tcp::socket> held;
+  for (int i = 0; i < 2; ++i) held.push_back(stalled(500'000));
+  wait_until_held(1'000'000);
+  const std::string question =
+      R"({"model": "tiny", "prompt": ")" + std::string(50'000, 'a') + R"(", "max_tokens": 1})";
+  const Answer refused = ask("POST", "/v1/completions", served->tenant_key(), question);
+  EXPECT_EQ(refused.status(), 503) << refused.raw;
+  EXPECT_EQ(refused.code(), "server_is_overloaded");
+  EXPECT_THAT(refused.head(), HasSubstr("retry-after: 1\r\n"));
+  EXPECT_EQ(ask("POST", "/v1/completions", served->tenant_key(), chat_body("\"x\": 1")).status(),
+            400)
+      << "a small one has room";
+  held.clear();
+  wait_until_held(0);
+  EXPECT_EQ(ask("POST", "/v1/completions", served->tenant_key(), question).code(),
+            "context_length_exceeded");
+  const Answer never =
+      ask("POST", "/v1/completions", served->tenant_key(), std::string((1 << 19) + 1, ' '));
+  EXPECT_EQ(never.status(), 413) << "more than a tenant may ever hold";
 }
 
 TEST_F(ServerTest, UsageIsRecordedBeforeTheAnswerEnds) {

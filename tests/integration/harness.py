@@ -310,10 +310,13 @@ class Stream:
         self.connection.close()
 
 
-def raw_exchange(address, data, seconds=5):
-    """Everything that is answered to `data` until the server closes or falls silent."""
+def raw_exchange(address, data, seconds=5, end=False):
+    """Everything that is answered to `data` until the server closes or falls silent; `end`: after
+    `data` the sending side is closed."""
     with socket.create_connection(address, timeout=seconds) as connection:
         connection.sendall(data)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
         answer = b""
         try:
             while piece := connection.recv(65536):

@@ -4,7 +4,9 @@ Every probe is followed by a second request in the same bytes. If the server too
 for a request, or went on after a head that it refused, a second answer would show.
 """
 
+import json
 import re
+import socket
 import unittest
 
 import harness
@@ -98,6 +100,36 @@ class RawHttp(unittest.TestCase):
                     request = head(b"Host: t", b"Content-Length: %d" % length, path=path) + b"x"
                     answer = harness.raw_exchange(self.server.api, request)
                     self.assertEqual(statuses(answer), [status], answer[:300])
+
+    def chat_bytes(self, key, **fields):
+        body = json.dumps(harness.chat_fields(harness.BASE, "Hello!", **fields)).encode()
+        return head(b"Host: t", b"Authorization: Bearer " + key.encode(),
+                    b"Content-Type: application/json", b"Connection: close",
+                    b"Content-Length: %d" % len(body)) + body
+
+    def test_a_client_that_ends_only_its_own_side_is_answered(self):
+        key = self.server.new_tenant("half closed").key.key
+        for stream in (False, True):
+            with self.subTest(stream=stream):
+                answer = harness.raw_exchange(
+                    self.server.api, self.chat_bytes(key, stream=stream, max_tokens=200,
+                                                     ignore_eos=True),
+                    harness.ANSWER_SECONDS, end=True)
+                final = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.assertEqual(statuses(final), [200], answer[:300])
+                self.assertIn(b"[DONE]" if stream else b'"completion_tokens":200', final)
+
+    def test_a_client_that_closes_ends_its_generation(self):
+        for stream in (False, True):
+            with self.subTest(stream=stream):
+                tenant = self.server.new_tenant("closed", max_concurrent_requests=1)
+                request = self.chat_bytes(tenant.key.key, stream=stream, max_tokens=900,
+                                          ignore_eos=True)
+                with socket.create_connection(self.server.api) as connection:
+                    connection.sendall(request)
+                [spent] = harness.wait_until(lambda: self.server.usage(project_id=tenant.id),
+                                             what="a usage record")
+                self.assertLess(spent["output_tokens"], 900)
 
     def test_the_server_still_serves(self):
         self.assertEqual(self.server.operations("/livez").status, 200)

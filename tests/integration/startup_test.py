@@ -50,6 +50,14 @@ class Startup(unittest.TestCase):
 
     def test_an_unknown_option_is_named(self):
         self.refused("--modle", "--modle", "x")
+        self.refused("--log-level must be one of", "--model", "x", "--log-level", "loud")
+
+    def test_the_log_has_no_less_than_its_level(self):
+        server = harness.Server("--log-level", "warn").start()
+        self.addCleanup(server.close)
+        server.admin.get("/v1/organization/projects").expect(200)
+        self.assertEqual(server.terminate(), 0)
+        self.assertNotIn('"level":"info"', server.log.read_text())
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ class StreamingRules(unittest.TestCase):
 
     def test_chunks_share_their_identity_and_only_the_last_has_a_reason(self):
         chunks = list(self.stream())
-        self.assertGreater(len(chunks), 3)
+        # The role, text, and the end; tokens that come together may share a chunk of text.
+        self.assertGreaterEqual(len(chunks), 3)
         for field in ("id", "created", "model", "object", "system_fingerprint"):
             self.assertEqual(len({chunk[field] for chunk in chunks}), 1, field)
         self.assertEqual(chunks[0]["object"], "chat.completion.chunk")

@@ -1,5 +1,6 @@
 """uploads_test.py — an upload that is wrong costs its sender a clear answer, and nobody anything."""
 
+import socket
 import unittest
 
 import harness
@@ -101,6 +102,64 @@ class Uploads(unittest.TestCase):
         changed = owner.upload("bot", *packages.package(seed=8)).expect(200, 201, 202).json
         self.assertEqual(changed["version"], 2)
         self.assertNotEqual(changed["sha256"], first["sha256"])
+
+    def test_a_version_that_an_alias_points_at_is_deleted_only_by_force(self):
+        owner = self.server.new_tenant("forceful").key
+        for seed in (1, 2):
+            owner.upload("bot", *packages.package(seed=seed)).expect(201)
+        refused = owner.delete("/v1/adapters/bot/versions/2").expect(409)
+        self.assertEqual(refused.headers["x-should-retry"], "false")
+        owner.delete("/v1/adapters/bot/versions/2?force").expect(200)
+        models = [m["id"] for m in owner.get("/v1/models").expect(200).json["data"]]
+        self.assertEqual(models, [harness.BASE, "bot@1"])
+        again = owner.upload("bot", *packages.package(seed=1)).expect(200).json
+        self.assertEqual(again["version"], 1)
+        owner.chat("bot", "Hello!", max_tokens=1).expect(200)
+
+
+class BodyBudget(unittest.TestCase):
+    """A server with room for 1 MiB of bodies: half for a tenant, three quarters for uploads."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = harness.Server("--body-bytes", "1M").start()
+        cls.addClassCleanup(cls.server.close)
+
+    def hold(self, path, kind, count):
+        """A connection of a new tenant that has sent `count` bytes of a body, and no end."""
+        key = self.server.new_tenant("holder").key
+        connection = socket.create_connection(self.server.api)
+        self.addCleanup(connection.close)
+        fields = {"Host": "t", "Content-Length": 500_000} | key.headers(**{"Content-Type": kind})
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        before = self.server.metric("tessera_body_bytes")
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + b" " * count)
+        harness.wait_until(
+            lambda: self.server.metric("tessera_body_bytes") == before + count, what="room taken")
+        return connection
+
+    def test_over_it_is_not_now_and_small_requests_find_room_beside_uploads(self):
+        asker = self.server.new_tenant("asker").key
+        held = [self.hold("/v1/adapters", "multipart/form-data; boundary=x", count)
+                for count in (450_000, 330_000)]
+        refused = asker.upload("bot", *packages.package()).expect(503)
+        self.assertEqual(refused.error["code"], "server_is_overloaded")
+        self.assertEqual(refused.headers["retry-after"], "1")
+        self.assertEqual(refused.headers["x-should-retry"], "true")
+        asker.chat(harness.BASE, "Hello!", max_tokens=1).expect(200)
+        held.append(self.hold("/v1/completions", "application/json", 250_000))
+        long_question = {"model": harness.BASE, "prompt": "a" * 30_000, "max_tokens": 1}
+        asker.post("/v1/completions", long_question).expect(503)
+        for connection in held:
+            connection.close()
+        harness.wait_until(lambda: self.server.metric("tessera_body_bytes") == 0, what="room")
+        asker.upload("bot", *packages.package()).expect(201)
+        answer = asker.post("/v1/completions", long_question)
+        self.assertNotEqual(answer.status, 503)
+
+    def test_what_never_fits_is_too_large(self):
+        asker = self.server.new_tenant("large").key
+        asker.post("/v1/completions", {"prompt": "a" * (1 << 19)}).expect(413)
 
 
 if __name__ == "__main__":

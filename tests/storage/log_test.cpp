@@ -47,7 +47,6 @@ TEST(Log, HostileTextCanNeitherForgeALineNorReachATerminal) {
 
 TEST(Log, WritesFromTheSetLevelUp) {
   const std::string written = stderr_of([] {
-    log_debug("hidden");
     log_info("shown");
     set_log_level(LogLevel::kError);
     log_warn("hidden");
