@@ -42,14 +42,19 @@ struct StepInput {
   std::span<const std::int32_t> head_rows;     // (logit rows,) rows whose logits are wanted
 };
 
+// What the output head is multiplied in. It is the largest matrix of a small model, and in bf16
+// half of what a step of a 1B model reads; in 8 bits with a scale for each 64 weights, a quarter.
+enum class HeadForm : std::uint8_t { kBf16, kInt8 };
+
 struct BackendLimits {
-  int max_rows = 512;       // tokens in a step
-  int max_seqs = 64;        // sequences in a step
-  int max_logit_rows = 64;  // rows whose logits one step may ask for
-  int num_blocks = 256;     // KV blocks in the pool
-  int block_size = 16;      // positions a block holds: a power of two, at most 256
-  int max_rank = 256;       // largest rank of an adapter
-  int num_threads = 0;      // CPU only; 0: one per core
+  int max_rows = 512;                    // tokens in a step
+  int max_seqs = 64;                     // sequences in a step
+  int max_logit_rows = 64;               // rows whose logits one step may ask for
+  int num_blocks = 256;                  // KV blocks in the pool
+  int block_size = 16;                   // positions a block holds: a power of two, at most 256
+  int max_rank = 256;                    // largest rank of an adapter
+  int num_threads = 0;                   // CPU only; 0: one per core
+  HeadForm head_form = HeadForm::kBf16;  // CPU only
 };
 
 class Backend {
@@ -58,6 +63,8 @@ class Backend {
 
   virtual std::string_view name() const = 0;  // "reference", "cpu-avx512", ...
   virtual PageType page_type() const = 0;     // the page type add_adapter wants
+  // Bytes of the base's weights that a step reads, the head among them; 0 if it is not told.
+  virtual std::size_t weight_bytes() const { return 0; }
 
   // Makes an adapter usable in steps. The pages must stay alive until remove_adapter.
   virtual AdapterSlot add_adapter(const LoraView& adapter) = 0;
@@ -82,9 +89,9 @@ class Backend {
 // `weights` is a view whose memory outlives the backend.
 std::unique_ptr<Backend> make_reference_backend(const ModelWeights& weights,
                                                 const BackendLimits& limits);
-// Chooses AVX-512, AVX2 or the portable path at run time; `force` (or the variable TESSERA_CPU)
-// is one of "avx512", "avx2", "portable", or empty for the best one. Throws std::invalid_argument
-// if the machine does not have what was forced.
+// Chooses AVX-512 with VNNI, AVX-512, AVX2 or the portable path at run time; `force` (or the
+// variable TESSERA_CPU) is one of "avx512vnni", "avx512", "avx2", "portable", or empty for the best
+// one. Throws std::invalid_argument if the machine does not have what was forced.
 std::unique_ptr<Backend> make_cpu_backend(const ModelWeights& weights, const BackendLimits& limits,
                                           std::string_view force = {});
 

@@ -12,11 +12,38 @@ int num_threads(const BackendLimits& limits) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-std::size_t elements(int rows, int columns) {
+template <class Rows, class Columns>
+std::size_t elements(Rows rows, Columns columns) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
 }
 
 }  // namespace
+
+MultipliedRows::MultipliedRows(int rows, int width, const KernelTable& kernels)
+    : ActivationRows(rows, width),
+      quantise_(kernels.quantise),
+      num_blocks_(width / kNf4Block),
+      panel_(elements(kPanelRows, width) + 32),  // not a multiple of a page
+      units_panel_(elements(kPanelRows, num_blocks_)) {
+  if (!has_integers()) return;
+  const std::size_t panels = (static_cast<std::size_t>(rows) + kPanelRows - 1) / kPanelRows;
+  integers_ = AlignedBuffer<std::int16_t>(panels * panel_);
+  units_ = AlignedBuffer<float>(panels * units_panel_);
+}
+
+void MultipliedRows::quantise(int i, Range blocks) {
+  if (!has_integers()) return;
+  const auto panel = static_cast<std::size_t>(i) / kPanelRows;
+  const auto in_panel = static_cast<std::size_t>(i) % kPanelRows;
+  const auto first = static_cast<std::size_t>(blocks.begin);
+  quantise_(row(i) + first * kNf4Block, blocks.end - blocks.begin,
+            integers_.data() + panel * panel_ + first * kNf4Block * kPanelRows + 2 * in_panel,
+            units_.data() + panel * units_panel_ + first * kPanelRows + in_panel);
+}
+
+Activations MultipliedRows::activations() const {
+  return {const_view(), {integers_.data(), panel_, units_.data(), units_panel_}};
+}
 
 CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits, CpuPath path)
     : spec_(weights.spec),
@@ -26,7 +53,7 @@ CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits,
       pool_(num_threads(limits)),
       embedding_(weights.embedding),
       final_norm_(weights.final_norm),
-      head_(weights.head, spec_.vocab_size, spec_.hidden, pool_),
+      head_(weights.head, spec_.vocab_size, spec_.hidden, limits.head_form, pool_),
       kv_layout_(
           make_kv_layout(spec_.head_dim, spec_.num_kv_heads, limits.block_size, limits.num_blocks)),
       kv_(kv_layout_.layer_elements * spec_.layers.size()),
@@ -36,15 +63,15 @@ CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits,
       slot_of_row_(static_cast<std::size_t>(limits.max_rows)),
       slot_of_head_row_(static_cast<std::size_t>(limits.max_logit_rows)),
       residual_(elements(limits.max_rows, spec_.hidden)),
-      normed_(limits.max_rows, spec_.hidden),
+      normed_(limits.max_rows, spec_.hidden, kernels_),
       query_(limits.max_rows, spec_.q_dim()),
       key_(limits.max_rows, spec_.kv_dim()),
       value_(limits.max_rows, spec_.kv_dim()),
-      attended_(limits.max_rows, spec_.q_dim()),
-      gate_(limits.max_rows, spec_.intermediate),
+      attended_(limits.max_rows, spec_.q_dim(), kernels_),
+      gate_(limits.max_rows, spec_.intermediate, kernels_),
       up_(limits.max_rows, spec_.intermediate),
       projected_(limits.max_rows, spec_.hidden),
-      head_input_(limits.max_logit_rows, spec_.hidden),
+      head_input_(limits.max_logit_rows, spec_.hidden, kernels_),
       logits_(limits.max_logit_rows, spec_.vocab_size) {
   for (const LayerWeights& source : weights.layers) {
     Layer& layer = layers_.emplace_back();
@@ -138,16 +165,25 @@ void CpuBackend::head() {
     for (int i = mine.begin; i < mine.end; ++i) {
       const float* x = residual_row(input_.head_rows[static_cast<std::size_t>(i)]);
       kernels_.rms_norm(x, final_norm_, spec_.final_rms_eps, spec_.hidden, head_input_.row(i));
+      if (limits_.head_form == HeadForm::kInt8) head_input_.quantise(i);
     }
   });
   const LoraSite site{.is_head = true};
   lora_.plan(std::span(slot_of_head_row_).first(input_.head_rows.size()));
   lora_.shrink(std::span(&site, 1), spec_.hidden, head_input_.const_view(), pool_);
+  KernelTable::Multiply* multiply =
+      limits_.head_form == HeadForm::kInt8 ? kernels_.multiply_int8 : kernels_.multiply_bf16;
   pool_.run([&](int thread) {
-    project(
-        {head_, kernels_.multiply_bf16, site, 0, head_input_.const_view(), logits_.view(), rows},
-        thread);
+    project({head_, multiply, site, 0, head_input_.activations(), logits_.view(), rows}, thread);
   });
+}
+
+std::size_t CpuBackend::weight_bytes() const {
+  std::size_t bytes = head_.bytes();
+  for (const Layer& layer : layers_) {
+    for (const TiledMatrix& matrix : layer.linears) bytes += matrix.bytes();
+  }
+  return bytes;
 }
 
 std::span<const float> CpuBackend::logits(int i) {
@@ -169,11 +205,26 @@ void CpuBackend::normalise(const float* weight, float eps) {
     const Range rows = part_of(num_rows(), thread, pool_.num_threads());
     for (int row = rows.begin; row < rows.end; ++row) {
       kernels_.rms_norm(residual_row(row), weight, eps, spec_.hidden, normed_.row(row));
+      normed_.quantise(row);
     }
   });
 }
 
-void CpuBackend::shrink(int layer, std::initializer_list<Linear> linears, const ActivationRows& x) {
+// All rows, dealt out by block so that a single row is everybody's work.
+void CpuBackend::quantise(MultipliedRows& x) {
+  if (!x.has_integers()) return;
+  pool_.run([&](int thread) {
+    const Range mine = part_of(num_rows() * x.num_blocks(), thread, pool_.num_threads());
+    for (int at = mine.begin; at < mine.end;) {
+      const int first = at % x.num_blocks();
+      const int last = std::min(x.num_blocks(), first + mine.end - at);
+      x.quantise(at / x.num_blocks(), {first, last});
+      at += last - first;
+    }
+  });
+}
+
+void CpuBackend::shrink(int layer, std::initializer_list<Linear> linears, const MultipliedRows& x) {
   std::array<LoraSite, 3> sites;
   std::transform(linears.begin(), linears.end(), sites.begin(), [&](Linear linear) {
     return LoraSite{layer, linear};
@@ -183,12 +234,12 @@ void CpuBackend::shrink(int layer, std::initializer_list<Linear> linears, const 
 }
 
 CpuBackend::Projection CpuBackend::projection(int layer, Linear linear, int site_index,
-                                              const ActivationRows& x, ActivationRows& y) const {
+                                              const MultipliedRows& x, ActivationRows& y) const {
   return {layer_at(layer).linears[static_cast<std::size_t>(linear)],
           kernels_.multiply_nf4,
           LoraSite{layer, linear},
           site_index,
-          x.const_view(),
+          x.activations(),
           y.view(),
           num_rows()};
 }
@@ -209,7 +260,8 @@ void CpuBackend::add_bias(const float* bias, Range columns, ActivationRows& y) {
   }
 }
 
-void CpuBackend::project_into_residual(int layer, Linear linear, const ActivationRows& x) {
+void CpuBackend::project_into_residual(int layer, Linear linear, MultipliedRows& x) {
+  quantise(x);
   shrink(layer, {linear}, x);
   pool_.run([&](int thread) {
     const Range columns = project(projection(layer, linear, 0, x, projected_), thread);

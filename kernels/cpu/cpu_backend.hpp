@@ -6,6 +6,9 @@
 // cache; and, after q, k and v, rotate the heads and write the cache. What is computed on which
 // thread depends on shapes alone, and how (kernel_table.hpp) on nothing but the row: P2.
 //
+// A path may multiply integers (kernel_table.hpp); LoRA and
+// all else see fp32.
+//
 // The weights are repacked into tiles when the backend is made (tiled_matrix.hpp), and every array
 // that a step touches is allocated then.
 #pragma once
@@ -26,21 +29,46 @@
 
 namespace tessera {
 
-// Activations: rows of floats at a distance that is a multiple of a cache line but not of a page,
-// so that the same column of many rows does not fall into one cache set.
+// Rows of floats at a distance that is a multiple of a cache line but not of a page, so that the
+// same column of many rows does not fall into one cache set.
 class ActivationRows {
  public:
   ActivationRows(int rows, int width)
-      : stride_(static_cast<std::size_t>((width + 15) / 16 * 16 + 16)),
+      : stride_(static_cast<std::size_t>((width + 31) / 32 * 32 + 32)),
         data_(static_cast<std::size_t>(rows) * stride_) {}
 
-  float* row(int i) { return data_.data() + static_cast<std::size_t>(i) * stride_; }
+  float* row(int i) { return data_.data() + offset(i); }
   Rows view() { return {data_.data(), stride_}; }
   ConstRows const_view() const { return {data_.data(), stride_}; }
+
+ protected:
+  std::size_t stride() const { return stride_; }
+  std::size_t offset(int row) const { return static_cast<std::size_t>(row) * stride_; }
 
  private:
   std::size_t stride_;
   AlignedBuffer<float> data_;
+};
+
+// Rows that will be multiplied. On a path that multiplies integers, quantise() makes these of a row
+// that has been computed.
+class MultipliedRows : public ActivationRows {
+ public:
+  MultipliedRows(int rows, int width, const KernelTable& kernels);
+
+  bool has_integers() const { return quantise_ != nullptr; }
+  int num_blocks() const { return num_blocks_; }
+  void quantise(int i, Range blocks);
+  void quantise(int i) { quantise(i, {0, num_blocks_}); }
+  Activations activations() const;
+
+ private:
+  KernelTable::Quantise* quantise_;
+  int num_blocks_;
+  std::size_t panel_;  // elements
+  std::size_t units_panel_;
+  AlignedBuffer<std::int16_t> integers_;
+  AlignedBuffer<float> units_;
 };
 
 class CpuBackend final : public Backend {
@@ -49,6 +77,7 @@ class CpuBackend final : public Backend {
 
   std::string_view name() const override { return kernels_.name; }
   PageType page_type() const override { return PageType::kBf16; }
+  std::size_t weight_bytes() const override;
 
   AdapterSlot add_adapter(const LoraView& adapter) override { return lora_.add(adapter); }
   void remove_adapter(AdapterSlot slot) override { lora_.remove(slot); }
@@ -79,7 +108,7 @@ class CpuBackend final : public Backend {
     KernelTable::Multiply* multiply;
     LoraSite site;
     int site_index;
-    ConstRows x;
+    Activations x;
     Rows y;
     int rows;
   };
@@ -92,13 +121,14 @@ class CpuBackend final : public Backend {
   float* residual_row(int row);
 
   void normalise(const float* weight, float eps);
-  void shrink(int layer, std::initializer_list<Linear> linears, const ActivationRows& x);
-  Projection projection(int layer, Linear linear, int site_index, const ActivationRows& x,
+  void quantise(MultipliedRows& x);
+  void shrink(int layer, std::initializer_list<Linear> linears, const MultipliedRows& x);
+  Projection projection(int layer, Linear linear, int site_index, const MultipliedRows& x,
                         ActivationRows& y) const;
   // The thread's columns of y = W x + B z; returns which they are.
   Range project(const Projection& projection, int thread) const;
   void add_bias(const float* bias, Range columns, ActivationRows& y);
-  void project_into_residual(int layer, Linear linear, const ActivationRows& x);
+  void project_into_residual(int layer, Linear linear, MultipliedRows& x);
 
   // Work is dealt out by (row, KV head).
   template <class Work>
@@ -129,15 +159,15 @@ class CpuBackend final : public Backend {
   std::vector<AdapterSlot> slot_of_head_row_;
 
   AlignedBuffer<float> residual_;  // (max_rows, hidden)
-  ActivationRows normed_;
+  MultipliedRows normed_;
   ActivationRows query_;
   ActivationRows key_;
   ActivationRows value_;
-  ActivationRows attended_;
-  ActivationRows gate_;  // and silu(gate) * up
+  MultipliedRows attended_;
+  MultipliedRows gate_;  // and silu(gate) * up
   ActivationRows up_;
   ActivationRows projected_;
-  ActivationRows head_input_;
+  MultipliedRows head_input_;
   ActivationRows logits_;
 };
 

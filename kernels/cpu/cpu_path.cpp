@@ -13,8 +13,21 @@ struct NamedPath {
   std::string_view name;
   CpuPath path;
 };
-constexpr std::array<NamedPath, 3> kBestFirst = {
-    {{"avx512", CpuPath::kAvx512}, {"avx2", CpuPath::kAvx2}, {"portable", CpuPath::kPortable}}};
+constexpr std::array<NamedPath, 4> kBestFirst = {{{"avx512vnni", CpuPath::kAvx512Vnni},
+                                                  {"avx512", CpuPath::kAvx512},
+                                                  {"avx2", CpuPath::kAvx2},
+                                                  {"portable", CpuPath::kPortable}}};
+
+#if defined(__x86_64__)
+KernelTable make_avx512vnni_kernels() {
+  KernelTable table = kAvx512Kernels;
+  table.name = "cpu-avx512vnni";
+  table.multiply_nf4 = kAvx512VnniInt16.multiply_nf4;
+  table.multiply_int8 = kAvx512VnniInt16.multiply_int8;
+  table.quantise = kAvx512VnniInt16.quantise;
+  return table;
+}
+#endif
 
 std::string_view path_from_environment() {
   const char* value = std::getenv("TESSERA_CPU");
@@ -35,6 +48,8 @@ bool machine_has(CpuPath path) {
       return machine_has(CpuPath::kAvx2) && __builtin_cpu_supports("avx512f") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
+    case CpuPath::kAvx512Vnni:
+      return machine_has(CpuPath::kAvx512) && __builtin_cpu_supports("avx512vnni");
   }
 #endif
   return path == CpuPath::kPortable;
@@ -46,12 +61,14 @@ CpuPath choose_cpu_path(std::string_view force) {
     if (force.empty() ? machine_has(path) : name == force && machine_has(path)) return path;
   }
   throw std::invalid_argument("this machine has no CPU path \"" + std::string(force) +
-                              "\"; there are avx512, avx2 and portable");
+                              "\"; there are avx512vnni, avx512, avx2 and portable");
 }
 
 const KernelTable& kernels_of(CpuPath path) {
   assert(machine_has(path));
 #if defined(__x86_64__)
+  static const KernelTable kAvx512VnniKernels = make_avx512vnni_kernels();
+  if (path == CpuPath::kAvx512Vnni) return kAvx512VnniKernels;
   if (path == CpuPath::kAvx512) return kAvx512Kernels;
   if (path == CpuPath::kAvx2) return kAvx2Kernels;
 #endif

@@ -2,7 +2,8 @@
 //
 // CpuBackend (cpu_backend.cpp) decides what is computed, where and on which thread; the kernels
 // behind this table do the arithmetic on the part they are handed. There is one table for each
-// instruction set, all made from the same templates, and all give the same bits.
+// instruction set, made from the same templates. The paths that multiply fp32 give the same bits;
+// the one that multiplies integers rounds otherwise (int16_kernels.hpp).
 //
 // P2: every kernel works on each row by itself in an order that depends on the shapes and the row's
 // position only, so the number of rows beside it cannot matter.
@@ -25,6 +26,25 @@ struct ConstRows {
 struct Rows {
   float* data;
   std::size_t stride;
+};
+
+// Rows of integers, one unit for each block of 64: x[k] ~ integer[k] * unit[k / 64]. Four rows make
+// a panel, in which a pair of k of all four is adjacent, so that one register addresses it:
+//
+//   data   [row / 4][k / 2][row % 4][k % 2]
+//   units  [row / 4][k / 64][row % 4]
+inline constexpr std::size_t kPanelRows = 4;
+struct Int16Rows {
+  const std::int16_t* data;
+  std::size_t panel;  // elements from one panel to the next
+  const float* units;
+  std::size_t units_panel;
+};
+
+// Rows of x, in fp32 and, for a path that multiplies integers (KernelTable::quantise), as those.
+struct Activations {
+  ConstRows fp32;
+  Int16Rows int16;
 };
 
 // A linear module's weights, cut into tiles of 16 output features (tiled_matrix.hpp).
@@ -50,9 +70,15 @@ struct KernelTable {
   const char* name;
 
   // y[r][16 tile .. 16 tile + 16) = W x[r] for tiles [begin, end) and r < rows.
-  using Multiply = void(const TileView& weights, int begin, int end, ConstRows x, int rows, Rows y);
+  using Multiply = void(const TileView& weights, int begin, int end, const Activations& x, int rows,
+                        Rows y);
   Multiply* multiply_nf4;
+  Multiply* multiply_int8;
   Multiply* multiply_bf16;
+  // Makes integers of blocks of one row, for multiply_nf4 and multiply_int8; null if this path
+  // multiplies fp32. `y` and `units` point to the row's first element in its panel.
+  using Quantise = void(const float* x, int num_blocks, std::int16_t* y, float* units);
+  Quantise* quantise;
 
   // z[row][0 .. 8) = x[row] A^T for one page of A (k, 8) and the rows listed.
   void (*lora_shrink)(const Bf16* page, int k, ConstRows x, const std::int32_t* rows, int num_rows,
@@ -75,8 +101,16 @@ struct KernelTable {
   void (*attend)(const KvLayout& layout, const AttendTask& task);
 };
 
+// The entries in which AVX-512 with VNNI differs from AVX-512.
+struct Int16Kernels {
+  KernelTable::Multiply* multiply_nf4;
+  KernelTable::Multiply* multiply_int8;
+  KernelTable::Quantise* quantise;
+};
+
 extern const KernelTable kPortableKernels;
-extern const KernelTable kAvx2Kernels;    // defined in builds for x86-64
-extern const KernelTable kAvx512Kernels;  // defined in builds for x86-64
+extern const KernelTable kAvx2Kernels;       // defined in builds for x86-64
+extern const KernelTable kAvx512Kernels;     // defined in builds for x86-64
+extern const Int16Kernels kAvx512VnniInt16;  // defined in builds for x86-64
 
 }  // namespace tessera

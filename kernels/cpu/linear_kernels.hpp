@@ -1,4 +1,4 @@
-// linear_kernels.hpp — y = W x with W in tiles of 16 output features, NF4 or bf16.
+// linear_kernels.hpp — y = W x with W in tiles of 16 output features: NF4, int8 or bf16.
 //
 // The order of summation, for every output and whatever the number of rows or threads:
 //
@@ -23,8 +23,8 @@
 
 namespace tessera {
 
-// Sixteen words hold eight NF4 codes of each of the sixteen output features; the first in the
-// lowest bits.
+// Sixteen words hold eight NF4 codes of each of the sixteen output features: those of even k in the
+// lower halves and those of odd k in the upper, the first in the lowest bits.
 template <class V>
 class Nf4Decoder {
  public:
@@ -34,9 +34,10 @@ class Nf4Decoder {
 
   Nf4Decoder() : values_(V::load_table(kNf4Values.data())) {}
 
-  // The next weight, which it shifts out.
-  typename V::Float take(typename V::Word& words) const {
-    const auto weight = V::lookup(values_, words);
+  // Weight k of the words, k ascending; an odd one shifts its pair out.
+  typename V::Float take(typename V::Word& words, std::size_t k) const {
+    if (k % 2 == 0) return V::lookup(values_, words);
+    const auto weight = V::lookup(values_, V::template shift_right<16>(words));
     words = V::template shift_right<4>(words);
     return weight;
   }
@@ -50,6 +51,40 @@ class Nf4Decoder {
   typename V::Table values_;
 };
 
+// Sixteen words hold four integers each, even k in the lower halves and odd k in the upper.
+template <class V>
+class Int8Decoder {
+ public:
+  static constexpr std::size_t kWeightsPerWord = 4;
+  static constexpr std::size_t kBlockBytes = kInt8TileBlockBytes;
+  static constexpr std::size_t kPrefetchBytes = 2 * kBlockBytes;
+
+  Int8Decoder()
+      : sign_bit_(V::as_words(V::set(-0.0F))), two_to_23_(V::as_words(V::set(8388608.0F))) {}
+
+  // The byte of weight k moves to the top, where flipping the sign makes it q + 128; added to the
+  // bits of 2^23, that is the float 2^23 + q + 128.
+  typename V::Float take(typename V::Word& words, std::size_t k) const {
+    constexpr int kShift[] = {24, 8, 16, 0};
+    const auto top = k == 0   ? V::template shift_left<kShift[0]>(words)
+                     : k == 1 ? V::template shift_left<kShift[1]>(words)
+                     : k == 2 ? V::template shift_left<kShift[2]>(words)
+                              : words;
+    const auto biased = V::template shift_right<24>(V::add_words(top, sign_bit_));
+    const auto shifted = V::as_float(V::add_words(biased, two_to_23_));
+    return V::sub(shifted, V::set(8388608.0F + 128.0F));
+  }
+  static typename V::Float add_block(const std::byte* block, typename V::Float partial,
+                                     typename V::Float sum) {
+    const auto scale = V::load(reinterpret_cast<const float*>(block + kInt8TileCodesBytes));
+    return V::fma(partial, scale, sum);
+  }
+
+ private:
+  typename V::Word sign_bit_;
+  typename V::Word two_to_23_;
+};
+
 // Sixteen words hold two bf16 weights each; the first in the lower half.
 template <class V>
 class Bf16Decoder {
@@ -58,7 +93,7 @@ class Bf16Decoder {
   static constexpr std::size_t kBlockBytes = kBf16TileBlockBytes;
   static constexpr std::size_t kPrefetchBytes = kBlockBytes;
 
-  typename V::Float take(typename V::Word& words) const {
+  typename V::Float take(typename V::Word& words, std::size_t) const {
     const auto weight = V::as_float(V::template shift_left<16>(words));
     words = V::template shift_right<16>(words);
     return weight;
@@ -117,7 +152,7 @@ class MicroKernel {
     for (std::size_t k = 0; k < Decoder::kWeightsPerWord; ++k) {
       typename V::Float weight[kTiles];
       TESSERA_UNROLL
-      for (std::size_t t = 0; t < kTiles; ++t) weight[t] = decoder.take(words[t]);
+      for (std::size_t t = 0; t < kTiles; ++t) weight[t] = decoder.take(words[t], k);
       TESSERA_UNROLL
       for (std::size_t r = 0; r < kRows; ++r) {
         const auto x_k = V::set(x.data[r * x.stride + k]);
@@ -181,7 +216,9 @@ void multiply_row_group(const TileView& weights, std::size_t begin, std::size_t 
 // second-level cache; within them a strip of tiles is decoded for every group of rows in turn, so
 // that its codes stay in the first-level cache.
 template <class V, class Decoder>
-void multiply(const TileView& weights, int begin, int end, ConstRows x, int num_rows, Rows y) {
+void multiply(const TileView& weights, int begin, int end, const Activations& activations,
+              int num_rows, Rows y) {
+  const ConstRows x = activations.fp32;
   constexpr std::size_t kStrip = 8;
   constexpr std::size_t kCacheFloats = 512 * 1024 / sizeof(float);
   constexpr std::size_t kGroup = V::kMaxRows;

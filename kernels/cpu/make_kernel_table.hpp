@@ -13,7 +13,9 @@ template <class V>
 inline constexpr KernelTable kKernelTableOf = {
     .name = V::kName,
     .multiply_nf4 = &multiply<V, Nf4Decoder<V>>,
+    .multiply_int8 = &multiply<V, Int8Decoder<V>>,
     .multiply_bf16 = &multiply<V, Bf16Decoder<V>>,
+    .quantise = nullptr,
     .lora_shrink = &lora_shrink<V>,
     .lora_expand = &lora_expand<V>,
     .rms_norm = &rms_norm<V>,

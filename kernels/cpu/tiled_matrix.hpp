@@ -1,8 +1,11 @@
 // tiled_matrix.hpp — a weight matrix repacked into tiles (tile_format.hpp), once, at start.
 //
+// In int8, 64 weights of an output share a scale, a 127th of their largest magnitude.
+//
 // The last tile is filled up with outputs whose weights are zero.
 #pragma once
 
+#include "kernels/backend.hpp"
 #include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/cpu/kernel_table.hpp"
 #include "kernels/cpu/thread_pool.hpp"
@@ -20,12 +23,14 @@ class TiledMatrix {
   TiledMatrix() = default;
   // Both repack on all threads of the pool.
   TiledMatrix(const Nf4Matrix& matrix, ThreadPool& pool);
-  TiledMatrix(const Bf16* weights, int out_features, int in_features, ThreadPool& pool);
+  TiledMatrix(const Bf16* weights, int out_features, int in_features, HeadForm form,
+              ThreadPool& pool);
 
   TileView view() const { return {bytes_.data(), tile_bytes_, num_blocks_}; }
   int out_features() const { return out_features_; }
   int in_features() const { return num_blocks_ * kNf4Block; }
   int tiles() const { return num_tiles(out_features_); }
+  std::size_t bytes() const { return bytes_.size(); }
 
  private:
   TiledMatrix(int out_features, int in_features, std::size_t block_bytes);

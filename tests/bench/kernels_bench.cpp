@@ -77,17 +77,6 @@ struct BenchModel {
     weights.final_norm = norm.data();
   }
 
-  double bytes_due() const {
-    double weights_in_layers = 0.0;
-    for (const Nf4Buffers& matrix : matrices) {
-      weights_in_layers += static_cast<double>(matrix.rows) * matrix.cols;
-    }
-    const double bytes_per_weight =
-        static_cast<double>(kNf4TileBlockBytes) / (kTileFeatures * kNf4Block);
-    return weights_in_layers * static_cast<double>(weights.layers.size()) * bytes_per_weight +
-           static_cast<double>(embedding.size()) * sizeof(Bf16);
-  }
-
   std::vector<Bf16> embedding;
   std::vector<float> norm;
   std::vector<Nf4Buffers> matrices;
@@ -176,19 +165,22 @@ void run(const char* path, int num_threads) {
   limits.num_blocks = 16 * 32;
   limits.max_rank = 16;
   limits.num_threads = num_threads;
+  limits.head_form = HeadForm::kInt8;
   const auto backend = make_cpu_backend(model.weights, limits, path);
   std::printf("%s, %d threads, read bandwidth %.1f GB/s, weights %.2f GB\n",
               std::string(backend->name()).c_str(), num_threads, bandwidth / 1e9,
-              model.bytes_due() / 1e9);
+              static_cast<double>(backend->weight_bytes()) / 1e9);
 
   Bench bench(model, *backend);
   const std::vector<AdapterSlot> base(16, kNoAdapter);
   std::vector<AdapterSlot> shared(16, kNoAdapter), distinct;
   for (const int batch : {1, 4, 16}) {
     const std::string what = "decode batch " + std::to_string(batch);
-    report(what.c_str(), batch, bench.step_seconds(batch, 1, base), model.bytes_due(), bandwidth);
+    report(what.c_str(), batch, bench.step_seconds(batch, 1, base),
+           static_cast<double>(backend->weight_bytes()), bandwidth);
   }
-  report("prefill 256", 256, bench.step_seconds(1, 256, base), model.bytes_due(), bandwidth);
+  report("prefill 256", 256, bench.step_seconds(1, 256, base),
+         static_cast<double>(backend->weight_bytes()), bandwidth);
 
   std::vector<std::unique_ptr<RandomAdapter>> adapters;
   for (int i = 0; i < 16; ++i) {
@@ -197,10 +189,11 @@ void run(const char* path, int num_threads) {
   }
   shared.assign(16, distinct[0]);
   report("decode batch 16, one shared r16", 16, bench.step_seconds(16, 1, shared),
-         model.bytes_due(), bandwidth);
+         static_cast<double>(backend->weight_bytes()), bandwidth);
   report("decode batch 16, 16 different r16", 16, bench.step_seconds(16, 1, distinct),
-         model.bytes_due(), bandwidth);
-  report("prefill 256, r16", 256, bench.step_seconds(1, 256, shared), model.bytes_due(), bandwidth);
+         static_cast<double>(backend->weight_bytes()), bandwidth);
+  report("prefill 256, r16", 256, bench.step_seconds(1, 256, shared),
+         static_cast<double>(backend->weight_bytes()), bandwidth);
 }
 
 }  // namespace

@@ -41,8 +41,11 @@ struct Machine {
 void PrintTo(const Machine& machine, std::ostream* out) {
   *out << machine.name;
 }
-const std::vector<Machine> kMachines = {
-    {"reference", 1e-4}, {"portable", 1e-2}, {"avx2", 1e-2}, {"avx512", 1e-2}};
+const std::vector<Machine> kMachines = {{"reference", 1e-4},
+                                        {"portable", 1e-2},
+                                        {"avx2", 1e-2},
+                                        {"avx512", 1e-2},
+                                        {"avx512vnni", 1e-2}};
 
 constexpr BackendLimits kLimits{.max_rows = 128,
                                 .max_seqs = 1,

@@ -96,7 +96,7 @@ TEST_P(CpuKernels, EveryHalfAgreesWithItsDefinition) {
 }
 
 std::string path_name(const testing::TestParamInfo<CpuPath>& test) {
-  constexpr std::array<const char*, 3> kNames = {"portable", "avx2", "avx512"};
+  constexpr std::array<const char*, 4> kNames = {"portable", "avx2", "avx512", "avx512vnni"};
   return kNames[static_cast<std::size_t>(test.param)];
 }
 
