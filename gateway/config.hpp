@@ -21,6 +21,7 @@ struct ServerConfig {
   std::string listen = "127.0.0.1:8080";            // tenants and admins
   std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
   std::string backend = "cpu";                      // "cpu" or "reference"
+  std::string head = "bf16";                        // what the output head is multiplied in
   int threads = 0;                                  // of the CPU backend; 0: one per core
   int io_threads = 1;                               // that read and write connections
   int workers = 2;                                  // that parse, tokenise and validate

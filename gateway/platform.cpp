@@ -68,8 +68,9 @@ BaseModel base_of(const PackedModel& packed, const ServerConfig& config) {
 // As many KV blocks as the bytes allow, but no more than all sequences together can fill, and
 // enough for one of the longest.
 int num_kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context) {
-  const std::int64_t block_bytes = std::int64_t{2} * spec.num_layers() * spec.kv_dim() *
-                                   kBlockSize * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t element_bytes = config.backend == "reference" ? 4 : 2;
+  const std::int64_t block_bytes =
+      2 * spec.num_layers() * spec.kv_dim() * kBlockSize * element_bytes;
   const std::int64_t per_sequence = (max_context + kBlockSize - 1) / kBlockSize;
   const std::int64_t useful = per_sequence * config.max_seqs;
   return static_cast<int>(std::max(std::min(config.kv_bytes / block_bytes, useful), per_sequence));
@@ -84,6 +85,7 @@ BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   limits.block_size = kBlockSize;
   limits.max_rank = kMaxRank;
   limits.num_threads = config.threads;
+  limits.head_form = config.head == "int8" ? HeadForm::kInt8 : HeadForm::kBf16;
   return limits;
 }
 
