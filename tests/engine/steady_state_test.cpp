@@ -1,11 +1,8 @@
 // steady_state_test.cpp — a step that only continues answers allocates nothing.
 //
-// This program's operator new is replaced by one that counts while it is told to. OpenSSL, which
-// names a block when it is full, has an allocator of its own and is not counted.
-#include <atomic>
-#include <cstdlib>
+// This program's operator new is replaced by one that counts (allocation_counter.cpp). OpenSSL,
+// which names a block when it is full, has an allocator of its own and is not counted.
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -15,40 +12,7 @@
 #include "tests/engine/adapter_shelf.hpp"
 #include "tests/engine/test_backends.hpp"
 #include "tests/engine/tiny_model.hpp"
-
-namespace {
-
-std::atomic<bool> counting = false;
-std::atomic<int> num_allocations = 0;
-
-void* allocate(std::size_t bytes, std::size_t alignment) {
-  if (counting) ++num_allocations;
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  return allocate(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return allocate(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
+#include "tests/kernels/allocation_counter.hpp"
 
 namespace tessera {
 namespace {
@@ -96,14 +60,14 @@ TEST_P(SteadyState, StepsThatContinueAnswersDoNotAllocate) {
 
   add_requests(2);
   core.step();  // they start
-  num_allocations = 0;
+  std::int64_t allocations = 0;
   for (int step = 0; step < 100; ++step) {
-    counting = true;
+    const std::int64_t before = num_allocations();
     core.step();
-    counting = false;
+    allocations += num_allocations() - before;
     for (const auto& stream : streams) ASSERT_EQ(stream->take().tokens.size(), step == 0 ? 2U : 1U);
   }
-  EXPECT_EQ(num_allocations, 0) << "in 100 steps";
+  EXPECT_EQ(allocations, 0) << "in 100 steps";
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, SteadyState, testing::ValuesIn(kTestBackends),

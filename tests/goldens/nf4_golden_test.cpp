@@ -41,7 +41,9 @@ std::vector<float> decoded_absmax(const Nf4Matrix& matrix) {
 
 TEST(Nf4Golden, RandomMatricesAreQuantisedAsBitsandbytesDoes) {
   const goldens::Tensors golden(goldens::kData / "nf4.safetensors");
-  for (const auto& described : goldens::read_json(goldens::kData / "nf4.json").at("random")) {
+  const auto descriptions = goldens::read_json(goldens::kData / "nf4.json");
+  ASSERT_FALSE(descriptions.at("random").empty());
+  for (const auto& described : descriptions.at("random")) {
     const std::string name = described.at("name");
     SCOPED_TRACE(name);
     const int rows = golden.dimension(name + ".input", 0);
