@@ -2,15 +2,11 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
-#include <new>
 
 #include "kernels/bf16.hpp"
 
 namespace tessera {
 namespace {
-
-constexpr std::align_val_t kAlignment{64};
 
 constexpr std::size_t aligned(std::size_t bytes) {
   return (bytes + 63) / 64 * 64;
@@ -84,10 +80,6 @@ LoraModule& module_of(LoraView& view, const BaseModule& base) {
 
 }  // namespace
 
-void PackedAdapter::Free::operator()(std::byte* pages) const {
-  ::operator delete[](pages, kAlignment);
-}
-
 std::size_t packed_bytes(const Adapter& adapter, PageType type) {
   std::size_t total = 0;
   for (const AdapterModule& module : adapter.modules) {
@@ -99,23 +91,21 @@ std::size_t packed_bytes(const Adapter& adapter, PageType type) {
 
 std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type) {
   auto packed = std::make_shared<PackedAdapter>();
-  packed->bytes_ = packed_bytes(adapter, type);
+  packed->pages_ = AlignedBuffer<std::byte>(packed_bytes(adapter, type));
   for (const AdapterModule& module : adapter.modules) {
     packed->max_rank_ = std::max(packed->max_rank_, module.rank);
   }
-  packed->pages_.reset(static_cast<std::byte*>(::operator new[](packed->bytes_, kAlignment)));
-  std::memset(packed->pages_.get(), 0, packed->bytes_);  // the ranks that pad a last page
 
   packed->view_.type = type;
   packed->view_.layers.resize(static_cast<std::size_t>(adapter.num_layers));
-  std::byte* next = packed->pages_.get();
+  std::byte* next = packed->pages_.data();
   for (const AdapterModule& module : adapter.modules) {
     const ModuleBytes bytes = page_bytes(module, type);
     fill_pages(module, type, next, next + bytes.a);
     module_of(packed->view_, module.base) = {.rank = module.rank, .a = next, .b = next + bytes.a};
     next += bytes.a + bytes.b;
   }
-  assert(next == packed->pages_.get() + packed->bytes_);
+  assert(next == packed->pages_.data() + packed->bytes());
   return packed;
 }
 

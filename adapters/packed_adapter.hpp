@@ -1,13 +1,15 @@
 // packed_adapter.hpp — an adapter in the pages that kernels read (kernels/lora.hpp).
 //
 // Packing transposes A, folds the scale into B in fp32, converts once (round to nearest even) and
-// lays all pages of all modules into one allocation, each module's pages on a 64-byte boundary.
+// lays all pages of all modules into one mapping (huge pages, where there are some), each module's
+// pages on a 64-byte boundary.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 
 #include "adapters/adapter.hpp"
+#include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/lora.hpp"
 
 namespace tessera {
@@ -18,18 +20,13 @@ class PackedAdapter {
   // Views into this object's memory.
   const LoraView& view() const { return view_; }
   // Size of the pages.
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return pages_.size(); }
   int max_rank() const { return max_rank_; }
 
  private:
   friend std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter&, PageType);
 
-  struct Free {
-    void operator()(std::byte* pages) const;
-  };
-
-  std::unique_ptr<std::byte[], Free> pages_;
-  std::size_t bytes_ = 0;
+  AlignedBuffer<std::byte> pages_;
   int max_rank_ = 0;
   LoraView view_;
 };

@@ -22,7 +22,9 @@ struct ServerConfig {
   std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
   std::string backend = "cpu";                      // "cpu" or "reference"
   std::string head = "bf16";                        // what the output head is multiplied in
+  std::string kv = "f16";                           // what keys and values are cached in
   int threads = 0;                                  // of the CPU backend; 0: one per core
+  bool pin_threads = false;                         // each to a core of its own
   int io_threads = 1;                               // that read and write connections
   int workers = 2;                                  // that parse, tokenise and validate
   int max_context = 0;                              // tokens of a request; 0: the model's own limit

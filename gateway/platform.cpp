@@ -9,6 +9,7 @@
 
 #include "adapters/adapter_loader.hpp"
 #include "kernels/backend.hpp"
+#include "kernels/cpu/kv_layout.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 
@@ -65,15 +66,26 @@ BaseModel base_of(const PackedModel& packed, const ServerConfig& config) {
   return base;
 }
 
+KvForm kv_form(const ServerConfig& config) {
+  return config.kv == "int8" ? KvForm::kInt8 : KvForm::kF16;
+}
+
+std::int64_t kv_block_bytes(const ModelSpec& spec, const ServerConfig& config) {
+  if (config.backend == "reference") {  // fp32, and no padding
+    return std::int64_t{2} * spec.num_layers() * spec.kv_dim() * kBlockSize * 4;
+  }
+  const KvLayout layout =
+      make_kv_layout(spec.head_dim, spec.num_kv_heads, kBlockSize, 1, kv_form(config));
+  return spec.num_layers() * static_cast<std::int64_t>(layout.block_bytes);
+}
+
 // As many KV blocks as the bytes allow, but no more than all sequences together can fill, and
 // enough for one of the longest.
 int num_kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context) {
-  const std::int64_t element_bytes = config.backend == "reference" ? 4 : 2;
-  const std::int64_t block_bytes =
-      2 * spec.num_layers() * spec.kv_dim() * kBlockSize * element_bytes;
   const std::int64_t per_sequence = (max_context + kBlockSize - 1) / kBlockSize;
   const std::int64_t useful = per_sequence * config.max_seqs;
-  return static_cast<int>(std::max(std::min(config.kv_bytes / block_bytes, useful), per_sequence));
+  const std::int64_t affordable = config.kv_bytes / kv_block_bytes(spec, config);
+  return static_cast<int>(std::max(std::min(affordable, useful), per_sequence));
 }
 
 BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
@@ -85,6 +97,8 @@ BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   limits.block_size = kBlockSize;
   limits.max_rank = kMaxRank;
   limits.num_threads = config.threads;
+  limits.kv_form = kv_form(config);
+  limits.pin_threads = config.pin_threads;
   limits.head_form = config.head == "int8" ? HeadForm::kInt8 : HeadForm::kBf16;
   return limits;
 }

@@ -55,6 +55,12 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
       choice_option("--head", {"bf16", "int8"},
                     "precision of the output head (default: bf16; int8 is half the bytes)",
                     config.head),
+      choice_option("--kv", {"f16", "int8"},
+                    "precision of cached keys and values (default: f16; int8 holds nearly twice "
+                    "the tokens)",
+                    config.kv),
+      switch_option("--pin-threads", "keep each computing thread on a core of its own",
+                    config.pin_threads),
       integer_option("--threads", "N", "CPU threads that compute (default: one per core)",
                      {0, 1024}, config.threads),
       integer_option("--io-threads", "N", "threads that serve connections (default: 1)", {1, 64},

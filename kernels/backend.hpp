@@ -46,6 +46,10 @@ struct StepInput {
 // half of what a step of a 1B model reads; in 8 bits with a scale for each 64 weights, a quarter.
 enum class HeadForm : std::uint8_t { kBf16, kInt8 };
 
+// What keys and values are kept in: fp16, or integers of 8 bits with a scale for each key and each
+// value of a head, of which a long context's step reads little more than half.
+enum class KvForm : std::uint8_t { kF16, kInt8 };
+
 struct BackendLimits {
   int max_rows = 512;                    // tokens in a step
   int max_seqs = 64;                     // sequences in a step
@@ -55,6 +59,8 @@ struct BackendLimits {
   int max_rank = 256;                    // largest rank of an adapter
   int num_threads = 0;                   // CPU only; 0: one per core
   HeadForm head_form = HeadForm::kBf16;  // CPU only
+  KvForm kv_form = KvForm::kF16;         // CPU only
+  bool pin_threads = false;              // CPU only: each thread but the caller's to a core
 };
 
 class Backend {

@@ -1,25 +1,57 @@
 #include "kernels/cpu/aligned_buffer.hpp"
 
+#include <cstdint>
+#include <filesystem>
 #include <new>
+#include <string>
+#include <system_error>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace tessera {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+void* map(std::size_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return memory;
+}
+
+// From a multiple of a huge page: what lies before the first one could not become huge. More is
+// mapped than is needed, and what sticks out at both ends is given back.
+void* map_for_huge_pages(std::size_t bytes) {
+  auto* mapped = static_cast<std::byte*>(map(bytes + kHugePageBytes));
+  const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(mapped) % kHugePageBytes;
+  std::byte* memory = mapped + (kHugePageBytes - misaligned) % kHugePageBytes;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::byte* end = memory + (bytes + page - 1) / page * page;
+  if (memory > mapped) munmap(mapped, static_cast<std::size_t>(memory - mapped));
+  munmap(end, static_cast<std::size_t>(mapped + bytes + kHugePageBytes - end));
+  madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: failing is fine
+  return memory;
+}
 
 }  // namespace
 
 void* map_zeroed(std::size_t bytes) {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  if (bytes >= kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: failing is fine
-  return memory;
+  return bytes >= kHugePageBytes ? map_for_huge_pages(bytes) : map(bytes);
 }
 
 void unmap(void* memory, std::size_t bytes) {
   munmap(memory, bytes);
+}
+
+int num_memory_nodes() {
+  int nodes = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/devices/system/node", error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("node") && name.find_first_not_of("0123456789", 4) == std::string::npos) {
+      ++nodes;
+    }
+  }
+  return nodes > 0 ? nodes : 1;
 }
 
 }  // namespace tessera

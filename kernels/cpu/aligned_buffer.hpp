@@ -1,7 +1,11 @@
 // aligned_buffer.hpp — zeroed memory for arrays that kernels stream through.
 //
-// Mapped from the kernel, so it is page-aligned, costs nothing until touched, and large arrays may
-// get huge pages, which a stream of weights needs to reach the memory's speed.
+// Mapped from the kernel, so it is page-aligned, costs nothing until touched, and arrays of a huge
+// page or more ask for huge pages, which a stream of weights needs to reach the memory's speed.
+//
+// Memory nodes: the kernel takes a page from the node of the thread that touches it first. Weights
+// are repacked by the thread that will read them (TiledMatrix and CpuBackend both deal tiles by
+// part_of), so with pinned threads they lie where they are read, with no library to ask for it.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +13,11 @@
 #include <utility>
 
 namespace tessera {
+
+inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
+
+// How many nodes the machine's memory has; 1 if the kernel does not say.
+int num_memory_nodes();
 
 // Bytes; throws std::bad_alloc. Use AlignedBuffer.
 void* map_zeroed(std::size_t bytes);

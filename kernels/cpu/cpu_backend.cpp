@@ -12,9 +12,24 @@ int num_threads(const BackendLimits& limits) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+constexpr int kTilesPerBlock = kNf4Block / kTileFeatures;
+
+// Of whole blocks.
+Range blocks_of_columns(Range columns) {
+  return {columns.begin / kNf4Block, columns.end / kNf4Block};
+}
+
 template <class Rows, class Columns>
 std::size_t elements(Rows rows, Columns columns) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
+}
+
+// Records for all parts of the longest context that the cache has room for, of a single row; and at
+// least for a few rows of a short one.
+int max_records(const BackendLimits& limits, int group) {
+  const std::int64_t positions = std::int64_t{limits.num_blocks} * limits.block_size;
+  const auto parts = static_cast<int>((positions + kAttentionSplit - 1) / kAttentionSplit);
+  return std::max(parts * group, 8 * kMaxQueries);
 }
 
 }  // namespace
@@ -50,13 +65,16 @@ CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits,
       limits_(limits),
       kernels_(kernels_of(path)),
       group_(spec_.num_heads / spec_.num_kv_heads),
-      pool_(num_threads(limits)),
+      pool_(num_threads(limits), limits.pin_threads ? Pinning::kOneCpuEach : Pinning::kNone),
       embedding_(weights.embedding),
       final_norm_(weights.final_norm),
       head_(weights.head, spec_.vocab_size, spec_.hidden, limits.head_form, pool_),
-      kv_layout_(
-          make_kv_layout(spec_.head_dim, spec_.num_kv_heads, limits.block_size, limits.num_blocks)),
-      kv_(kv_layout_.layer_elements * spec_.layers.size()),
+      kv_layout_(make_kv_layout(spec_.head_dim, spec_.num_kv_heads, limits.block_size,
+                                limits.num_blocks, limits.kv_form)),
+      kv_(kv_layout_.layer_bytes * spec_.layers.size()),
+      max_records_(max_records(limits, group_)),
+      attention_(limits.max_rows, group_, spec_.num_kv_heads, pool_.num_threads(), max_records_),
+      records_(elements(pool_.num_threads() - 1, max_records_) * kv_layout_.record_floats),
       rotary_(limits.max_rows, spec_.head_dim),
       lora_(spec_, std::max(limits.max_rows, limits.max_logit_rows), limits.max_rank, kernels_),
       seq_of_row_(static_cast<std::size_t>(limits.max_rows)),
@@ -82,6 +100,22 @@ CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits,
       layer.linears[i] = TiledMatrix(source.linears[i], pool_);
     }
   }
+  if (limits.pin_threads && num_memory_nodes() > 1) spread_cache_over_nodes();
+}
+
+// At most what a page holds.
+constexpr std::size_t kTouchBytes = 4096;
+
+// Which thread will read a block is not known before a step, so the cache's pages are touched first
+// by all threads in turn: each node serves a part of what every thread reads. On one node the
+// cache's memory is not taken until it is used.
+void CpuBackend::spread_cache_over_nodes() {
+  pool_.run([&](int thread) {
+    for (std::size_t page = 0; page < kv_.size(); page += kTouchBytes) {
+      const auto turn = page / kHugePageBytes % static_cast<std::size_t>(pool_.num_threads());
+      if (turn == static_cast<std::size_t>(thread)) kv_.data()[page] = std::byte{0};
+    }
+  });
 }
 
 // --- the stages -----------------------------------------------------------------------------
@@ -100,6 +134,7 @@ void CpuBackend::begin(const StepInput& input) {
     slot_of_head_row_[i] = slot_of_row_[static_cast<std::size_t>(input.head_rows[i])];
   }
   rotary_.set_positions(input.positions);
+  attention_.build(input);
   lora_.plan(std::span(slot_of_row_).first(input.tokens.size()));
 }
 
@@ -122,22 +157,30 @@ void CpuBackend::qkv(int layer) {
   normalise(layer_at(layer).attention_norm, spec_at(layer).rms_eps);
   shrink(layer, {Linear::kQ, Linear::kK, Linear::kV}, normed_);
   const std::array<ActivationRows*, 3> outputs = {&query_, &key_, &value_};
+  const int grain = deals_whole_heads() ? spec_.head_dim / kTileFeatures : 1;
   pool_.run([&](int thread) {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const int site = static_cast<int>(i);
       const Range columns =
-          project(projection(layer, kAllLinears[i], site, normed_, *outputs[i]), thread);
+          project(projection(layer, kAllLinears[i], site, normed_, *outputs[i], grain), thread);
       if (spec_at(layer).qkv_bias) add_bias(layer_at(layer).bias[i], columns, *outputs[i]);
     }
+    if (deals_whole_heads()) {
+      rotate_and_store(layer, {0, num_rows()}, thread, pool_.num_threads());
+    }
   });
-  for_each_kv_head([&](int row, int kv_head) { rotate_and_store(layer, row, kv_head); });
+  if (!deals_whole_heads()) rotate_and_store_by_rows(layer);
 }
 
 void CpuBackend::attention(int layer) {
-  for_each_kv_head([&](int row, int kv_head) { attend(layer, row, kv_head); });
+  pool_.run([&](int thread) {
+    for (const AttentionShare& share : attention_.shares_of(thread)) attend(layer, share);
+  });
+  if (!attention_.divided().empty()) join_divided(layer);
 }
 
 void CpuBackend::o_proj(int layer) {
+  if (!attends_whole_blocks()) quantise(attended_);
   project_into_residual(layer, Linear::kO, attended_);
 }
 
@@ -145,11 +188,13 @@ void CpuBackend::gate_up(int layer) {
   normalise(layer_at(layer).mlp_norm, spec_at(layer).rms_eps);
   shrink(layer, {Linear::kGate, Linear::kUp}, normed_);
   pool_.run([&](int thread) {
-    project(projection(layer, Linear::kGate, 0, normed_, gate_), thread);
-    const Range columns = project(projection(layer, Linear::kUp, 1, normed_, up_), thread);
+    project(projection(layer, Linear::kGate, 0, normed_, gate_, kTilesPerBlock), thread);
+    const Range columns =
+        project(projection(layer, Linear::kUp, 1, normed_, up_, kTilesPerBlock), thread);
     for (int row = 0; row < num_rows(); ++row) {
       kernels_.silu_multiply(gate_.row(row) + columns.begin, up_.row(row) + columns.begin,
                              columns.end - columns.begin);
+      gate_.quantise(row, blocks_of_columns(columns));
     }
   });
 }
@@ -234,18 +279,21 @@ void CpuBackend::shrink(int layer, std::initializer_list<Linear> linears, const 
 }
 
 CpuBackend::Projection CpuBackend::projection(int layer, Linear linear, int site_index,
-                                              const MultipliedRows& x, ActivationRows& y) const {
+                                              const MultipliedRows& x, ActivationRows& y,
+                                              int grain) const {
   return {layer_at(layer).linears[static_cast<std::size_t>(linear)],
           kernels_.multiply_nf4,
           LoraSite{layer, linear},
           site_index,
           x.activations(),
           y.view(),
-          num_rows()};
+          num_rows(),
+          grain};
 }
 
 Range CpuBackend::project(const Projection& p, int thread) const {
-  const Range tiles = part_of(p.weights.tiles(), thread, pool_.num_threads());
+  const Range grains = part_of(p.weights.tiles() / p.grain, thread, pool_.num_threads());
+  const Range tiles{grains.begin * p.grain, grains.end * p.grain};
   const int out_features = p.weights.out_features();
   const Range columns{tiles.begin * kTileFeatures,
                       std::min(tiles.end * kTileFeatures, out_features)};
@@ -261,7 +309,6 @@ void CpuBackend::add_bias(const float* bias, Range columns, ActivationRows& y) {
 }
 
 void CpuBackend::project_into_residual(int layer, Linear linear, MultipliedRows& x) {
-  quantise(x);
   shrink(layer, {linear}, x);
   pool_.run([&](int thread) {
     const Range columns = project(projection(layer, linear, 0, x, projected_), thread);
@@ -274,58 +321,111 @@ void CpuBackend::project_into_residual(int layer, Linear linear, MultipliedRows&
 
 // --- attention ------------------------------------------------------------------------------
 
-// Dealt out in turn, because later rows of a prompt attend to more.
-template <class Work>
-void CpuBackend::for_each_kv_head(const Work& work) {
+// Then a thread's columns of q, k and v are heads of its own. Not at the cost of an uneven share.
+bool CpuBackend::deals_whole_heads() const {
+  return spec_.head_dim % kTileFeatures == 0 && spec_.num_kv_heads % pool_.num_threads() == 0;
+}
+
+void CpuBackend::rotate_and_store(int layer, Range rows, int thread, int num_threads) {
+  const Range heads = part_of(spec_.num_heads, thread, num_threads);
+  const Range kv_heads = part_of(spec_.num_kv_heads, thread, num_threads);
+  for (int row = rows.begin; row < rows.end; ++row) {
+    for (int head = heads.begin; head < heads.end; ++head) rotate(query_, row, head);
+    for (int head = kv_heads.begin; head < kv_heads.end; ++head) {
+      rotate(key_, row, head);
+      store(layer, row, head);
+    }
+  }
+}
+
+void CpuBackend::rotate_and_store_by_rows(int layer) {
   pool_.run([&](int thread) {
-    const int count = num_rows() * spec_.num_kv_heads;
-    for (int i = thread; i < count; i += pool_.num_threads()) {
-      work(i / spec_.num_kv_heads, i % spec_.num_kv_heads);
+    const Range rows = part_of(num_rows(), thread, pool_.num_threads());
+    rotate_and_store(layer, rows, 0, 1);
+  });
+}
+
+void CpuBackend::rotate(ActivationRows& x, int row, int head) {
+  kernels_.rotate(x.row(row) + head * spec_.head_dim, rotary_.cosine(row), rotary_.sine(row),
+                  spec_.head_dim);
+}
+
+void CpuBackend::store(int layer, int row, int kv_head) {
+  const int position = input_.positions[static_cast<std::size_t>(row)];
+  const auto block_index = static_cast<std::size_t>(position / limits_.block_size);
+  const auto block =
+      static_cast<std::size_t>(blocks_of(seq_of_row_[static_cast<std::size_t>(row)])[block_index]);
+  const int column = kv_head * spec_.head_dim;
+  kernels_.store_kv(kv_layout_, key_.row(row) + column, value_.row(row) + column,
+                    cache_of(layer) + block * kv_layout_.block_bytes +
+                        static_cast<std::size_t>(kv_head) * kv_layout_.head_bytes,
+                    position % limits_.block_size);
+}
+
+void CpuBackend::attend(int layer, const AttentionShare& share) {
+  const AttendTask task = attend_task(layer, share);
+  if (share.records == kNoRecords) {
+    kernels_.attend(kv_layout_, task);
+    quantise_attended(share);
+  } else {
+    kernels_.attend_parts(kv_layout_, task, share.first_part, share.last_part, records_of(share));
+  }
+}
+
+void CpuBackend::join_divided(int layer) {
+  pool_.run([&](int thread) {
+    const auto divided = attention_.divided();
+    for (auto i = static_cast<std::size_t>(thread); i < divided.size();
+         i += static_cast<std::size_t>(pool_.num_threads())) {
+      kernels_.join_parts(kv_layout_, attend_task(layer, divided[i]), records_of(divided[i]));
+      quantise_attended(divided[i]);
     }
   });
 }
 
-std::span<const BlockId> CpuBackend::blocks_of(int row) const {
-  const auto seq = static_cast<std::size_t>(seq_of_row_[static_cast<std::size_t>(row)]);
-  const auto begin = static_cast<std::size_t>(input_.block_indptr[seq]);
-  const auto end = static_cast<std::size_t>(input_.block_indptr[seq + 1]);
-  return input_.blocks.subspan(begin, end - begin);
-}
-
-void CpuBackend::rotate_and_store(int layer, int row, int kv_head) {
-  const int dim = spec_.head_dim;
-  const float* cosine = rotary_.cosine(row);
-  const float* sine = rotary_.sine(row);
-  for (int head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
-    kernels_.rotate(query_.row(row) + head * dim, cosine, sine, dim);
-  }
-  float* key = key_.row(row) + kv_head * dim;
-  kernels_.rotate(key, cosine, sine, dim);
-
-  const int position = input_.positions[static_cast<std::size_t>(row)];
-  const auto block_index = static_cast<std::size_t>(position / limits_.block_size);
-  const auto block = static_cast<std::size_t>(blocks_of(row)[block_index]);
-  std::uint16_t* head_block = kv_.data() +
-                              static_cast<std::size_t>(layer) * kv_layout_.layer_elements +
-                              block * kv_layout_.block_elements +
-                              static_cast<std::size_t>(kv_head) * kv_layout_.head_elements;
-  kernels_.store_kv(kv_layout_, key, value_.row(row) + kv_head * dim, head_block,
-                    position % limits_.block_size);
-}
-
-void CpuBackend::attend(int layer, int row, int kv_head) {
-  const int first_query = kv_head * group_ * spec_.head_dim;
-  const AttendTask task{
-      .query = query_.row(row) + first_query,
-      .output = attended_.row(row) + first_query,
-      .layer = kv_.data() + static_cast<std::size_t>(layer) * kv_layout_.layer_elements,
-      .blocks = blocks_of(row).data(),
-      .context = input_.positions[static_cast<std::size_t>(row)] + 1,
+AttendTask CpuBackend::attend_task(int layer, const AttentionShare& share) {
+  const AttentionTile& tile = attention_.tile(share);
+  const int first_query = share.kv_head * group_ * spec_.head_dim;
+  const Rows query = query_.view();
+  const Rows output = attended_.view();
+  const std::size_t row = static_cast<std::size_t>(tile.first_row);
+  return {
+      .query = {query.data + row * query.stride + first_query, query.stride},
+      .output = {output.data + row * output.stride + first_query, output.stride},
+      .layer = cache_of(layer),
+      .blocks = blocks_of(tile.seq).data(),
+      .first_position = tile.first_position,
+      .num_rows = tile.num_rows,
       .group = group_,
-      .kv_head = kv_head,
+      .kv_head = share.kv_head,
       .scale = spec_at(layer).attention_scale,
   };
-  kernels_.attend(kv_layout_, task);
+}
+
+float* CpuBackend::records_of(const AttentionShare& share) {
+  return records_.data() + elements(share.records, max_records_) * kv_layout_.record_floats;
+}
+
+// Integers of the columns of one KV head's queries, for o_proj.
+void CpuBackend::quantise_attended(const AttentionShare& share) {
+  if (!attends_whole_blocks()) return;
+  const AttentionTile& tile = attention_.tile(share);
+  const int width = group_ * spec_.head_dim;
+  const Range columns{share.kv_head * width, (share.kv_head + 1) * width};
+  for (int row = tile.first_row; row < tile.first_row + tile.num_rows; ++row) {
+    attended_.quantise(row, blocks_of_columns(columns));
+  }
+}
+
+std::byte* CpuBackend::cache_of(int layer) {
+  return kv_.data() + static_cast<std::size_t>(layer) * kv_layout_.layer_bytes;
+}
+
+std::span<const BlockId> CpuBackend::blocks_of(int seq) const {
+  const auto index = static_cast<std::size_t>(seq);
+  const auto begin = static_cast<std::size_t>(input_.block_indptr[index]);
+  const auto end = static_cast<std::size_t>(input_.block_indptr[index + 1]);
+  return input_.blocks.subspan(begin, end - begin);
 }
 
 std::unique_ptr<Backend> make_cpu_backend(const ModelWeights& weights, const BackendLimits& limits,

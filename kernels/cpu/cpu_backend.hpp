@@ -3,8 +3,10 @@
 // A stage is one to four runs of the thread pool with a barrier after each: normalise the rows;
 // shrink by the adapters, if there are any; multiply, where each thread computes a range of output
 // columns for all rows and finishes them (LoRA expand, bias, gate, residual) while they are in its
-// cache; and, after q, k and v, rotate the heads and write the cache. What is computed on which
-// thread depends on shapes alone, and how (kernel_table.hpp) on nothing but the row: P2.
+// cache. Where a thread's columns are whole heads, it also rotates them and writes the cache, else
+// a run of its own does; likewise integers are made of what attention and the gate put out. What is
+// computed on which thread depends on the step's shape alone, and how (kernel_table.hpp) on nothing
+// but the row: P2.
 //
 // A path may multiply integers (kernel_table.hpp); LoRA and
 // all else see fp32.
@@ -19,6 +21,7 @@
 
 #include "kernels/backend.hpp"
 #include "kernels/cpu/aligned_buffer.hpp"
+#include "kernels/cpu/attention_plan.hpp"
 #include "kernels/cpu/cpu_path.hpp"
 #include "kernels/cpu/kernel_table.hpp"
 #include "kernels/cpu/kv_layout.hpp"
@@ -111,6 +114,7 @@ class CpuBackend final : public Backend {
     Activations x;
     Rows y;
     int rows;
+    int grain = 1;  // tiles that are not dealt to different threads
   };
 
   int num_rows() const { return static_cast<int>(input_.tokens.size()); }
@@ -119,23 +123,33 @@ class CpuBackend final : public Backend {
     return spec_.layers[static_cast<std::size_t>(layer)];
   }
   float* residual_row(int row);
+  void spread_cache_over_nodes();
 
   void normalise(const float* weight, float eps);
   void quantise(MultipliedRows& x);
   void shrink(int layer, std::initializer_list<Linear> linears, const MultipliedRows& x);
   Projection projection(int layer, Linear linear, int site_index, const MultipliedRows& x,
-                        ActivationRows& y) const;
+                        ActivationRows& y, int grain = 1) const;
   // The thread's columns of y = W x + B z; returns which they are.
   Range project(const Projection& projection, int thread) const;
   void add_bias(const float* bias, Range columns, ActivationRows& y);
   void project_into_residual(int layer, Linear linear, MultipliedRows& x);
 
-  // Work is dealt out by (row, KV head).
-  template <class Work>
-  void for_each_kv_head(const Work& work);
-  void rotate_and_store(int layer, int row, int kv_head);
-  void attend(int layer, int row, int kv_head);
-  std::span<const BlockId> blocks_of(int row) const;
+  bool deals_whole_heads() const;
+  // Rotates q and k and writes k and v to the cache: a thread's heads of some rows.
+  void rotate_and_store(int layer, Range rows, int thread, int num_threads);
+  void rotate_and_store_by_rows(int layer);
+  void rotate(ActivationRows& x, int row, int head);
+  void store(int layer, int row, int kv_head);
+
+  void join_divided(int layer);
+  void attend(int layer, const AttentionShare& share);
+  AttendTask attend_task(int layer, const AttentionShare& share);
+  float* records_of(const AttentionShare& share);
+  bool attends_whole_blocks() const { return group_ * spec_.head_dim % kNf4Block == 0; }
+  void quantise_attended(const AttentionShare& share);
+  std::byte* cache_of(int layer);
+  std::span<const BlockId> blocks_of(int seq) const;
 
   const ModelSpec spec_;
   const BackendLimits limits_;
@@ -149,7 +163,10 @@ class CpuBackend final : public Backend {
   TiledMatrix head_;
 
   KvLayout kv_layout_;
-  AlignedBuffer<std::uint16_t> kv_;
+  AlignedBuffer<std::byte> kv_;
+  const int max_records_;  // of an item of attention that threads share
+  AttentionPlan attention_;
+  AlignedBuffer<float> records_;  // (num_threads - 1, max_records_, record_floats)
   RotaryTable rotary_;
   SegmentedLora lora_;
 

@@ -54,14 +54,17 @@ struct TileView {
   int num_blocks;  // of 64 input features
 };
 
-// What attention needs to know to serve the query heads of one KV head for one row.
+// What attention needs to know to serve the query heads of one KV head for a tile: adjacent rows of
+// one sequence, of consecutive positions that lie in one part of the context. At most kMaxQueries
+// queries unless it is a single row.
 struct AttendTask {
-  const float* query;          // (group, head_dim)
-  float* output;               // (group, head_dim)
-  const std::uint16_t* layer;  // the layer's part of the KV cache
+  ConstRows query;             // (num_rows; group, head_dim)
+  Rows output;                 // (num_rows; group, head_dim)
+  const std::byte* layer;      // the layer's part of the KV cache
   const std::int32_t* blocks;  // the sequence's block table
-  int context;                 // positions to attend to: the row's own and all before
-  int group;                   // query heads that share the KV head
+  int first_position;          // of the first row; a row attends to its own and all before
+  int num_rows;
+  int group;  // query heads that share the KV head
   int kv_head;
   float scale;
 };
@@ -97,8 +100,13 @@ struct KernelTable {
   void (*rotate)(float* head, const float* cosine, const float* sine, int head_dim);
   // Writes one head's key and value (head_dim,) of one position into its block.
   void (*store_kv)(const KvLayout& layout, const float* key, const float* value,
-                   std::uint16_t* head_block, int offset);
+                   std::byte* head_block, int offset);
+  // Attention over the whole context; or over the parts [first, last) of it, into records (parts;
+  // num_rows, group; layout.record_floats) that join_parts() makes the same output of.
   void (*attend)(const KvLayout& layout, const AttendTask& task);
+  void (*attend_parts)(const KvLayout& layout, const AttendTask& task, int first, int last,
+                       float* records);
+  void (*join_parts)(const KvLayout& layout, const AttendTask& task, const float* records);
 };
 
 // The entries in which AVX-512 with VNNI differs from AVX-512.

@@ -25,6 +25,8 @@ inline constexpr KernelTable kKernelTableOf = {
     .rotate = &rotate<V>,
     .store_kv = &store_kv<V>,
     .attend = &attend<V>,
+    .attend_parts = &attend_parts<V>,
+    .join_parts = &join_parts<V>,
 };
 
 }  // namespace tessera

@@ -2,12 +2,14 @@
 
 #include <cassert>
 
+#include <pthread.h>
+#include <sched.h>
+
 namespace tessera {
 namespace {
 
-// Between the stages of a step there are microseconds; spinning for longer than some tens of them
-// takes the core from others who may be waiting for it.
-constexpr int kSpins = 1000;
+// Looking at the clock costs as much as a look at a few cache lines: not at every pause.
+constexpr int kPausesPerLook = 64;
 
 void pause() {
 #if defined(__x86_64__)
@@ -17,28 +19,60 @@ void pause() {
 #endif
 }
 
-// Returns once `value` differs from `old`: spins first, then sleeps.
-void wait_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    pause();
+// Returns whether `value` came to differ from `old` within the budget.
+bool spin_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+  using Clock = std::chrono::steady_clock;
+  const auto give_up = Clock::now() + kSpinBudget;
+  do {
+    for (int i = 0; i < kPausesPerLook; ++i) {
+      if (value.load(std::memory_order_acquire) != old) return true;
+      pause();
+    }
+  } while (Clock::now() < give_up);
+  return false;
+}
+
+// The CPUs this process may run on; none if the kernel does not say (it has more than 1024).
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(static_cast<unsigned>(cpu), &set)) cpus.push_back(cpu);
   }
-  value.wait(old, std::memory_order_acquire);
+  return cpus;
+}
+
+bool pin(std::thread& thread, int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<unsigned>(cpu), &set);
+  return pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set) == 0;
 }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads, Pinning pinning)
+    : may_spin_(num_threads <= static_cast<int>(std::thread::hardware_concurrency())) {
   assert(num_threads >= 1);
   for (int thread = 1; thread < num_threads; ++thread) {
     workers_.emplace_back([this, thread] { work_loop(thread); });
   }
+  if (pinning == Pinning::kOneCpuEach) pin_workers();
 }
 
 ThreadPool::~ThreadPool() {
   stopping_ = true;
   start({});
   for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::pin_workers() {
+  const std::vector<int> cpus = allowed_cpus();
+  for (std::size_t i = 0; i < workers_.size() && i + 1 < cpus.size(); ++i) {
+    if (pin(workers_[i], cpus[i + 1])) ++num_pinned_;
+  }
 }
 
 void ThreadPool::start(Job job) {
@@ -53,6 +87,13 @@ void ThreadPool::wait_for_workers() {
        left = working_.load(std::memory_order_acquire)) {
     wait_while_equal(working_, left);
   }
+}
+
+// Returns once `value` differs from `old`: spins first, then sleeps.
+void ThreadPool::wait_while_equal(const std::atomic<std::uint32_t>& value,
+                                  std::uint32_t old) const {
+  if (may_spin_ && spin_while_equal(value, old)) return;
+  value.wait(old, std::memory_order_acquire);
 }
 
 void ThreadPool::work_loop(int thread) {

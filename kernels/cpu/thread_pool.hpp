@@ -2,12 +2,16 @@
 //
 // run(work) calls work(thread) once on every thread, the caller being thread 0, and returns when
 // all have returned. Who does what is decided by the thread's index alone (part_of), never by who
-// is free first, so that a run is repeatable. Between two runs of a step a worker spins for some
-// tens of microseconds; then it sleeps in the kernel. There are no locks, and a run allocates
-// nothing.
+// is free first, so that a run is repeatable. Between two runs of a step a worker spins for up to
+// kSpinBudget; then it sleeps in the kernel. There are no locks, and a run allocates nothing.
+//
+// Pinning is a choice, because it is right only where the machine is ours alone: then a thread
+// finds in its caches, and on a machine of several memory nodes in its own memory, what it read and
+// wrote in the step before. Where others run too, the kernel moves threads better than we.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -25,15 +29,27 @@ constexpr Range part_of(int count, int thread, int num_threads) {
   return {cut(thread), cut(thread + 1)};
 }
 
+// About what it costs to put a thread to sleep and to wake it: spinning for as long as that is
+// never more than twice as dear as the better of the two. The stages of a step are a few
+// microseconds apart, far less; the steps of a loaded engine, hundreds.
+inline constexpr std::chrono::microseconds kSpinBudget{50};
+
+enum class Pinning : std::uint8_t { kNone, kOneCpuEach };
+
 // run() is called by one thread at a time, and not from within work.
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);  // >= 1, the caller included
+  // num_threads >= 1, the caller included. With kOneCpuEach, worker i is pinned to the i-th CPU on
+  // which this process may run, counted from 0; a worker for which there is none, or which the
+  // kernel refuses to pin, goes where it likes. The caller, thread 0, is never pinned: it has
+  // other things to do.
+  explicit ThreadPool(int num_threads, Pinning pinning = Pinning::kNone);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int num_pinned() const { return num_pinned_; }
 
   // `work` is called as work(int thread) and must not throw.
   template <class Work>
@@ -50,14 +66,19 @@ class ThreadPool {
     const void* context = nullptr;
   };
 
+  void pin_workers();
   void start(Job job);
   void wait_for_workers();
+  void wait_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old) const;
   void work_loop(int thread);
 
-  Job job_;                // written before generation_ is raised, read after it was seen
-  bool stopping_ = false;  // the same
+  // On one cache line, so that a worker that sees a run also has it.
   alignas(64) std::atomic<std::uint32_t> generation_ = 0;  // the number of runs started
-  alignas(64) std::atomic<std::uint32_t> working_ = 0;     // workers that have not finished
+  bool stopping_ = false;  // written before generation_ is raised, read after it was seen
+  Job job_;                // the same
+  alignas(64) std::atomic<std::uint32_t> working_ = 0;  // workers that have not finished
+  alignas(64) bool may_spin_;  // there is a CPU for every thread; else a spin keeps one from work
+  int num_pinned_ = 0;
   std::vector<std::thread> workers_;
 };
 

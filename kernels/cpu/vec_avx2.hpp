@@ -83,10 +83,21 @@ struct VecAvx2 {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
   static float first(Float a) { return _mm256_cvtss_f32(a.low); }
-  static void store_half_sums(float* p, Float a) {
-    _mm256_storeu_ps(p, _mm256_add_ps(a.low, a.high));
+  static void store_quarter_sums(float* p, Float even, Float odd) {
+    const __m128 e = add_quarters(even);
+    const __m128 o = add_quarters(odd);
+    _mm_storeu_ps(p, _mm_unpacklo_ps(e, o));
+    _mm_storeu_ps(p + 4, _mm_unpackhi_ps(e, o));
   }
-  static Float set_halves(const float* p) { return {_mm256_set1_ps(p[0]), _mm256_set1_ps(p[1])}; }
+  static Float set_quarters(const float* p) {
+    const __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(p));
+    return {_mm256_permutevar8x32_ps(four, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)),
+            _mm256_permutevar8x32_ps(four, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3))};
+  }
+  static void interleave(Float even, Float odd, Float& first, Float& last) {
+    first = interleave_eight(even.low, odd.low);
+    last = interleave_eight(even.high, odd.high);
+  }
 
   static Word load_words(const void* p) {
     const auto* words = static_cast<const __m256i*>(p);
@@ -102,6 +113,10 @@ struct VecAvx2 {
   }
   static Word add_words(Word a, Word b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+  }
+  static Word high_halves(Word a) {
+    const __m256i mask = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
+    return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
   }
   static Float as_float(Word a) {
     return {_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)};
@@ -123,6 +138,7 @@ struct VecAvx2 {
     std::memcpy(padded, p, static_cast<std::size_t>(count) * sizeof(*p));
     return load_bf16(padded);
   }
+  static Float load_int8(const std::int8_t* p) { return {widen_int8(p), widen_int8(p + 8)}; }
   static Float load_f16(const std::uint16_t* p) {
     return {_mm256_cvtph_ps(load_eight(p)), _mm256_cvtph_ps(load_eight(p + 8))};
   }
@@ -133,6 +149,15 @@ struct VecAvx2 {
   }
 
  private:
+  static __m128 add_quarters(Float a) {
+    const __m256 eight = _mm256_add_ps(a.low, a.high);
+    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  }
+  static Float interleave_eight(__m256 even, __m256 odd) {
+    const __m256 low = _mm256_unpacklo_ps(even, odd);   // pairs 0, 1 and 4, 5
+    const __m256 high = _mm256_unpackhi_ps(even, odd);  // pairs 2, 3 and 6, 7
+    return {_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31)};
+  }
   static Word first_mask(int count) {
     const __m256i all = _mm256_set1_epi32(count);
     return {_mm256_cmpgt_epi32(all, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
@@ -146,6 +171,10 @@ struct VecAvx2 {
   }
   static __m128i load_eight(const std::uint16_t* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+  static __m256 widen_int8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
   }
   static __m256 widen_bf16(__m128i a) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(a), 16));

@@ -58,11 +58,22 @@ struct VecAvx512 {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
   static float first(Float a) { return _mm512_cvtss_f32(a); }
-  static void store_half_sums(float* p, Float a) {
-    _mm256_storeu_ps(p, _mm256_add_ps(low(a), high(a)));
+  static void store_quarter_sums(float* p, Float even, Float odd) {
+    const __m128 e = add_quarters(even);
+    const __m128 o = add_quarters(odd);
+    _mm_storeu_ps(p, _mm_unpacklo_ps(e, o));
+    _mm_storeu_ps(p + 4, _mm_unpackhi_ps(e, o));
   }
-  static Float set_halves(const float* p) {
-    return _mm512_mask_broadcastss_ps(_mm512_set1_ps(p[0]), 0xFF00, _mm_load_ss(p + 1));
+  static Float set_quarters(const float* p) {
+    const __m512i quarter = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(quarter, _mm512_castps128_ps512(_mm_loadu_ps(p)));
+  }
+  static void interleave(Float even, Float odd, Float& first, Float& last) {
+    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i high =
+        _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    first = _mm512_permutex2var_ps(even, low, odd);
+    last = _mm512_permutex2var_ps(even, high, odd);
   }
 
   static Word load_words(const void* p) { return _mm512_loadu_si512(p); }
@@ -75,6 +86,9 @@ struct VecAvx512 {
     return _mm512_slli_epi32(a, kBits);
   }
   static Word add_words(Word a, Word b) { return _mm512_add_epi32(a, b); }
+  static Word high_halves(Word a) {
+    return _mm512_and_si512(a, _mm512_set1_epi32(static_cast<int>(0xFFFF0000U)));
+  }
   static Float as_float(Word a) { return _mm512_castsi512_ps(a); }
   static Word as_words(Float a) { return _mm512_castps_si512(a); }
 
@@ -87,6 +101,10 @@ struct VecAvx512 {
   static Float load_first_bf16(const std::uint16_t* p, int count) {
     return widen_bf16(_mm256_maskz_loadu_epi16(first_mask(count), p));
   }
+  static Float load_int8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+  }
   static Float load_f16(const std::uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
@@ -98,6 +116,10 @@ struct VecAvx512 {
  private:
   static __mmask16 first_mask(int count) {
     return static_cast<__mmask16>(count >= 16 ? 0xFFFFU : (1U << count) - 1U);
+  }
+  static __m128 add_quarters(Float a) {
+    const __m256 eight = _mm256_add_ps(low(a), high(a));
+    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   }
   static __m256 low(Float a) { return _mm512_castps512_ps256(a); }
   static __m256 high(Float a) { return _mm512_extractf32x8_ps(a, 1); }

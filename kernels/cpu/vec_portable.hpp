@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/cpu/vec.hpp"
 
@@ -83,18 +84,34 @@ struct VecPortable {
     return a.lane[0];
   }
   static float first(Float a) { return a.lane[0]; }
-  // p[i] = a[i] + a[i + 8], i < 8
-  static void store_half_sums(float* p, Float a) {
-    for (int i = 0; i < 8; ++i) p[i] = a.lane[i] + a.lane[i + 8];
+  // p[2 i] = (a[i] + a[i + 8]) + (a[i + 4] + a[i + 12]) of `even`, i < 4; p[2 i + 1] of `odd`
+  static void store_quarter_sums(float* p, Float even, Float odd) {
+    const auto sum = [](const Float& a, int i) {
+      return (a.lane[i] + a.lane[i + 8]) + (a.lane[i + 4] + a.lane[i + 12]);
+    };
+    for (int i = 0; i < 4; ++i) {
+      p[2 * i] = sum(even, i);
+      p[2 * i + 1] = sum(odd, i);
+    }
   }
-  // p[0] in lanes 0-7, p[1] in lanes 8-15
-  static Float set_halves(const float* p) {
-    return each([&](int i) { return p[i / 8]; });
+  // p[0] in lanes 0-3, p[1] in lanes 4-7, ...
+  static Float set_quarters(const float* p) {
+    return each([&](int i) { return p[i / 4]; });
+  }
+  // first and last: even[0], odd[0], even[1], odd[1], ...
+  static void interleave(Float even, Float odd, Float& first, Float& last) {
+    for (int i = 0; i < kLanes; ++i) {
+      const float value = i % 2 == 0 ? even.lane[i / 2] : odd.lane[i / 2];
+      const float later = i % 2 == 0 ? even.lane[8 + i / 2] : odd.lane[8 + i / 2];
+      first.lane[i] = value;
+      last.lane[i] = later;
+    }
   }
 
   static Word load_words(const void* p) {
-    const auto* words = static_cast<const std::uint32_t*>(p);
-    return each_word([&](int i) { return words[i]; });
+    Word words;
+    std::memcpy(words.lane, p, sizeof words.lane);
+    return words;
   }
   template <int kBits>
   static Word shift_right(Word a) {
@@ -106,6 +123,10 @@ struct VecPortable {
   }
   static Word add_words(Word a, Word b) {
     return each_word([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  // The upper halves where they are, zeros below.
+  static Word high_halves(Word a) {
+    return each_word([&](int i) { return a.lane[i] & 0xFFFF0000U; });
   }
   static Float as_float(Word a) {
     return each([&](int i) { return std::bit_cast<float>(a.lane[i]); });
@@ -125,6 +146,9 @@ struct VecPortable {
   static Float load_first_bf16(const std::uint16_t* p, int count) {
     return each(
         [&](int i) { return i < count ? std::bit_cast<float>(std::uint32_t{p[i]} << 16) : 0.0F; });
+  }
+  static Float load_int8(const std::int8_t* p) {
+    return each([&](int i) { return static_cast<float>(p[i]); });
   }
   static Float load_f16(const std::uint16_t* p) {
     return each([&](int i) { return f16_to_float(p[i]); });

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/backend.hpp"
 #include "kernels/cpu/cpu_path.hpp"
 #include "kernels/cpu/kv_layout.hpp"
 #include "kernels/cpu/lora_plan.hpp"
@@ -34,24 +35,28 @@ class CpuKernels : public testing::TestWithParam<CpuPath> {
   // What a value becomes in the cache and back out, through attention over one position: the only
   // weight is one.
   static float through_cache(float value) {
-    const KvLayout layout = make_kv_layout(8, 1, 4, 1);
-    std::vector<std::uint16_t> cache(layout.layer_elements, 0x7E00);  // every element is a NaN
-    const std::array<float, 8> key = {};
     std::array<float, 8> values;
     values.fill(value);
+    return through_cache(values, KvForm::kF16)[3];
+  }
+  static std::array<float, 8> through_cache(const std::array<float, 8>& values, KvForm form) {
+    const KvLayout layout = make_kv_layout(8, 1, 4, 1, form);
+    std::vector<std::byte> cache(layout.layer_bytes, std::byte{0x7E});  // in fp16, NaNs
+    const std::array<float, 8> key = {};
     kernels().store_kv(layout, key.data(), values.data(), cache.data(), 0);
     const std::int32_t block = 0;
     std::array<float, 8> output = {};
-    const AttendTask task{.query = key.data(),
-                          .output = output.data(),
+    const AttendTask task{.query = {key.data(), 8},
+                          .output = {output.data(), 8},
                           .layer = cache.data(),
                           .blocks = &block,
-                          .context = 1,
+                          .first_position = 0,
+                          .num_rows = 1,
                           .group = 1,
                           .kv_head = 0,
                           .scale = 1.0F};
     kernels().attend(layout, task);
-    return output[3];
+    return output;
   }
 };
 
@@ -92,6 +97,30 @@ TEST_P(CpuKernels, EveryHalfAgreesWithItsDefinition) {
       ASSERT_EQ(through_cache(value), value);
       ASSERT_EQ(through_cache(-value), -value);
     }
+  }
+}
+
+TEST_P(CpuKernels, CacheInEightBitsRoundsToA127thOfTheLargest) {
+  constexpr std::array<float, 8> kValues = {-12.7F, 12.66F, 0.04F, 0.06F,
+                                            -0.04F, 6.31F,  0.0F,  1.0F};
+  constexpr std::array<int, 8> kIntegers = {-127, 127, 0, 1, 0, 63, 0, 10};
+  const auto kept = through_cache(kValues, KvForm::kInt8);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_FLOAT_EQ(kept[i], static_cast<float>(kIntegers[i]) * (12.7F / 127.0F)) << i;
+  }
+}
+
+TEST_P(CpuKernels, CacheInEightBitsKeepsZerosAndTinyValuesFinite) {
+  EXPECT_EQ(through_cache(std::array<float, 8>{}, KvForm::kInt8), (std::array<float, 8>{}));
+  const auto tiny = through_cache(std::array<float, 8>{1e-38F, -1e-40F}, KvForm::kInt8);
+  EXPECT_NEAR(tiny[0], 0.0F, 1e-37F);
+}
+
+TEST_P(CpuKernels, CacheInEightBitsDoesNotTakeANanForANumber) {
+  for (const float broken :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const auto kept = through_cache({1.0F, 2.0F, broken, 3.0F}, KvForm::kInt8);
+    for (const float value : kept) EXPECT_TRUE(std::isnan(value));
   }
 }
 

@@ -2,9 +2,14 @@
 
 #include <atomic>
 #include <numeric>
+#include <set>
 #include <vector>
 
+#include <sched.h>
+
 #include <gtest/gtest.h>
+
+#include "tests/kernels/allocation_counter.hpp"
 
 namespace tessera {
 namespace {
@@ -61,6 +66,63 @@ TEST(ThreadPool, OfOneThreadRunsOnTheCaller) {
   int calls = 0;
   pool.run([&](int thread) { calls += thread + 1; });
   EXPECT_EQ(calls, 1);
+}
+
+TEST(ThreadPool, ARunAllocatesNothing) {
+  ThreadPool pool(3);
+  std::atomic<int> calls = 0;
+  const auto work = [&](int) { ++calls; };
+  pool.run(work);
+  const std::int64_t before = num_allocations();
+  for (int run = 0; run < 1000; ++run) pool.run(work);
+  EXPECT_EQ(num_allocations(), before);
+  EXPECT_EQ(calls, 3 * 1001);
+}
+
+// Within the budget a worker spins, past it it sleeps; a run finds it either way.
+TEST(ThreadPool, ARunFindsItsWorkersAwakeOrAsleep) {
+  ThreadPool pool(2);
+  const auto pause = [](std::chrono::microseconds length) {
+    const auto end = std::chrono::steady_clock::now() + length;
+    while (std::chrono::steady_clock::now() < end) continue;
+  };
+  std::atomic<int> calls = 0;
+  for (int run = 0; run < 50; ++run) {
+    pause(run % 2 == 0 ? 4 * kSpinBudget : kSpinBudget / 10);
+    pool.run([&](int) { ++calls; });
+  }
+  EXPECT_EQ(calls, 100);
+}
+
+cpu_set_t cpus_of_this_thread() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+  return set;
+}
+
+TEST(ThreadPool, PinsEachWorkerToACpuOfItsOwnAndLeavesTheCallerAlone) {
+  const cpu_set_t allowed = cpus_of_this_thread();
+  const int num_cpus = CPU_COUNT(&allowed);
+  ThreadPool pool(num_cpus + 1, Pinning::kOneCpuEach);  // one worker too many
+  EXPECT_EQ(pool.num_pinned(), num_cpus - 1);
+  std::vector<cpu_set_t> sets(static_cast<std::size_t>(pool.num_threads()));
+  pool.run([&](int thread) { sets[static_cast<std::size_t>(thread)] = cpus_of_this_thread(); });
+  EXPECT_TRUE(CPU_EQUAL(&sets.front(), &allowed));
+  EXPECT_TRUE(CPU_EQUAL(&sets.back(), &allowed));
+  std::set<int> taken;
+  for (std::size_t worker = 1; worker + 1 < sets.size(); ++worker) {
+    ASSERT_EQ(CPU_COUNT(&sets[worker]), 1);
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(static_cast<unsigned>(cpu), &sets[worker])) taken.insert(cpu);
+    }
+  }
+  EXPECT_EQ(taken.size(), static_cast<std::size_t>(num_cpus - 1));
+}
+
+TEST(ThreadPool, PinsNobodyUnlessAsked) {
+  const ThreadPool pool(2);
+  EXPECT_EQ(pool.num_pinned(), 0);
 }
 
 TEST(ThreadPool, IsDestroyedWithoutEverRunning) {
