@@ -226,15 +226,22 @@ inline Int16Rows from_row(Int16Rows x, std::size_t row) {
   return x;
 }
 
-// Few rows go through their tiles from front to back, one stream of reads. Many are cut: x into
-// chunks of 512 input features, which for 512 rows fill half a megabyte and stay in the
-// second-level cache; the tiles into strips whose codes, and x's groups of twelve rows, stay in the
-// first-level cache.
+// How many rows are cut, so that what they share stays in the first-level cache: some go through
+// two tiles at a time from front to back; many, whose x is too large for that, through strips of
+// four tiles in chunks of 512 input features, which for 512 rows fill half a megabyte of the
+// second-level cache.
+struct Cut {
+  std::size_t strip;  // tiles
+  std::size_t chunk;  // blocks
+};
+constexpr Cut cut_for(std::size_t rows, std::size_t num_blocks) {
+  return rows <= 64 ? Cut{2, num_blocks} : Cut{4, 8};
+}
+
+// So few rows that registers hold them all go through their tiles in one stream of reads.
 template <class Pairs>
 void multiply(const TileView& weights, int begin, int end, const Activations& activations,
               int num_rows, Rows y) {
-  constexpr std::size_t kStrip = 4;
-  constexpr std::size_t kChunk = 8;   // blocks
   constexpr std::size_t kGroup = 12;  // rows: whole panels, and two tiles at a time
   const Int16Rows& x = activations.int16;
   const auto rows = static_cast<std::size_t>(num_rows);
@@ -246,10 +253,11 @@ void multiply(const TileView& weights, int begin, int end, const Activations& ac
     multiply_row_group<Pairs>(weights, first_tile, last_tile, {0, num_blocks}, x, rows, y);
     return;
   }
-  for (std::size_t b = 0; b < num_blocks; b += kChunk) {
-    const Blocks chunk{b, smaller(b + kChunk, num_blocks)};
-    for (std::size_t strip = first_tile; strip < last_tile; strip += kStrip) {
-      const std::size_t strip_end = smaller(strip + kStrip, last_tile);
+  const Cut cut = cut_for(rows, num_blocks);
+  for (std::size_t b = 0; b < num_blocks; b += cut.chunk) {
+    const Blocks chunk{b, smaller(b + cut.chunk, num_blocks)};
+    for (std::size_t strip = first_tile; strip < last_tile; strip += cut.strip) {
+      const std::size_t strip_end = smaller(strip + cut.strip, last_tile);
       for (std::size_t row = 0; row < rows; row += kGroup) {
         multiply_row_group<Pairs>(weights, strip, strip_end, chunk, from_row(x, row),
                                   smaller(kGroup, rows - row), {y.data + row * y.stride, y.stride});

@@ -99,8 +99,8 @@ TEST_F(Int16Kernels, Nf4IsMultipliedAsDefinedWhateverTheNumberOfRows) {
   std::vector<float> scales(matrix.absmax_codes.size());
   decode_absmax(matrix.view(), scales);
   const TiledMatrix tiled(matrix.view(), pool_);
-  const auto rows = random_rows(40);
-  for (const int num_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 25, 40}) {
+  const auto rows = random_rows(70);
+  for (const int num_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 25, 40, 70}) {
     const auto y = multiply(kernels().multiply_nf4, tiled, {rows.begin(), rows.begin() + num_rows});
     const auto count = static_cast<std::size_t>(num_rows);
     for (std::size_t i = 0; i < count; ++i) {
