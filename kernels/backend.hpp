@@ -40,6 +40,10 @@ struct StepInput {
   std::span<const std::int32_t> block_indptr;  // (seqs + 1,)
   std::span<const AdapterSlot> slots;          // (seqs,) adapter of each sequence, or kNoAdapter
   std::span<const std::int32_t> head_rows;     // (logit rows,) rows whose logits are wanted
+  // Sequences that may outgrow RopeSpec::short_positions (prompt and all that may be generated),
+  // of a model that has LongRoPE: from their first position they turn by the long frequencies,
+  // so that a key never depends on when its sequence grew. (seqs,) of 0 or 1; empty: none.
+  std::span<const std::uint8_t> long_rope = {};
 };
 
 // What the output head is multiplied in. It is the largest matrix of a small model, and in bf16
@@ -95,9 +99,9 @@ class Backend {
 // `weights` is a view whose memory outlives the backend.
 std::unique_ptr<Backend> make_reference_backend(const ModelWeights& weights,
                                                 const BackendLimits& limits);
-// Chooses AVX-512 with VNNI, AVX-512, AVX2 or the portable path at run time; `force` (or the
-// variable TESSERA_CPU) is one of "avx512vnni", "avx512", "avx2", "portable", or empty for the best
-// one. Throws std::invalid_argument if the machine does not have what was forced.
+// Chooses AMX, AVX-512 with VNNI, AVX-512, AVX2 or the portable path at run time; `force` (or the
+// variable TESSERA_CPU) is one of "amx", "avx512vnni", "avx512", "avx2", "portable", or empty for
+// the best one. Throws std::invalid_argument if the machine does not have what was forced.
 std::unique_ptr<Backend> make_cpu_backend(const ModelWeights& weights, const BackendLimits& limits,
                                           std::string_view force = {});
 

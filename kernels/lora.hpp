@@ -42,10 +42,19 @@ struct LoraModule {
   explicit operator bool() const { return rank > 0; }
 };
 
+// One layer's modules. Where the layer has experts, gate, up and down are each expert's own.
+struct LoraLayer {
+  std::array<LoraModule, kNumLinears> linears;
+  std::vector<std::array<LoraModule, kNumExpertLinears>> experts;  // (num_experts,) or empty
+
+  LoraModule& operator[](std::size_t linear) { return linears[linear]; }
+  const LoraModule& operator[](std::size_t linear) const { return linears[linear]; }
+};
+
 // A whole adapter. The memory belongs to whoever packed it (adapters/packed_adapter.hpp).
 struct LoraView {
   PageType type = PageType::kBf16;
-  std::vector<std::array<LoraModule, kNumLinears>> layers;  // (num_layers,)
+  std::vector<LoraLayer> layers;  // (num_layers,)
   LoraModule embed;
   LoraModule head;
 };

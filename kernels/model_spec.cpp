@@ -1,5 +1,8 @@
 #include "kernels/model_spec.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 namespace tessera {
 
 std::string_view linear_name(Linear linear) {
@@ -22,6 +25,15 @@ std::string_view linear_name(Linear linear) {
   return "";
 }
 
+int ModelSpec::short_positions() const {
+  int least = 0;
+  for (const RopeSpec& rope : ropes) {
+    if (rope.long_inv_freq.empty()) continue;
+    least = least == 0 ? rope.short_positions : std::min(least, rope.short_positions);
+  }
+  return least;
+}
+
 LinearShape ModelSpec::shape(Linear linear) const {
   switch (linear) {
     case Linear::kQ:
@@ -38,6 +50,20 @@ LinearShape ModelSpec::shape(Linear linear) const {
       return {hidden, intermediate};
   }
   return {0, 0};
+}
+
+LinearShape ModelSpec::expert_shape(Linear linear) const {
+  if (linear == Linear::kDown) return {hidden, expert_intermediate};
+  return {expert_intermediate, hidden};
+}
+
+std::vector<float> plain_inv_freq(float theta, int rotary_dim) {
+  std::vector<float> inv_freq(static_cast<std::size_t>(rotary_dim / 2));
+  for (std::size_t i = 0; i < inv_freq.size(); ++i) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dim);
+    inv_freq[i] = 1.0F / std::pow(theta, exponent);
+  }
+  return inv_freq;
 }
 
 }  // namespace tessera

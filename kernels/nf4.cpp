@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 namespace tessera {
 namespace {
@@ -66,23 +67,6 @@ float largest_magnitude(std::span<const float> values) {
   return largest;
 }
 
-// Quantises blocks of 64; returns their absmax.
-std::vector<float> quantize_blocks(std::span<const float> weights, std::span<std::uint8_t> codes) {
-  std::vector<float> absmax(weights.size() / kNf4Block);
-  for (std::size_t block = 0; block < absmax.size(); ++block) {
-    const auto values = weights.subspan(block * kNf4Block, kNf4Block);
-    const auto packed = codes.subspan(block * kNf4Block / 2, kNf4Block / 2);
-    absmax[block] = largest_magnitude(values);
-    const float inverse = 1.0F / std::max(absmax[block], 1e-38F);
-    for (std::size_t i = 0; i < packed.size(); ++i) {
-      const int high = nf4_code(std::clamp(values[2 * i] * inverse, -1.0F, 1.0F));
-      const int low = nf4_code(std::clamp(values[2 * i + 1] * inverse, -1.0F, 1.0F));
-      packed[i] = static_cast<std::uint8_t>(high << 4 | low);
-    }
-  }
-  return absmax;
-}
-
 // bitsandbytes' CPU quantiser looks the nearest entry up on a grid of 65536 steps over [-1, 1].
 std::array<std::uint8_t, 65536> make_dynamic_grid() {
   std::array<std::uint8_t, 65536> grid;
@@ -96,25 +80,6 @@ std::uint8_t dynamic_code(float scaled) {
   static const std::array<std::uint8_t, 65536> grid = make_dynamic_grid();
   const float unit = (std::clamp(scaled, -1.0F, 1.0F) + 1.0F) * 0.5F;
   return grid[static_cast<std::size_t>(std::fma(unit, 65535.0F, 0.5F))];
-}
-
-// Quantises the absmax less their mean in blocks of 256.
-void quantize_absmax(std::span<const float> absmax, Nf4Buffers& out) {
-  out.absmax_codes.resize(absmax.size());
-  std::vector<float> block;
-  for (std::size_t begin = 0; begin < absmax.size(); begin += kAbsmaxBlock) {
-    const auto values =
-        absmax.subspan(begin, std::min<std::size_t>(kAbsmaxBlock, absmax.size() - begin));
-    block.assign(values.begin(), values.end());
-    for (float& value : block) value -= out.offset;
-    const float scale = largest_magnitude(block);
-    out.absmax_scales.push_back(scale);
-    if (scale == 0.0F) continue;  // code 0 for the whole block, as bitsandbytes has it
-    const float inverse = 1.0F / scale;
-    for (std::size_t i = 0; i < block.size(); ++i) {
-      out.absmax_codes[begin + i] = dynamic_code(block[i] * inverse);
-    }
-  }
 }
 
 // --- torch's fp32 sum -----------------------------------------------------------------------
@@ -199,6 +164,43 @@ Nf4Matrix Nf4Buffers::view() const {
   return {rows, cols, codes.data(), absmax_codes.data(), absmax_scales.data(), offset};
 }
 
+void quantize_nf4_blocks(std::span<const float> weights, std::span<std::uint8_t> codes,
+                         std::span<float> absmax) {
+  for (std::size_t block = 0; block < absmax.size(); ++block) {
+    const auto values = weights.subspan(block * kNf4Block, kNf4Block);
+    const auto packed = codes.subspan(block * kNf4Block / 2, kNf4Block / 2);
+    absmax[block] = largest_magnitude(values);
+    const float inverse = 1.0F / std::max(absmax[block], 1e-38F);
+    for (std::size_t i = 0; i < packed.size(); ++i) {
+      const int high = nf4_code(std::clamp(values[2 * i] * inverse, -1.0F, 1.0F));
+      const int low = nf4_code(std::clamp(values[2 * i + 1] * inverse, -1.0F, 1.0F));
+      packed[i] = static_cast<std::uint8_t>(high << 4 | low);
+    }
+  }
+}
+
+NestedAbsmax nest_absmax(std::span<const float> absmax) {
+  NestedAbsmax out;
+  if (absmax.empty()) return out;
+  out.offset = torch_sum(absmax) / static_cast<float>(absmax.size());
+  out.codes.resize(absmax.size());
+  std::vector<float> block;
+  for (std::size_t begin = 0; begin < absmax.size(); begin += kAbsmaxBlock) {
+    const auto values =
+        absmax.subspan(begin, std::min<std::size_t>(kAbsmaxBlock, absmax.size() - begin));
+    block.assign(values.begin(), values.end());
+    for (float& value : block) value -= out.offset;
+    const float scale = largest_magnitude(block);
+    out.scales.push_back(scale);
+    if (scale == 0.0F) continue;  // code 0 for the whole block, as bitsandbytes has it
+    const float inverse = 1.0F / scale;
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      out.codes[begin + i] = dynamic_code(block[i] * inverse);
+    }
+  }
+  return out;
+}
+
 Nf4Buffers quantize_nf4(std::span<const float> weights, int rows, int cols) {
   assert(cols % kNf4Block == 0);
   assert(weights.size() == static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
@@ -207,9 +209,12 @@ Nf4Buffers quantize_nf4(std::span<const float> weights, int rows, int cols) {
   out.cols = cols;
   if (weights.empty()) return out;
   out.codes.resize(weights.size() / 2);
-  const std::vector<float> absmax = quantize_blocks(weights, out.codes);
-  out.offset = torch_sum(absmax) / static_cast<float>(absmax.size());
-  quantize_absmax(absmax, out);
+  std::vector<float> absmax(weights.size() / kNf4Block);
+  quantize_nf4_blocks(weights, out.codes, absmax);
+  NestedAbsmax nested = nest_absmax(absmax);
+  out.absmax_codes = std::move(nested.codes);
+  out.absmax_scales = std::move(nested.scales);
+  out.offset = nested.offset;
   return out;
 }
 

@@ -48,6 +48,18 @@ struct Nf4Buffers {
   Nf4Matrix view() const;
 };
 
+// The first half of that: codes (n / 2,) and absmax (n / 64,) of n weights, a multiple of 64.
+void quantize_nf4_blocks(std::span<const float> weights, std::span<std::uint8_t> codes,
+                         std::span<float> absmax);
+
+// The second: a matrix's absmax values in 8 bits.
+struct NestedAbsmax {
+  std::vector<std::uint8_t> codes;
+  std::vector<float> scales;
+  float offset = 0.0F;
+};
+NestedAbsmax nest_absmax(std::span<const float> absmax);
+
 // Quantises `weights` (rows, cols), row-major fp32. Bit-equal to bitsandbytes.
 Nf4Buffers quantize_nf4(std::span<const float> weights, int rows, int cols);
 

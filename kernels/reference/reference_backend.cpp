@@ -2,16 +2,17 @@
 //
 // Written to be read beside the papers, not to be fast. Weights are dequantised to fp32 once, the
 // KV cache and the activations are fp32, sums are accumulated in fp64 in ascending order, and every
-// row is computed by itself, so P2 holds trivially. It follows transformers' Llama: RMSNorm (Zhang
-// & Sennrich, 2019), rotary embedding in the rotate-half form (Su et al., 2021), grouped-query
-// attention (Ainslie et al., 2023), SwiGLU (Shazeer, 2020), LoRA (Hu et al., 2021).
+// row is computed by itself, so P2 holds trivially. It follows transformers: RMSNorm (Zhang &
+// Sennrich, 2019), rotary embedding in the rotate-half form (Su et al., 2021), grouped-query
+// attention (Ainslie et al., 2023) with sliding windows (Beltagy et al., 2020) and soft caps (Gemma
+// 2, 2024), gated linear units (Shazeer, 2020), routed experts (Shazeer et al., 2017), LoRA (Hu et
+// al., 2021).
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <optional>
 
 #include "kernels/backend.hpp"
-#include "kernels/bf16.hpp"
+#include "kernels/reference/dense_weights.hpp"
 #include "kernels/reference/reference_math.hpp"
 
 namespace tessera {
@@ -37,22 +38,13 @@ class Matrix {
   std::vector<float> data_;
 };
 
-std::vector<float> to_float(const Bf16* values, std::size_t count) {
-  std::vector<float> result(count);
-  std::transform(values, values + count, result.begin(), bf16_to_float);
-  return result;
+// Of layers with experts a row has one gated vector for each expert it is sent to.
+int widest_mlp(const ModelSpec& spec) {
+  return std::max(spec.intermediate, spec.expert_intermediate);
 }
-
-std::vector<float> dequantize(const Nf4Matrix& matrix) {
-  std::vector<float> weights(static_cast<std::size_t>(matrix.rows) *
-                             static_cast<std::size_t>(matrix.cols));
-  dequantize_nf4(matrix, weights);
-  return weights;
+int mlps_of_row(const ModelSpec& spec) {
+  return std::max(1, spec.experts_per_token);
 }
-
-struct DenseLayer {
-  std::array<std::vector<float>, kNumLinears> linears;  // (out, in) each
-};
 
 class ReferenceBackend final : public Backend {
  public:
@@ -78,14 +70,39 @@ class ReferenceBackend final : public Backend {
 
  private:
   int num_rows() const { return static_cast<int>(input_.tokens.size()); }
+  const LayerSpec& layer_spec(int layer) const {
+    return spec_.layers[static_cast<std::size_t>(layer)];
+  }
+  const LayerWeights& layer_weights(int layer) const {
+    return weights_.layers[static_cast<std::size_t>(layer)];
+  }
+  const DenseLayer& dense(int layer) const { return layers_[static_cast<std::size_t>(layer)]; }
+  int seq_of(int row) const { return seq_of_row_[static_cast<std::size_t>(row)]; }
+  int position_of(int row) const { return input_.positions[static_cast<std::size_t>(row)]; }
   const LoraView* adapter_of(int row) const;
+  const LoraLayer* adapter_layer(int layer, int row) const;
+
+  // y = W x + B (A x) + bias of one of the layer's own modules.
   void linear(int layer, Linear which, int row, ConstRow x, Row y);
-  void add_lora(const LoraModule& module, PageType type, ConstRow x, Row y);
+  // The same of an expert; `which` indexes kExpertLinears.
+  void expert_linear(int layer, int expert, std::size_t which, int row, ConstRow x, Row y);
+  void add_lora(const LoraModule& module, int row, ConstRow x, Row y);
+  void pre_norm(int layer, int row, const float* weight);
+  void add_to_residual(int layer, int row, const float* post_norm);
+  void normalise_heads(int layer, Row queries, Row keys);
+  void rotate_heads(int layer, int row, Row queries, Row keys);
+
   // K and V of one position of a row's sequence: (kv_dim,)
   Row key(int layer, int seq, int position) { return keys_[cache_row(layer, seq, position)]; }
   Row value(int layer, int seq, int position) { return values_[cache_row(layer, seq, position)]; }
   int cache_row(int layer, int seq, int position) const;
   void attend(int layer, int row, int head);
+
+  void choose(int layer, int row);
+  void gate_up_experts(int layer, int row);
+  void sum_experts(int layer, int row);
+  std::span<Route> routes(int row);
+  Row gated(int row, int expert_index, int width);
 
   const ModelWeights weights_;
   const ModelSpec& spec_;
@@ -104,18 +121,24 @@ class ReferenceBackend final : public Backend {
   Matrix normed_;  // input of the projections
   Matrix q_;
   Matrix attended_;
-  Matrix hidden_;  // silu(gate) * up
-  Matrix up_;
+  Matrix gated_;  // (rows * mlps_of_row, widest_mlp) act(gate) * up
   Matrix logits_;
-  std::vector<float> projected_;  // (hidden,)
-  std::vector<float> low_rank_;   // (max_rank,)
-  std::vector<float> scores_;     // (positions of one sequence at most,)
+  std::vector<float> up_;             // (widest_mlp,)
+  std::vector<float> projected_;      // (hidden,)
+  std::vector<float> expert_output_;  // (hidden,)
+  std::vector<float> low_rank_;       // (max_rank,)
+  std::vector<float> scores_;         // (positions of one sequence at most,)
+  std::vector<double> weighted_;      // (head_dim,) sum of values
+  std::vector<float> router_logits_;  // (num_experts,)
+  std::vector<Route> routes_;         // (rows, experts_per_token)
 };
 
 ReferenceBackend::ReferenceBackend(const ModelWeights& weights, const BackendLimits& limits)
     : weights_(weights),
       spec_(weights_.spec),
       limits_(limits),
+      layers_(dense_layers(weights_)),
+      embedding_(to_fp32(weights_.embedding)),
       keys_(spec_.num_layers() * limits.num_blocks * limits.block_size, spec_.kv_dim()),
       values_(spec_.num_layers() * limits.num_blocks * limits.block_size, spec_.kv_dim()),
       seq_of_row_(static_cast<std::size_t>(limits.max_rows)),
@@ -123,20 +146,17 @@ ReferenceBackend::ReferenceBackend(const ModelWeights& weights, const BackendLim
       normed_(limits.max_rows, spec_.hidden),
       q_(limits.max_rows, spec_.q_dim()),
       attended_(limits.max_rows, spec_.q_dim()),
-      hidden_(limits.max_rows, spec_.intermediate),
-      up_(limits.max_rows, spec_.intermediate),
+      gated_(limits.max_rows * mlps_of_row(spec_), widest_mlp(spec_)),
       logits_(limits.max_logit_rows, spec_.vocab_size),
+      up_(static_cast<std::size_t>(widest_mlp(spec_))),
       projected_(static_cast<std::size_t>(spec_.hidden)),
+      expert_output_(static_cast<std::size_t>(spec_.hidden)),
       low_rank_(static_cast<std::size_t>(limits.max_rank)),
-      scores_(static_cast<std::size_t>(limits.num_blocks * limits.block_size)) {
-  const auto vocab_elements =
-      static_cast<std::size_t>(spec_.vocab_size) * static_cast<std::size_t>(spec_.hidden);
-  embedding_ = to_float(weights_.embedding, vocab_elements);
-  if (!spec_.tied_embeddings) head_ = to_float(weights_.head, vocab_elements);
-  for (const LayerWeights& layer : weights_.layers) {
-    DenseLayer& dense = layers_.emplace_back();
-    std::transform(layer.linears.begin(), layer.linears.end(), dense.linears.begin(), dequantize);
-  }
+      scores_(static_cast<std::size_t>(limits.num_blocks * limits.block_size)),
+      weighted_(static_cast<std::size_t>(spec_.head_dim)),
+      router_logits_(static_cast<std::size_t>(spec_.num_experts)),
+      routes_(static_cast<std::size_t>(limits.max_rows * mlps_of_row(spec_))) {
+  if (!spec_.tied_embeddings) head_ = to_fp32(weights_.head);
 }
 
 AdapterSlot ReferenceBackend::add_adapter(const LoraView& adapter) {
@@ -162,13 +182,19 @@ void ReferenceBackend::begin(const StepInput& input) {
 }
 
 const LoraView* ReferenceBackend::adapter_of(int row) const {
-  const auto seq = static_cast<std::size_t>(seq_of_row_[static_cast<std::size_t>(row)]);
-  const AdapterSlot slot = input_.slots[seq];
+  const AdapterSlot slot = input_.slots[static_cast<std::size_t>(seq_of(row))];
   return slot == kNoAdapter ? nullptr : &*adapters_[static_cast<std::size_t>(slot)];
 }
 
-void ReferenceBackend::add_lora(const LoraModule& module, PageType type, ConstRow x, Row y) {
-  const LoraWeights lora(module, type, static_cast<int>(x.size()), static_cast<int>(y.size()));
+const LoraLayer* ReferenceBackend::adapter_layer(int layer, int row) const {
+  const LoraView* adapter = adapter_of(row);
+  return adapter == nullptr ? nullptr : &adapter->layers[static_cast<std::size_t>(layer)];
+}
+
+void ReferenceBackend::add_lora(const LoraModule& module, int row, ConstRow x, Row y) {
+  if (!module) return;
+  const LoraWeights lora(module, adapter_of(row)->type, static_cast<int>(x.size()),
+                         static_cast<int>(y.size()));
   const std::span<float> z = std::span(low_rank_).first(static_cast<std::size_t>(module.rank));
   lora.shrink(x, z);
   lora.expand(z, y);
@@ -176,11 +202,18 @@ void ReferenceBackend::add_lora(const LoraModule& module, PageType type, ConstRo
 
 void ReferenceBackend::linear(int layer, Linear which, int row, ConstRow x, Row y) {
   const auto index = static_cast<std::size_t>(which);
-  multiply(layers_[static_cast<std::size_t>(layer)].linears[index], x, y);
-  const LoraView* adapter = adapter_of(row);
-  if (adapter == nullptr) return;
-  const LoraModule& module = adapter->layers[static_cast<std::size_t>(layer)][index];
-  if (module) add_lora(module, adapter->type, x, y);
+  multiply(dense(layer).linears[index], x, y);
+  if (const LoraLayer* lora = adapter_layer(layer, row)) add_lora((*lora)[index], row, x, y);
+  const float* bias = layer_weights(layer).biases[index];
+  if (layer_spec(layer).has_bias(which)) add_to(y, ConstRow(bias, y.size()));
+}
+
+void ReferenceBackend::expert_linear(int layer, int expert, std::size_t which, int row, ConstRow x,
+                                     Row y) {
+  const auto index = static_cast<std::size_t>(expert);
+  multiply(dense(layer).experts[index][which], x, y);
+  const LoraLayer* lora = adapter_layer(layer, row);
+  if (lora != nullptr && !lora->experts.empty()) add_lora(lora->experts[index][which], row, x, y);
 }
 
 void ReferenceBackend::embed() {
@@ -191,12 +224,14 @@ void ReferenceBackend::embed() {
     std::copy(source.begin(), source.end(), x_[row].begin());
 
     const LoraView* adapter = adapter_of(row);
-    if (adapter == nullptr || !adapter->embed) continue;
-    const LoraWeights lora(adapter->embed, adapter->type, spec_.vocab_size, spec_.hidden);
-    const std::span<float> z =
-        std::span(low_rank_).first(static_cast<std::size_t>(adapter->embed.rank));
-    for (std::size_t r = 0; r < z.size(); ++r) z[r] = lora.a(r, token);  // the token is one-hot
-    lora.expand(z, x_[row]);
+    if (adapter != nullptr && adapter->embed) {
+      const LoraWeights lora(adapter->embed, adapter->type, spec_.vocab_size, spec_.hidden);
+      const std::span<float> z =
+          std::span(low_rank_).first(static_cast<std::size_t>(adapter->embed.rank));
+      for (std::size_t r = 0; r < z.size(); ++r) z[r] = lora.a(r, token);  // the token is one-hot
+      lora.expand(z, x_[row]);
+    }
+    scale_by(x_[row], spec_.embedding_scale);
   }
 }
 
@@ -207,22 +242,53 @@ int ReferenceBackend::cache_row(int layer, int seq, int position) const {
   return (layer * limits_.num_blocks + block) * limits_.block_size + position % limits_.block_size;
 }
 
-void ReferenceBackend::qkv(int layer) {
-  const LayerSpec& spec = spec_.layers[static_cast<std::size_t>(layer)];
-  const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
-  for (int row = 0; row < num_rows(); ++row) {
-    const int seq = seq_of_row_[static_cast<std::size_t>(row)];
-    const int position = input_.positions[static_cast<std::size_t>(row)];
-    const std::array<Row, 3> outputs = {q_[row], key(layer, seq, position),
-                                        value(layer, seq, position)};
+// What attention and the MLP read of x.
+void ReferenceBackend::pre_norm(int layer, int row, const float* weight) {
+  const LayerSpec& spec = layer_spec(layer);
+  if (spec.pre_norms) return rms_norm(x_[row], weight, spec.rms_eps, normed_[row]);
+  std::copy(x_[row].begin(), x_[row].end(), normed_[row].begin());
+}
 
-    rms_norm(x_[row], weights.attention_norm, spec.rms_eps, normed_[row]);
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      linear(layer, kAllLinears[i], row, normed_[row], outputs[i]);
-      if (spec.qkv_bias) add_to(outputs[i], ConstRow(weights.qkv_bias[i], outputs[i].size()));
-    }
-    rotate(outputs[0], spec_.head_dim, position, spec.rope_theta);
-    rotate(outputs[1], spec_.head_dim, position, spec.rope_theta);
+// x += residual_scale * post_norm(projected)
+void ReferenceBackend::add_to_residual(int layer, int row, const float* post_norm) {
+  const LayerSpec& spec = layer_spec(layer);
+  if (spec.post_norms) rms_norm(projected_, post_norm, spec.rms_eps, projected_);
+  scale_by(projected_, spec.residual_scale);
+  add_to(x_[row], projected_);
+}
+
+void ReferenceBackend::qkv(int layer) {
+  for (int row = 0; row < num_rows(); ++row) {
+    const Row queries = q_[row];
+    const Row keys = key(layer, seq_of(row), position_of(row));
+    pre_norm(layer, row, layer_weights(layer).attention_norm);
+    linear(layer, Linear::kQ, row, normed_[row], queries);
+    linear(layer, Linear::kK, row, normed_[row], keys);
+    linear(layer, Linear::kV, row, normed_[row], value(layer, seq_of(row), position_of(row)));
+    normalise_heads(layer, queries, keys);
+    rotate_heads(layer, row, queries, keys);
+  }
+}
+
+void ReferenceBackend::normalise_heads(int layer, Row queries, Row keys) {
+  const LayerSpec& spec = layer_spec(layer);
+  const LayerWeights& weights = layer_weights(layer);
+  if (spec.qk_norm == QkNorm::kNone) return;
+  const bool each = spec.qk_norm == QkNorm::kPerHead;
+  const auto head_dim = static_cast<std::size_t>(spec_.head_dim);
+  rms_norm_each(queries, each ? head_dim : queries.size(), weights.q_norm, spec.rms_eps);
+  rms_norm_each(keys, each ? head_dim : keys.size(), weights.k_norm, spec.rms_eps);
+}
+
+void ReferenceBackend::rotate_heads(int layer, int row, Row queries, Row keys) {
+  if (layer_spec(layer).rope == kNoRope) return;
+  const RopeSpec& rope = spec_.ropes[static_cast<std::size_t>(layer_spec(layer).rope)];
+  const auto seq = static_cast<std::size_t>(seq_of(row));
+  const bool is_long =
+      !rope.long_inv_freq.empty() && !input_.long_rope.empty() && input_.long_rope[seq] != 0;
+  for (const Row heads : {queries, keys}) {
+    rotate(heads, spec_.head_dim, position_of(row), is_long ? rope.long_inv_freq : rope.inv_freq,
+           rope.scale);
   }
 }
 
@@ -233,56 +299,104 @@ void ReferenceBackend::attention(int layer) {
 }
 
 void ReferenceBackend::attend(int layer, int row, int head) {
+  const LayerSpec& spec = layer_spec(layer);
   const auto dim = static_cast<std::size_t>(spec_.head_dim);
-  const int seq = seq_of_row_[static_cast<std::size_t>(row)];
-  const int context = input_.positions[static_cast<std::size_t>(row)] + 1;
+  const int seq = seq_of(row);
+  const int end = position_of(row) + 1;
+  const int begin = spec.window == 0 ? 0 : std::max(0, end - spec.window);
   const auto query_at = static_cast<std::size_t>(head) * dim;
   const auto kv_at = static_cast<std::size_t>(head / (spec_.num_heads / spec_.num_kv_heads)) * dim;
-  const float scale = spec_.layers[static_cast<std::size_t>(layer)].attention_scale;
 
-  const Row scores = Row(scores_).first(static_cast<std::size_t>(context));
+  const Row scores = Row(scores_).first(static_cast<std::size_t>(end - begin));
   const ConstRow query = q_[row].subspan(query_at, dim);
-  for (int position = 0; position < context; ++position) {
+  for (int position = begin; position < end; ++position) {
     const ConstRow head_key = key(layer, seq, position).subspan(kv_at, dim);
-    scores[static_cast<std::size_t>(position)] = scale * static_cast<float>(dot(query, head_key));
+    const float score = spec.attention_scale * static_cast<float>(dot(query, head_key));
+    scores[static_cast<std::size_t>(position - begin)] = soft_cap(score, spec.attention_softcap);
   }
   softmax(scores);
-  const Row output = attended_[row].subspan(query_at, dim);
-  for (std::size_t i = 0; i < dim; ++i) {
-    double sum = 0.0;
-    for (int position = 0; position < context; ++position) {
-      const float weight = scores[static_cast<std::size_t>(position)];
-      sum +=
-          static_cast<double>(weight) * static_cast<double>(value(layer, seq, position)[kv_at + i]);
+  std::fill(weighted_.begin(), weighted_.end(), 0.0);
+  for (int position = begin; position < end; ++position) {
+    const auto weight = static_cast<double>(scores[static_cast<std::size_t>(position - begin)]);
+    const ConstRow head_value = value(layer, seq, position).subspan(kv_at, dim);
+    for (std::size_t i = 0; i < dim; ++i) {
+      weighted_[i] += weight * static_cast<double>(head_value[i]);
     }
-    output[i] = static_cast<float>(sum);
   }
+  const Row output = attended_[row].subspan(query_at, dim);
+  for (std::size_t i = 0; i < dim; ++i) output[i] = static_cast<float>(weighted_[i]);
 }
 
 void ReferenceBackend::o_proj(int layer) {
   for (int row = 0; row < num_rows(); ++row) {
     linear(layer, Linear::kO, row, attended_[row], projected_);
-    add_to(x_[row], projected_);
+    add_to_residual(layer, row, layer_weights(layer).post_attention_norm);
   }
 }
 
+std::span<Route> ReferenceBackend::routes(int row) {
+  const auto count = static_cast<std::size_t>(spec_.experts_per_token);
+  return std::span(routes_).subspan(static_cast<std::size_t>(row) * count, count);
+}
+
+Row ReferenceBackend::gated(int row, int expert_index, int width) {
+  return gated_[row * mlps_of_row(spec_) + expert_index].first(static_cast<std::size_t>(width));
+}
+
+void ReferenceBackend::choose(int layer, int row) {
+  const auto weights = static_cast<std::size_t>(spec_.num_experts * spec_.hidden);
+  multiply({layer_weights(layer).router, weights}, normed_[row], router_logits_);
+  choose_experts(router_logits_, spec_.normalise_expert_weights, routes(row));
+}
+
 void ReferenceBackend::gate_up(int layer) {
-  const LayerSpec& spec = spec_.layers[static_cast<std::size_t>(layer)];
-  const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer)];
   for (int row = 0; row < num_rows(); ++row) {
-    rms_norm(x_[row], weights.mlp_norm, spec.rms_eps, normed_[row]);
-    const Row gate = hidden_[row];
-    const Row up = up_[row];
+    pre_norm(layer, row, layer_weights(layer).mlp_norm);
+    if (layer_spec(layer).experts) {
+      gate_up_experts(layer, row);
+      continue;
+    }
+    const Row gate = gated(row, 0, spec_.intermediate);
+    const Row up = Row(up_).first(gate.size());
     linear(layer, Linear::kGate, row, normed_[row], gate);
     linear(layer, Linear::kUp, row, normed_[row], up);
-    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = silu(gate[i]) * up[i];
+    apply_gate(layer_spec(layer).activation, gate, up);
+  }
+}
+
+void ReferenceBackend::gate_up_experts(int layer, int row) {
+  choose(layer, row);
+  for (int i = 0; i < spec_.experts_per_token; ++i) {
+    const int expert = routes(row)[static_cast<std::size_t>(i)].expert;
+    const Row gate = gated(row, i, spec_.expert_intermediate);
+    const Row up = Row(up_).first(gate.size());
+    expert_linear(layer, expert, 0, row, normed_[row], gate);
+    expert_linear(layer, expert, 1, row, normed_[row], up);
+    apply_gate(layer_spec(layer).activation, gate, up);
   }
 }
 
 void ReferenceBackend::down(int layer) {
+  const float* post_norm = layer_weights(layer).post_mlp_norm;
   for (int row = 0; row < num_rows(); ++row) {
-    linear(layer, Linear::kDown, row, hidden_[row], projected_);
-    add_to(x_[row], projected_);
+    if (layer_spec(layer).experts) {
+      sum_experts(layer, row);
+    } else {
+      linear(layer, Linear::kDown, row, gated(row, 0, spec_.intermediate), projected_);
+    }
+    add_to_residual(layer, row, post_norm);
+  }
+}
+
+// projected = sum over the row's experts of weight * down(h)
+void ReferenceBackend::sum_experts(int layer, int row) {
+  std::fill(projected_.begin(), projected_.end(), 0.0F);
+  for (int i = 0; i < spec_.experts_per_token; ++i) {
+    const Route& route = routes(row)[static_cast<std::size_t>(i)];
+    expert_linear(layer, route.expert, 2, row, gated(row, i, spec_.expert_intermediate),
+                  expert_output_);
+    scale_by(expert_output_, route.weight);
+    add_to(projected_, expert_output_);
   }
 }
 
@@ -293,9 +407,9 @@ void ReferenceBackend::head() {
     const Row output = logits_[static_cast<int>(i)];
     rms_norm(x_[row], weights_.final_norm, spec_.final_rms_eps, normed_[row]);
     multiply(weights, normed_[row], output);
-    const LoraView* adapter = adapter_of(row);
-    if (adapter != nullptr && adapter->head)
-      add_lora(adapter->head, adapter->type, normed_[row], output);
+    if (const LoraView* adapter = adapter_of(row))
+      add_lora(adapter->head, row, normed_[row], output);
+    for (float& logit : output) logit = soft_cap(spec_.logit_scale * logit, spec_.logit_softcap);
   }
 }
 

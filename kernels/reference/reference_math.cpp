@@ -42,30 +42,55 @@ void add_to(Row y, ConstRow x) {
   for (std::size_t i = 0; i < y.size(); ++i) y[i] += x[i];
 }
 
+void scale_by(Row y, float factor) {
+  for (float& value : y) value *= factor;
+}
+
 void rms_norm(ConstRow x, const float* weight, float eps, Row y) {
   const auto mean_square = static_cast<float>(dot(x, x) / static_cast<double>(x.size()));
   const float inverse = 1.0F / std::sqrt(mean_square + eps);
   for (std::size_t i = 0; i < x.size(); ++i) y[i] = weight[i] * (x[i] * inverse);
 }
 
-void rotate(Row x, int head_dim, int position, float theta) {
-  const auto half = static_cast<std::size_t>(head_dim / 2);
-  for (std::size_t i = 0; i < half; ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
-    const float angle = static_cast<float>(position) * (1.0F / std::pow(theta, exponent));
-    const float cosine = std::cos(angle);
-    const float sine = std::sin(angle);
-    for (std::size_t head = 0; head < x.size(); head += 2 * half) {
+void rms_norm_each(Row x, std::size_t width, const float* weight, float eps) {
+  for (std::size_t at = 0; at < x.size(); at += width) {
+    const Row part = x.subspan(at, width);
+    rms_norm(part, weight, eps, part);
+  }
+}
+
+void rotate(Row x, int head_dim, int position, std::span<const float> inv_freq, float scale) {
+  const std::size_t pairs = inv_freq.size();
+  for (std::size_t i = 0; i < pairs; ++i) {
+    const float angle = static_cast<float>(position) * inv_freq[i];
+    const float cosine = std::cos(angle) * scale;
+    const float sine = std::sin(angle) * scale;
+    for (std::size_t head = 0; head < x.size(); head += static_cast<std::size_t>(head_dim)) {
       const float first = x[head + i];
-      const float second = x[head + half + i];
+      const float second = x[head + pairs + i];
       x[head + i] = first * cosine - second * sine;
-      x[head + half + i] = second * cosine + first * sine;
+      x[head + pairs + i] = second * cosine + first * sine;
     }
   }
 }
 
 float silu(float x) {
   return x / (1.0F + std::exp(-x));
+}
+
+float gelu_tanh(float x) {
+  constexpr float kSqrtTwoOverPi = 0.7978845608F;
+  return 0.5F * x * (1.0F + std::tanh(kSqrtTwoOverPi * (x + 0.044715F * x * x * x)));
+}
+
+void apply_gate(Activation activation, Row gate, ConstRow up) {
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    gate[i] = (activation == Activation::kSilu ? silu(gate[i]) : gelu_tanh(gate[i])) * up[i];
+  }
+}
+
+float soft_cap(float x, float cap) {
+  return cap == 0.0F ? x : cap * std::tanh(x / cap);
 }
 
 void softmax(Row scores) {
@@ -76,6 +101,22 @@ void softmax(Row scores) {
     sum += static_cast<double>(score);
   }
   for (float& score : scores) score = static_cast<float>(static_cast<double>(score) / sum);
+}
+
+void choose_experts(Row logits, bool normalise, std::span<Route> routes) {
+  softmax(logits);
+  float sum = 0.0F;
+  for (Route& route : routes) {
+    const auto best = std::max_element(logits.begin(), logits.end());
+    route = {static_cast<int>(best - logits.begin()), *best};
+    sum += *best;
+    *best = -1.0F;
+  }
+  for (Route& route : routes) {
+    if (normalise) route.weight /= sum;
+  }
+  std::sort(routes.begin(), routes.end(),
+            [](const Route& a, const Route& b) { return a.expert < b.expert; });
 }
 
 LoraWeights::LoraWeights(const LoraModule& module, PageType type, int in_features, int out_features)
