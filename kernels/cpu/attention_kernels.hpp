@@ -8,119 +8,26 @@
 // Gimelshein, 2018; FlashAttention, Dao et al., 2022).
 //
 // P2: every sum of a query is taken over its own positions in ascending order, so it is the same
-// alone and in any tile. A tile's rows end at different positions. What lies past a query's own end
-// may be a score that is left out, but is never multiplied into its sums, not even by zero: a freed
-// block may hold anything, another tenant's values included.
+// alone and in any tile. A tile's rows begin, where there is a window, and end at different
+// positions. What lies before a query's own beginning or past its end may be a score that is left
+// out, but is never multiplied into its sums, not even by zero: a freed block may hold anything,
+// another tenant's values included.
+//
+// With a window, parts wholly outside it are never looked at, nor are the positions of the first
+// part that no row of the tile sees. A part that one row sees and another does not is an empty
+// record of the latter (l = 0), and joining adds nothing for it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/cpu/codegen.hpp"
 #include "kernels/cpu/kernel_table.hpp"
+#include "kernels/cpu/kv_kernels.hpp"
 #include "kernels/cpu/row_kernels.hpp"
 #include "kernels/cpu/vec.hpp"
 
 namespace tessera {
-
-// How a cache's elements become fp32, for KvForm::kF16 and kInt8. Indices count elements.
-template <class V>
-struct HalfCache {
-  static constexpr bool kHasScales = false;
-  static constexpr std::size_t kBytes = 2;
-  static typename V::Float load(const std::byte* p) {
-    return V::load_f16(reinterpret_cast<const std::uint16_t*>(p));
-  }
-};
-template <class V>
-struct IntegerCache {
-  static constexpr bool kHasScales = true;
-  static constexpr std::size_t kBytes = 1;
-  static typename V::Float load(const std::byte* p) {
-    return V::load_int8(reinterpret_cast<const std::int8_t*>(p));
-  }
-};
-
-// Where one position's key, value and their scales are within a head's part of a block. The
-// elements of a key are kLanes apart.
-template <class V, class Element>
-struct KvPlace {
-  const KvLayout& layout;
-  std::byte* head_block;
-  int offset;  // of the position within the block
-
-  Element* key() const {
-    return reinterpret_cast<Element*>(head_block) + offset / kLanes * layout.head_dim * kLanes +
-           offset % kLanes;
-  }
-  Element* value() const {
-    return reinterpret_cast<Element*>(head_block + layout.values) + offset * layout.value_stride;
-  }
-  float* key_scale() const {
-    return reinterpret_cast<float*>(head_block + layout.key_scales) + offset;
-  }
-  float* value_scale() const {
-    return reinterpret_cast<float*>(head_block + layout.value_scales) + offset;
-  }
-};
-
-template <class V>
-void store_half_kv(const KvLayout& layout, const float* key, const float* value,
-                   std::byte* head_block, int offset) {
-  const auto largest = V::set(65504.0F);
-  const auto smallest = V::set(-65504.0F);
-  const KvPlace<V, std::uint16_t> place{layout, head_block, offset};
-  std::uint16_t* keys = place.key();
-  std::uint16_t* values = place.value();
-  for (int i = 0; i < layout.head_dim; i += kLanes) {
-    const int count = layout.head_dim - i < kLanes ? layout.head_dim - i : kLanes;
-    const auto v = V::load_first(value + i, count);
-    V::store_f16(values + i, V::max(smallest, V::min(largest, v)));
-    std::uint16_t halves[kLanes];
-    const auto k = V::load_first(key + i, count);
-    V::store_f16(halves, V::max(smallest, V::min(largest, k)));
-    for (int j = 0; j < count; ++j) keys[(i + j) * kLanes] = halves[j];
-  }
-}
-
-// Writes `count` elements, `stride` apart, as integers of the scale that it returns. A NaN or an
-// infinity makes the scale NaN, so that the sequence it belongs to does not take it for a number.
-template <class V>
-float store_integers(const float* x, int count, std::int8_t* y, int stride) {
-  auto largest = V::zero();
-  auto not_finite = V::zero();  // or NaN
-  for (int i = 0; i < count; i += kLanes) {
-    const auto v = V::load_first(x + i, count - i < kLanes ? count - i : kLanes);
-    largest = V::max(largest, V::max(v, V::sub(V::zero(), v)));
-    not_finite = V::fma(v, V::zero(), not_finite);
-  }
-  const float magnitude = V::largest(largest);
-  const auto factor = V::set(magnitude > 1e-30F ? 127.0F / magnitude : 0.0F);
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low byte.
-  const auto magic = V::set(12582912.0F);
-  for (int i = 0; i < count; i += kLanes) {
-    const int lanes = count - i < kLanes ? count - i : kLanes;
-    float rounded[kLanes];
-    V::store(rounded, V::fma(V::load_first(x + i, lanes), factor, magic));
-    std::uint32_t words[kLanes];
-    std::memcpy(words, rounded, sizeof(words));
-    for (int j = 0; j < lanes; ++j) y[(i + j) * stride] = static_cast<std::int8_t>(words[j]);
-  }
-  return magnitude / 127.0F + V::sum(not_finite);
-}
-
-template <class V>
-void store_kv(const KvLayout& layout, const float* key, const float* value, std::byte* head_block,
-              int offset) {
-  if (!layout.has_scales) {
-    store_half_kv<V>(layout, key, value, head_block, offset);
-    return;
-  }
-  const KvPlace<V, std::int8_t> place{layout, head_block, offset};
-  *place.key_scale() = store_integers<V>(key, layout.head_dim, place.key(), kLanes);
-  *place.value_scale() = store_integers<V>(value, layout.head_dim, place.value(), 1);
-}
 
 // The state of a tile's queries: what the parts so far have come to. Query q is head q % group of
 // row q / group. A record is what a part comes to for one query: o (value_stride), m, l.
@@ -137,8 +44,8 @@ class TileAttention {
 
   void attend() {
     pack_queries();
-    compute(0, total_);
-    for (int part = 1; part < num_parts(); ++part) {
+    compute(first_part(), total_);
+    for (int part = first_part() + 1; part < num_parts(); ++part) {
       compute(part, part_);
       join(part_);
     }
@@ -149,7 +56,7 @@ class TileAttention {
   void attend_parts(int first, int last, float* records, std::size_t part_floats) {
     pack_queries();
     for (int part = first; part < last; ++part) {
-      compute(part, records + static_cast<std::size_t>(part) * part_floats);
+      compute(part, records + static_cast<std::size_t>(part - first_part()) * part_floats);
     }
   }
 
@@ -158,7 +65,7 @@ class TileAttention {
     for (std::size_t i = 0; i < floats_of_all(); i += kLanes) {
       V::store(total_ + i, V::load(records + i));
     }
-    for (int part = 1; part < num_parts(); ++part) {
+    for (int part = 1; part < num_parts() - first_part(); ++part) {
       join(records + static_cast<std::size_t>(part) * part_floats);
     }
     write_output();
@@ -183,6 +90,12 @@ class TileAttention {
   };
 
   int context_of(int row) const { return task_.first_position + row + 1; }
+  // The first position that a row attends to.
+  int beginning_of(int row) const {
+    const int beginning = task_.window > 0 ? context_of(row) - task_.window : 0;
+    return beginning > 0 ? beginning : 0;
+  }
+  int first_part() const { return beginning_of(0) / kAttentionSplit; }
   int num_parts() const {
     return (context_of(task_.num_rows - 1) + kAttentionSplit - 1) / kAttentionSplit;
   }
@@ -219,19 +132,27 @@ class TileAttention {
 
   void compute(int part, float* records) {
     begin_ = part * kAttentionSplit;
-    int longest = 0;  // the last query's
-    for (int query = 0; query < num_queries_; ++query) {
-      const int left = context_of(query / task_.group) - begin_;
-      longest = counts_[query] = left < kAttentionSplit ? left : kAttentionSplit;
-    }
-    score_all(longest);
-    if constexpr (Cache::kHasScales) gather_value_scales(longest);
+    set_bounds();
+    const int last = num_queries_ - 1;
+    score_all(firsts_[0] / kLanes * kLanes, counts_[last]);
+    if constexpr (Cache::kHasScales) gather_value_scales(firsts_[0], counts_[last]);
     for (int query = 0; query < num_queries_; ++query) {
       float* record = records + static_cast<std::size_t>(query) * record_floats_;
       float* m_and_l = record + layout_.value_stride;
-      softmax(scores_ + query * kScoreStride, counts_[query], m_and_l[0], m_and_l[1]);
+      softmax(scores_ + query * kScoreStride, firsts_[query], counts_[query], m_and_l[0],
+              m_and_l[1]);
     }
     sum_all_values(records);
+  }
+
+  void set_bounds() {
+    for (int query = 0; query < num_queries_; ++query) {
+      const int row = query / task_.group;
+      const int left = context_of(row) - begin_;
+      const int first = beginning_of(row) - begin_;
+      counts_[query] = left < kAttentionSplit ? left : kAttentionSplit;
+      firsts_[query] = first < 0 ? 0 : first < counts_[query] ? first : counts_[query];
+    }
   }
 
   const std::byte* head_block(int position) const {
@@ -256,10 +177,11 @@ class TileAttention {
             reinterpret_cast<const float*>(head + layout_.key_scales) + offset, at};
   }
 
-  void score_all(int count) {
+  // Positions [first, count) of the part; `first` is a multiple of sixteen.
+  void score_all(int first, int count) {
     const int step = layout_.block_size < kLanes ? layout_.block_size : kLanes;
     KeyTile tiles[kTilesTogether];
-    for (int at = 0; at < count;) {
+    for (int at = first; at < count;) {
       std::size_t num_tiles = 0;
       for (; num_tiles < kTilesTogether && at < count; at += step) {
         tiles[num_tiles++] = key_tile(at);
@@ -316,8 +238,9 @@ class TileAttention {
 
   // --- softmax ------------------------------------------------------------------------------
 
-  void gather_value_scales(int count) {
-    for (int at = 0; at < count; at += layout_.block_size) {
+  void gather_value_scales(int first, int count) {
+    for (int at = first / layout_.block_size * layout_.block_size; at < count;
+         at += layout_.block_size) {
       const auto* scales =
           reinterpret_cast<const float*>(head_block(begin_ + at) + layout_.value_scales);
       for (int i = 0; i < layout_.block_size; ++i) value_scales_[at + i] = scales[i];
@@ -325,22 +248,54 @@ class TileAttention {
   }
 
   // scores -> exp(scores - largest), and their sum. They become the values' weights, so where
-  // values have scales, theirs are multiplied in.
-  void softmax(float* scores, int count, float& largest, float& sum) const {
+  // values have scales, theirs are multiplied in. Lanes are positions; of the first sixteen those
+  // before the window are left out, of the last those past the end.
+  void softmax(float* scores, int first, int count, float& largest, float& sum) const {
     const auto lowest = V::set(-3.4028234e38F);
+    const int begin = first / kLanes * kLanes;
+    const int skip = first - begin;
+    if (task_.softcap > 0.0F) cap(scores, begin, count);
     Float greatest = lowest;
-    for (int i = 0; i < count; i += kLanes) {
+    int i = begin;
+    if (skip > 0 && i < count) {
+      const Float ended = V::first_of(V::load(scores + i), lowest, count - i);
+      greatest = V::first_of(lowest, ended, skip);
+      i += kLanes;
+    }
+    for (; i < count; i += kLanes) {
       greatest = V::max(greatest, V::first_of(V::load(scores + i), lowest, count - i));
     }
     largest = V::largest(greatest);
     Float total = V::zero();
-    for (int i = 0; i < count; i += kLanes) {
-      Float e = exponential<V>(V::sub(V::load(scores + i), V::set(largest)));
-      total = V::add(total, V::first_of(e, V::zero(), count - i));
-      if constexpr (Cache::kHasScales) e = V::mul(e, V::load(value_scales_ + i));
-      V::store(scores + i, e);
+    i = begin;
+    if (skip > 0 && i < count) {
+      const Float ended = V::first_of(weigh(scores, i, largest), V::zero(), count - i);
+      total = V::first_of(V::zero(), ended, skip);
+      i += kLanes;
+    }
+    for (; i < count; i += kLanes) {
+      total = V::add(total, V::first_of(weigh(scores, i, largest), V::zero(), count - i));
     }
     sum = V::sum(total);
+  }
+
+  // Makes sixteen scores weights; returns them as they are summed.
+  TESSERA_ALWAYS_INLINE Float weigh(float* scores, int i, float largest) const {
+    const Float e = exponential<V>(V::sub(V::load(scores + i), V::set(largest)));
+    if constexpr (Cache::kHasScales) {
+      V::store(scores + i, V::mul(e, V::load(value_scales_ + i)));
+    } else {
+      V::store(scores + i, e);
+    }
+    return e;
+  }
+
+  void cap(float* scores, int begin, int count) const {
+    const auto inverse = V::set(1.0F / task_.softcap);
+    for (int i = begin; i < count; i += kLanes) {
+      const auto capped = hyperbolic_tangent<V>(V::mul(V::load(scores + i), inverse));
+      V::store(scores + i, V::mul(capped, V::set(task_.softcap)));
+    }
   }
 
   // --- values -------------------------------------------------------------------------------
@@ -360,37 +315,61 @@ class TileAttention {
     }
   }
 
-  // Elements [i, i + width) of o of a group. Its first query sees the fewest positions: as many are
-  // summed for all together, and the few that the others have beyond them for each by itself.
+  // Elements [i, i + width) of o of a group. Its first query ends first, its last begins last: the
+  // positions between are summed for all together, those before and behind, which are few, for each
+  // query by itself.
   template <std::size_t kQueries>
   void sum_group(float* records, int query, int i, int width) {
     constexpr int kWidth = static_cast<int>(kTilesInRegisters<kQueries>) * kLanes;
     const int end = i + width;
+    const int past = query + static_cast<int>(kQueries);
+    const int last = past < num_queries_ ? past : num_queries_;
+    const int common_end = counts_[query];
+    int common = firsts_[last - 1];
+    common = common < common_end ? common : common_end;
+    const bool has_head = firsts_[query] < common;
+    for (int q = query; has_head && q < last; ++q)
+      sum_head(record_of(records, q), q, common, i, end);
     int at = i;
     for (; at + kWidth <= end; at += kWidth) {
-      sum_values<kQueries, kTilesInRegisters<kQueries>>(records, query, at);
+      sum_values<kQueries, kTilesInRegisters<kQueries>>(records, query, common, has_head, at);
     }
-    for (; at < end; at += kLanes) sum_values<kQueries, 1>(records, query, at);
-    const int last = query + static_cast<int>(kQueries);
-    for (int q = query; q < last && q < num_queries_; ++q) {
-      sum_rest(records + static_cast<std::size_t>(q) * record_floats_, q, counts_[query], i, end);
+    for (; at < end; at += kLanes) {
+      sum_values<kQueries, 1>(records, query, common, has_head, at);
+    }
+    for (int q = query; q < last; ++q) {
+      const int first = firsts_[q] > common_end ? firsts_[q] : common_end;
+      add_values(record_of(records, q), q, first, counts_[q], i, end);
     }
   }
 
+  float* record_of(float* records, int query) const {
+    return records + static_cast<std::size_t>(query) * record_floats_;
+  }
+
+  // Elements [i, end) of the query's o, of its positions before `common`.
+  void sum_head(float* record, int query, int common, int i, int end) {
+    for (int element = i; element < end; element += kLanes) V::store(record + element, V::zero());
+    add_values(record, query, firsts_[query], common, i, end);
+  }
+
+  // Of positions [common, the first query's end).
   template <std::size_t kQueries, std::size_t kTiles>
-  void sum_values(float* records, int query, int i) {
+  void sum_values(float* records, int query, int common, bool has_head, int i) {
     Float sum[kTiles][kQueries];
     TESSERA_UNROLL
     for (std::size_t t = 0; t < kTiles; ++t) {
       TESSERA_UNROLL
       for (std::size_t q = 0; q < kQueries; ++q) sum[t][q] = V::zero();
     }
+    if (has_head) load_sums<kQueries, kTiles>(records, query, i, sum);
     const int count = counts_[query];
     const std::size_t value_bytes = static_cast<std::size_t>(layout_.value_stride) * Cache::kBytes;
-    for (int at = 0; at < count; at += layout_.block_size) {
+    int in_block = layout_.block_size - (common & (layout_.block_size - 1));
+    for (int at = common; at < count; at += in_block, in_block = layout_.block_size) {
       const std::byte* values = values_at(begin_ + at, i);
       const float* weights = scores_ + query * kScoreStride + at;
-      const int in_block = count - at < layout_.block_size ? count - at : layout_.block_size;
+      if (count - at < in_block) in_block = count - at;
       for (int j = 0; j < in_block; ++j, values += value_bytes, ++weights) {
         Float value[kTiles];
         TESSERA_UNROLL
@@ -414,9 +393,21 @@ class TileAttention {
     }
   }
 
-  // Adds the positions from `first` to the query's own end to elements [i, end) of its o.
-  void sum_rest(float* record, int query, int first, int i, int end) {
-    for (int at = first; at < counts_[query]; ++at) {
+  template <std::size_t kQueries, std::size_t kTiles>
+  TESSERA_ALWAYS_INLINE void load_sums(const float* records, int query, int i,
+                                       Float (&sum)[kTiles][kQueries]) const {
+    TESSERA_UNROLL
+    for (std::size_t q = 0; q < kQueries; ++q) {
+      if (query + static_cast<int>(q) >= num_queries_) break;
+      const float* record = records + (static_cast<std::size_t>(query) + q) * record_floats_ + i;
+      TESSERA_UNROLL
+      for (std::size_t t = 0; t < kTiles; ++t) sum[t][q] = V::load(record + t * kLanes);
+    }
+  }
+
+  // Adds positions [first, last) to elements [i, end) of the query's o.
+  void add_values(float* record, int query, int first, int last, int i, int end) {
+    for (int at = first; at < last; ++at) {
       const Float weight = V::set(scores_[query * kScoreStride + at]);
       for (int element = i; element < end; element += kLanes) {
         const Float value = Cache::load(values_at(begin_ + at, element));
@@ -441,6 +432,12 @@ class TileAttention {
     const int width = layout_.value_stride;
     const float* part_m = part + width;
     float* total_m = total + width;
+    if (total_m[1] == 0.0F) {  // nothing so far
+      for (std::size_t i = 0; i < record_floats_; i += kLanes) {
+        V::store(total + i, V::load(part + i));
+      }
+      return;
+    }
     const float largest = part_m[0] > total_m[0] ? part_m[0] : total_m[0];
     const Float keep = exponential<V>(V::set(total_m[0] - largest));
     const Float take = exponential<V>(V::set(part_m[0] - largest));
@@ -471,8 +468,10 @@ class TileAttention {
   const AttendTask& task_;
   const int num_queries_;
   const std::size_t record_floats_;
-  int begin_ = 0;            // position at which the part begins
-  int counts_[kMaxQueries];  // positions of the part that a query sees: at least one
+  int begin_ = 0;  // position at which the part begins
+  // The positions of the part that a query sees: from, to. Both ascend with the query.
+  int firsts_[kMaxQueries] = {};
+  int counts_[kMaxQueries] = {};
   alignas(64) float query_[kMaxHeadDim * kMaxQueries];
   alignas(64) float scores_[kMaxQueries * kScoreStride];
   alignas(64) float value_scales_[Cache::kHasScales ? kScoreStride : 1];

@@ -22,11 +22,12 @@ std::size_t area(int a, int b) {
 }  // namespace
 
 AttentionPlan::AttentionPlan(int max_rows, int group, int num_kv_heads, int num_threads,
-                             int max_records)
+                             int max_records, int window)
     : group_(group),
       num_kv_heads_(num_kv_heads),
       num_threads_(num_threads),
       max_records_(max_records),
+      window_(window),
       tile_rows_(tile_rows(group)),
       first_share_(static_cast<std::size_t>(num_threads) + 1) {
   tiles_.reserve(static_cast<std::size_t>(max_rows));
@@ -67,43 +68,55 @@ void AttentionPlan::add_tiles(const StepInput& input, std::int32_t seq) {
       ++row;
     }
     AttentionTile& tile = tiles_.emplace_back();
-    tile = {seq, first, row - first, position(first), position(row - 1) / kAttentionSplit + 1};
-    total_cost_ += num_kv_heads_ * cost(tile, 0, tile.num_parts);
+    tile = {seq,
+            first,
+            row - first,
+            position(first),
+            beginning_of(position(first)) / kAttentionSplit,
+            position(row - 1) / kAttentionSplit + 1};
+    total_cost_ += num_kv_heads_ * cost(tile);
   }
+}
+
+// The first position that the row at `position` attends to.
+int AttentionPlan::beginning_of(int position) const {
+  return window_ > 0 ? std::max(0, position + 1 - window_) : 0;
 }
 
 // Of parts [first, last): positions times rows, and one more for reading them.
 std::int64_t AttentionPlan::cost(const AttentionTile& tile, int first, int last) const {
-  const int context = tile.first_position + tile.num_rows;
+  if (first == last) return 0;
+  const int end = std::min(last * kAttentionSplit, tile.first_position + tile.num_rows);
   const std::int64_t positions =
-      std::min(last * kAttentionSplit, context) - first * kAttentionSplit;
+      end - std::max(first * kAttentionSplit, beginning_of(tile.first_position));
   return positions * (tile.num_rows + 1);
 }
 
 // The thread whose piece the middle of a part lies in.
 int AttentionPlan::thread_of(const AttentionTile& tile, int part) const {
-  const std::int64_t middle = 2 * (cost_before_ + cost(tile, 0, part)) + cost(tile, part, part + 1);
+  const std::int64_t middle =
+      2 * (cost_before_ + cost(tile, tile.first_part, part)) + cost(tile, part, part + 1);
   return static_cast<int>(middle * num_threads_ / (2 * total_cost_));
 }
 
 void AttentionPlan::deal_item(std::int32_t index, std::int32_t kv_head) {
   const AttentionTile& tile = tiles_[static_cast<std::size_t>(index)];
-  const int first_thread = thread_of(tile, 0);
-  const bool is_divided = thread_of(tile, tile.num_parts - 1) != first_thread &&
-                          tile.num_rows * group_ * tile.num_parts <= max_records_;
+  const int first_thread = thread_of(tile, tile.first_part);
+  const bool is_divided = thread_of(tile, tile.end_part - 1) != first_thread &&
+                          tile.num_rows * group_ * tile.num_parts() <= max_records_;
   begin_threads_until(first_thread + 1);
-  shares_.push_back({index, kv_head, 0, tile.num_parts, kNoRecords});
+  shares_.push_back({index, kv_head, tile.first_part, tile.end_part, kNoRecords});
   if (is_divided) divide_last_share(tile);
-  cost_before_ += cost(tile, 0, tile.num_parts);
+  cost_before_ += cost(tile);
 }
 
 void AttentionPlan::divide_last_share(const AttentionTile& tile) {
   shares_.back().records = static_cast<std::int32_t>(divided_.size());
   divided_.push_back(shares_.back());
-  for (int part = 1; part < tile.num_parts; ++part) {
+  for (int part = tile.first_part + 1; part < tile.end_part; ++part) {
     const int thread = thread_of(tile, part);
     if (thread < num_begun_) continue;
-    const AttentionShare rest = {shares_.back().tile, shares_.back().kv_head, part, tile.num_parts,
+    const AttentionShare rest = {shares_.back().tile, shares_.back().kv_head, part, tile.end_part,
                                  shares_.back().records};
     shares_.back().last_part = part;
     begin_threads_until(thread + 1);

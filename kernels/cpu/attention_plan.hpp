@@ -23,7 +23,11 @@ struct AttentionTile {
   std::int32_t first_row;
   std::int32_t num_rows;
   std::int32_t first_position;
-  std::int32_t num_parts;  // of the context: at kAttentionSplit positions
+  // The parts of the context, cut at kAttentionSplit positions, that the rows attend to.
+  std::int32_t first_part;
+  std::int32_t end_part;
+
+  int num_parts() const { return end_part - first_part; }
 };
 
 // One thread's share of an item: parts [first_part, last_part) of the context.
@@ -40,8 +44,10 @@ inline constexpr std::int32_t kNoRecords = -1;
 class AttentionPlan {
  public:
   // `group` query heads share one of `num_kv_heads`. An item has room for the records of
-  // max_records queries and parts.
-  AttentionPlan(int max_rows, int group, int num_kv_heads, int num_threads, int max_records);
+  // max_records queries and parts. With a window, a row attends to that many positions, its own
+  // among them; 0: to all before.
+  AttentionPlan(int max_rows, int group, int num_kv_heads, int num_threads, int max_records,
+                int window = 0);
 
   void build(const StepInput& input);
 
@@ -51,10 +57,15 @@ class AttentionPlan {
   std::span<const AttentionShare> shares_of(int thread) const;
   // The items that several threads share, as the first of their shares: at most num_threads - 1.
   std::span<const AttentionShare> divided() const { return divided_; }
+  int window() const { return window_; }
 
  private:
   void add_tiles(const StepInput& input, std::int32_t seq);
+  int beginning_of(int position) const;
   std::int64_t cost(const AttentionTile& tile, int first_part, int last_part) const;
+  std::int64_t cost(const AttentionTile& tile) const {
+    return cost(tile, tile.first_part, tile.end_part);
+  }
   int thread_of(const AttentionTile& tile, int part) const;
   void deal_item(std::int32_t tile, std::int32_t kv_head);
   void divide_last_share(const AttentionTile& tile);
@@ -64,6 +75,7 @@ class AttentionPlan {
   const int num_kv_heads_;
   const int num_threads_;
   const int max_records_;
+  const int window_;
   const int tile_rows_;
   std::vector<AttentionTile> tiles_;
   std::vector<AttentionShare> shares_;    // in order of their threads

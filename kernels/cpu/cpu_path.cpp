@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cpu/amx_support.hpp"
+
 namespace tessera {
 namespace {
 
@@ -13,7 +15,8 @@ struct NamedPath {
   std::string_view name;
   CpuPath path;
 };
-constexpr std::array<NamedPath, 4> kBestFirst = {{{"avx512vnni", CpuPath::kAvx512Vnni},
+constexpr std::array<NamedPath, 5> kBestFirst = {{{"amx", CpuPath::kAmx},
+                                                  {"avx512vnni", CpuPath::kAvx512Vnni},
                                                   {"avx512", CpuPath::kAvx512},
                                                   {"avx2", CpuPath::kAvx2},
                                                   {"portable", CpuPath::kPortable}}};
@@ -24,7 +27,21 @@ KernelTable make_avx512vnni_kernels() {
   table.name = "cpu-avx512vnni";
   table.multiply_nf4 = kAvx512VnniInt16.multiply_nf4;
   table.multiply_int8 = kAvx512VnniInt16.multiply_int8;
+  table.multiply_book16 = kAvx512VnniInt16.multiply_book16;
+  table.multiply_integers = kAvx512VnniInt16.multiply_integers;
   table.quantise = kAvx512VnniInt16.quantise;
+  table.sum_groups = kAvx512VnniInt16.sum_groups;
+  return table;
+}
+
+KernelTable make_amx_kernels() {
+  KernelTable table = make_avx512vnni_kernels();
+  table.name = "cpu-amx";
+  table.multiply_nf4 = kAmxKernels.multiply_nf4;
+  table.multiply_int8 = kAmxKernels.multiply_int8;
+  table.multiply_book16 = kAmxKernels.multiply_book16;
+  table.multiply_integers = kAmxKernels.multiply_integers;
+  table.split = kAmxKernels.split;
   return table;
 }
 #endif
@@ -50,6 +67,9 @@ bool machine_has(CpuPath path) {
              __builtin_cpu_supports("avx512vl");
     case CpuPath::kAvx512Vnni:
       return machine_has(CpuPath::kAvx512) && __builtin_cpu_supports("avx512vnni");
+    case CpuPath::kAmx:
+      return machine_has(CpuPath::kAvx512Vnni) && __builtin_cpu_supports("avx512vbmi") &&
+             may_use_amx();
   }
 #endif
   return path == CpuPath::kPortable;
@@ -61,13 +81,15 @@ CpuPath choose_cpu_path(std::string_view force) {
     if (force.empty() ? machine_has(path) : name == force && machine_has(path)) return path;
   }
   throw std::invalid_argument("this machine has no CPU path \"" + std::string(force) +
-                              "\"; there are avx512vnni, avx512, avx2 and portable");
+                              "\"; there are amx, avx512vnni, avx512, avx2 and portable");
 }
 
 const KernelTable& kernels_of(CpuPath path) {
   assert(machine_has(path));
 #if defined(__x86_64__)
   static const KernelTable kAvx512VnniKernels = make_avx512vnni_kernels();
+  static const KernelTable kAmxTable = make_amx_kernels();
+  if (path == CpuPath::kAmx) return kAmxTable;
   if (path == CpuPath::kAvx512Vnni) return kAvx512VnniKernels;
   if (path == CpuPath::kAvx512) return kAvx512Kernels;
   if (path == CpuPath::kAvx2) return kAvx2Kernels;

@@ -8,12 +8,13 @@
 
 namespace tessera {
 
-enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512, kAvx512Vnni };
+enum class CpuPath : std::uint8_t { kPortable, kAvx2, kAvx512, kAvx512Vnni, kAmx };
 
 bool machine_has(CpuPath path);
 
-// `force` is "avx512vnni", "avx512", "avx2", "portable", or empty for what TESSERA_CPU says, or the
-// best one. Throws std::invalid_argument for another word or a path that the machine does not have.
+// `force` is "amx", "avx512vnni", "avx512", "avx2", "portable", or empty for what TESSERA_CPU says,
+// or the best one. Throws std::invalid_argument for another word or a path that the machine does
+// not have.
 CpuPath choose_cpu_path(std::string_view force);
 
 const KernelTable& kernels_of(CpuPath path);  // the machine has it

@@ -1,14 +1,15 @@
-// int16_kernels.hpp — y = W x with NF4 or int8 weights by VPDPWSSD, which multiplies pairs of
-// 16-bit integers and adds them in 32 bits: twice the products of an fp32 multiply-add.
+// int16_kernels.hpp — y = W x with weights of four or eight bits by VPDPWSSD, which multiplies
+// pairs of 16-bit integers and adds them in 32 bits: twice the products of an fp32 multiply-add.
 //
-// An activation is rounded to 14 bits in units of its block of 64, once (quantise), and a value of
-// NF4 is one of sixteen integers (int16_book.hpp). A block's sum of products is exact, so its order
-// does not matter; a block's scales are fp32. For every output, whatever the number of rows or
-// threads:
+// An activation is rounded to 14 bits in units of its block of 64, once (quantise), and a code of
+// four bits is one of sixteen integers (int16_book.hpp). A group's sum of products is exact, so its
+// order does not matter; scales and offsets are fp32. For every output, whatever the number of rows
+// or threads:
 //
 //   sum = 0
-//   for each block of 64 input features, ascending:
+//   for each group of each block of 64 input features, ascending:
 //     sum = fma(float(integer sum), weight scale * activation unit, sum)
+//     sum = fma(offset, sum of the group's activations, sum)              if there are offsets
 //
 // A micro-kernel keeps R rows x T tiles of integer sums in registers; the fp32 sums live in y, so
 // that a long x can be cut into chunks that stay in the first-level cache.
@@ -46,37 +47,42 @@ struct Blocks {
   std::size_t end;
 };
 
-inline Int16Rows from_block(Int16Rows x, std::size_t block) {
+template <class Pairs>
+Int16Rows from_block(Int16Rows x, std::size_t block) {
   x.data += block * kNf4Block * kPanelRows;
   x.units += block * kPanelRows;
+  if constexpr (Pairs::kHasOffsets) x.sums += block * kSumsPerBlock * kPanelRows;
   return x;
 }
 
 // Weight words to pairs of 16-bit integers; take() gives the words' next pair of k.
-class Nf4Pairs {
+class BookPairs {
  public:
+  static constexpr TileCodes kCodes = TileCodes::kBook16;
   static constexpr std::size_t kPairsPerWord = 4;
-  static constexpr std::size_t kBlockBytes = kNf4TileBlockBytes;
-  static constexpr std::size_t kPrefetchBytes = 4 * kBlockBytes;
+  static constexpr std::size_t kBlocksAhead = 4;
+
+  explicit BookPairs(const TileView& weights) : book_(_mm512_loadu_si512(weights.integers)) {}
 
   TESSERA_ALWAYS_INLINE __m512i take(__m512i& words) const {
     const __m512i pair = _mm512_permutexvar_epi16(words, book_);
     words = _mm512_srli_epi16(words, 4);
     return pair;
   }
-  static __m512 scale(const std::byte* block) {
-    return _mm512_loadu_ps(block + kNf4TileCodesBytes);
-  }
+  // In units of the integers' products: so they are packed.
+  static __m512 scale(const std::byte* scales) { return _mm512_loadu_ps(scales); }
 
  private:
-  __m512i book_ = _mm512_loadu_si512(kInt16Book);
+  __m512i book_;
 };
 
-class Int8Pairs {
+class IntegerPairs {
  public:
+  static constexpr TileCodes kCodes = TileCodes::kInt8;
   static constexpr std::size_t kPairsPerWord = 2;
-  static constexpr std::size_t kBlockBytes = kInt8TileBlockBytes;
-  static constexpr std::size_t kPrefetchBytes = 2 * kBlockBytes;
+  static constexpr std::size_t kBlocksAhead = 2;
+
+  explicit IntegerPairs(const TileView&) {}
 
   // The lower byte of each half, then, moved down, the upper.
   TESSERA_ALWAYS_INLINE static __m512i take(__m512i& words) {
@@ -85,8 +91,36 @@ class Int8Pairs {
     return pair;
   }
   // The units of x are made for weights in units of the book.
-  static __m512 scale(const std::byte* block) {
-    return _mm512_mul_ps(_mm512_loadu_ps(block + kInt8TileCodesBytes), _mm512_set1_ps(kBookFactor));
+  static __m512 scale(const std::byte* scales) {
+    return _mm512_mul_ps(_mm512_loadu_ps(scales), _mm512_set1_ps(kBookFactor));
+  }
+};
+
+// Codes in groups, with offsets or without.
+template <class Pairs, std::size_t kNumGroups, bool kOffsets>
+class GroupPairs : public Pairs {
+ public:
+  static constexpr std::size_t kGroups = kNumGroups;
+  static constexpr bool kHasOffsets = kOffsets;
+  static constexpr std::size_t kBlockBytes = kTileBlockBytes<Pairs::kCodes, kGroups, kOffsets>;
+
+  using Pairs::Pairs;
+
+  static __m512 scale(const std::byte* block, std::size_t g) {
+    return Pairs::scale(scale_at(block, g));
+  }
+  static __m512 offset(const std::byte* block, std::size_t g) {
+    return _mm512_loadu_ps(scale_at(block, kGroups + g));
+  }
+  // Asks for what scale() and offset() will read.
+  static void prefetch_group(const std::byte* block, std::size_t g) {
+    __builtin_prefetch(scale_at(block, g));
+    if constexpr (kOffsets) __builtin_prefetch(scale_at(block, kGroups + g));
+  }
+
+ private:
+  static const std::byte* scale_at(const std::byte* block, std::size_t g) {
+    return block + kTileCodesBytes<Pairs::kCodes> + g * kTileWordBytes;
   }
 };
 
@@ -96,20 +130,24 @@ class MicroKernel {
  public:
   // y += W x over the blocks, or y = W x if they are the first.
   static void run(const TileView& weights, std::size_t tile, Blocks blocks, Int16Rows x, Rows y) {
-    const Pairs pairs;
+    const Pairs pairs(weights);
     const std::byte* block =
         weights.tiles + tile * weights.tile_bytes + blocks.begin * Pairs::kBlockBytes;
-    x = from_block(x, blocks.begin);
+    x = from_block<Pairs>(x, blocks.begin);
     y.data += tile * kTileFeatures;
     for (std::size_t b = blocks.begin; b < blocks.end; ++b, block += Pairs::kBlockBytes) {
-      Sums sums;
-      clear(sums);
-      for (std::size_t group = 0; group < kGroups; ++group) {
-        add_group(pairs, block + group * kTileWordBytes, weights.tile_bytes,
-                  x.data + group * kPairsPerWord * kPairElements, x.panel, sums);
+      const std::size_t ahead = bytes_ahead(weights, blocks, b);
+      for (std::size_t g = 0; g < Pairs::kGroups; ++g) {
+        Sums sums;
+        clear(sums);
+        for (std::size_t i = g * kWordsPerGroup; i < (g + 1) * kWordsPerGroup; ++i) {
+          add_words(pairs, block + i * kTileWordBytes, weights.tile_bytes,
+                    x.data + i * kPairsPerWord * kPairElements, x.panel, ahead, sums);
+        }
+        prefetch_scales(block + ahead, weights.tile_bytes, g);
+        add_group(block, weights.tile_bytes, g, sums, x, b == 0 && g == 0, y);
       }
-      add_block(block, weights.tile_bytes, sums, x, b == 0, y);
-      x = from_block(x, 1);
+      x = from_block<Pairs>(x, 1);
     }
   }
 
@@ -117,8 +155,17 @@ class MicroKernel {
   static constexpr std::size_t kPairsPerWord = Pairs::kPairsPerWord;
   static constexpr std::size_t kPairElements = 2 * kPanelRows;  // a pair of k of a panel's rows
   static constexpr std::size_t kPanels = (kRows + kPanelRows - 1) / kPanelRows;
-  static constexpr std::size_t kGroups = kNf4Block / (2 * kPairsPerWord);
+  static constexpr std::size_t kWordsPerGroup = kNf4Block / (2 * kPairsPerWord) / Pairs::kGroups;
   using Sums = __m512i[kTiles][kRows];
+
+  // From a block to the one to fetch meanwhile: some blocks on in its tile or, at the tile's end,
+  // as far into the tile that follows in this lane. Without that an eighth of a matrix of 2048
+  // input features was waited for: no processor guesses where the next tiles begin.
+  static std::size_t bytes_ahead(const TileView& weights, Blocks blocks, std::size_t b) {
+    const std::size_t bytes = Pairs::kBlocksAhead * Pairs::kBlockBytes;
+    if (b + Pairs::kBlocksAhead < blocks.end) return bytes;
+    return bytes + kTiles * weights.tile_bytes - (blocks.end - blocks.begin) * Pairs::kBlockBytes;
+  }
 
   TESSERA_ALWAYS_INLINE static void clear(Sums& sums) {
     TESSERA_UNROLL
@@ -140,9 +187,9 @@ class MicroKernel {
   }
 
   // One load of weights from each tile: four pairs of k.
-  TESSERA_ALWAYS_INLINE static void add_group(const Pairs& pairs, const std::byte* weights,
+  TESSERA_ALWAYS_INLINE static void add_words(const Pairs& pairs, const std::byte* weights,
                                               std::size_t tile_bytes, const std::int16_t* x,
-                                              std::size_t panel, Sums& sums) {
+                                              std::size_t panel, std::size_t ahead, Sums& sums) {
     const std::int16_t* panels[kPanels];
     TESSERA_UNROLL
     for (std::size_t i = 0; i < kPanels; ++i) {
@@ -154,7 +201,7 @@ class MicroKernel {
     TESSERA_UNROLL
     for (std::size_t t = 0; t < kTiles; ++t) {
       words[t] = _mm512_loadu_si512(weights + t * tile_bytes);
-      __builtin_prefetch(weights + t * tile_bytes + Pairs::kPrefetchBytes);
+      __builtin_prefetch(weights + t * tile_bytes + ahead);
     }
     TESSERA_UNROLL
     for (std::size_t p = 0; p < kPairsPerWord; ++p) {
@@ -175,22 +222,37 @@ class MicroKernel {
     }
   }
 
-  TESSERA_ALWAYS_INLINE static void add_block(const std::byte* block, std::size_t tile_bytes,
-                                              const Sums& sums, Int16Rows x, bool is_first,
-                                              Rows y) {
+  TESSERA_ALWAYS_INLINE static void prefetch_scales(const std::byte* block, std::size_t tile_bytes,
+                                                    std::size_t g) {
+    TESSERA_UNROLL
+    for (std::size_t t = 0; t < kTiles; ++t, block += tile_bytes) Pairs::prefetch_group(block, g);
+  }
+
+  TESSERA_ALWAYS_INLINE static void add_group(const std::byte* block, std::size_t tile_bytes,
+                                              std::size_t g, const Sums& sums, Int16Rows x,
+                                              bool is_first, Rows y) {
     TESSERA_UNROLL
     for (std::size_t t = 0; t < kTiles; ++t, block += tile_bytes) {
-      __builtin_prefetch(block + Pairs::kPrefetchBytes + Pairs::kBlockBytes - 1);
-      const __m512 scale = Pairs::scale(block);
+      const __m512 scale = Pairs::scale(block, g);
       TESSERA_UNROLL
       for (std::size_t r = 0; r < kRows; ++r) {
         float* at = y.data + r * y.stride + t * kTileFeatures;
-        const __m512 sum = is_first ? _mm512_setzero_ps() : _mm512_loadu_ps(at);
+        __m512 sum = is_first ? _mm512_setzero_ps() : _mm512_loadu_ps(at);
         const float* x_unit = x.units + r / kPanelRows * x.units_panel + r % kPanelRows;
         const __m512 unit = _mm512_mul_ps(scale, _mm512_set1_ps(*x_unit));
-        _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][r]), unit, sum));
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][r]), unit, sum);
+        if constexpr (Pairs::kHasOffsets) {
+          sum = _mm512_fmadd_ps(Pairs::offset(block, g), _mm512_set1_ps(*sum_of(x, r, g)), sum);
+        }
+        _mm512_storeu_ps(at, sum);
       }
     }
+  }
+
+  // The sum of a group of row r, of those that Int16Rows has of a block.
+  TESSERA_ALWAYS_INLINE static const float* sum_of(Int16Rows x, std::size_t r, std::size_t g) {
+    return x.sums + r / kPanelRows * x.sums_panel + (Pairs::kGroups - 1 + g) * kPanelRows +
+           r % kPanelRows;
   }
 };
 
@@ -220,9 +282,11 @@ void multiply_row_group(const TileView& weights, std::size_t begin, std::size_t 
 }
 
 // `row` is the first of a panel.
-inline Int16Rows from_row(Int16Rows x, std::size_t row) {
+template <class Pairs>
+Int16Rows from_row(Int16Rows x, std::size_t row) {
   x.data += row / kPanelRows * x.panel;
   x.units += row / kPanelRows * x.units_panel;
+  if constexpr (Pairs::kHasOffsets) x.sums += row / kPanelRows * x.sums_panel;
   return x;
 }
 
@@ -259,7 +323,7 @@ void multiply(const TileView& weights, int begin, int end, const Activations& ac
     for (std::size_t strip = first_tile; strip < last_tile; strip += cut.strip) {
       const std::size_t strip_end = smaller(strip + cut.strip, last_tile);
       for (std::size_t row = 0; row < rows; row += kGroup) {
-        multiply_row_group<Pairs>(weights, strip, strip_end, chunk, from_row(x, row),
+        multiply_row_group<Pairs>(weights, strip, strip_end, chunk, from_row<Pairs>(x, row),
                                   smaller(kGroup, rows - row), {y.data + row * y.stride, y.stride});
       }
     }
@@ -299,6 +363,23 @@ inline void quantise(const float* x, int num_blocks, std::int16_t* y, float* uni
     round_block(x, largest > 0.0F ? kLargest / largest : 0.0F, integers);
     for (int i = 0; i < kNf4Block; i += 2, y += 2 * kPanelRows) {
       std::memcpy(y, integers + i, 2 * sizeof *y);
+    }
+  }
+}
+
+// What quantise() has made, summed by groups of 64, 32 and 16.
+inline void sum_groups(const std::int16_t* y, const float* units, int num_blocks, float* sums) {
+  for (int b = 0; b < num_blocks; ++b, units += kPanelRows, sums += kSumsPerBlock * kPanelRows) {
+    std::int32_t group[kMaxTileGroups] = {};
+    for (std::int32_t& sum : group) {
+      for (int i = 0; i < kNf4Block / 4; i += 2, y += 2 * kPanelRows) sum += y[0] + y[1];
+    }
+    const std::int32_t half[2] = {group[0] + group[1], group[2] + group[3]};
+    const std::int32_t all[kSumsPerBlock] = {half[0] + half[1], half[0],  half[1], group[0],
+                                             group[1],          group[2], group[3]};
+    const float unit = *units * kBookFactor;
+    for (std::size_t i = 0; i < kSumsPerBlock; ++i) {
+      sums[i * kPanelRows] = static_cast<float>(all[i]) * unit;
     }
   }
 }

@@ -1,12 +1,16 @@
-// linear_kernels.hpp — y = W x with W in tiles of 16 output features: NF4, int8 or bf16.
+// linear_kernels.hpp — y = W x with W in tiles of 16 output features: codes of four bits, int8 or
+// bf16 (tile_format.hpp).
 //
 // The order of summation, for every output and whatever the number of rows or threads:
 //
 //   sum = 0
-//   for each block of 64 input features, ascending:
+//   for each group of each block of 64 input features, ascending:
 //     partial = 0
-//     for each k in the block, ascending:  partial = fma(value(w[k]), x[k], partial)
-//     sum = fma(partial, scale of the block, sum)         (bf16 has no scale: sum + partial)
+//     for each k in the group, ascending:  partial = fma(value(w[k]), x[k], partial)
+//     sum = fma(partial, scale of the group, sum)
+//
+// bf16 has no scale: sum + partial. With offsets, value is fma(code's value, scale, offset), and
+// the sum is sum + partial.
 //
 // Lanes are output features, so nothing is ever summed across lanes. A micro-kernel holds R rows x
 // T tiles of partial sums in registers and decodes each weight once for its R rows; R and T change
@@ -15,6 +19,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/cpu/codegen.hpp"
 #include "kernels/cpu/kernel_table.hpp"
@@ -23,16 +28,15 @@
 
 namespace tessera {
 
-// Sixteen words hold eight NF4 codes of each of the sixteen output features: those of even k in the
+// Sixteen words hold eight codes of each of the sixteen output features: those of even k in the
 // lower halves and those of odd k in the upper, the first in the lowest bits.
 template <class V>
-class Nf4Decoder {
+class BookCodes {
  public:
+  static constexpr TileCodes kCodes = TileCodes::kBook16;
   static constexpr std::size_t kWeightsPerWord = 8;
-  static constexpr std::size_t kBlockBytes = kNf4TileBlockBytes;
-  static constexpr std::size_t kPrefetchBytes = 4 * kBlockBytes;
 
-  Nf4Decoder() : values_(V::load_table(kNf4Values.data())) {}
+  explicit BookCodes(const TileView& weights) : values_(V::load_table(weights.book)) {}
 
   // Weight k of the words, k ascending; an odd one shifts its pair out.
   typename V::Float take(typename V::Word& words, std::size_t k) const {
@@ -41,11 +45,6 @@ class Nf4Decoder {
     words = V::template shift_right<4>(words);
     return weight;
   }
-  static typename V::Float add_block(const std::byte* block, typename V::Float partial,
-                                     typename V::Float sum) {
-    const auto scale = V::load(reinterpret_cast<const float*>(block + kNf4TileCodesBytes));
-    return V::fma(partial, scale, sum);
-  }
 
  private:
   typename V::Table values_;
@@ -53,13 +52,12 @@ class Nf4Decoder {
 
 // Sixteen words hold four integers each, even k in the lower halves and odd k in the upper.
 template <class V>
-class Int8Decoder {
+class IntegerCodes {
  public:
+  static constexpr TileCodes kCodes = TileCodes::kInt8;
   static constexpr std::size_t kWeightsPerWord = 4;
-  static constexpr std::size_t kBlockBytes = kInt8TileBlockBytes;
-  static constexpr std::size_t kPrefetchBytes = 2 * kBlockBytes;
 
-  Int8Decoder()
+  explicit IntegerCodes(const TileView&)
       : sign_bit_(V::as_words(V::set(-0.0F))), two_to_23_(V::as_words(V::set(8388608.0F))) {}
 
   // The byte of weight k moves to the top, where flipping the sign makes it q + 128; added to the
@@ -74,15 +72,71 @@ class Int8Decoder {
     const auto shifted = V::as_float(V::add_words(biased, two_to_23_));
     return V::sub(shifted, V::set(8388608.0F + 128.0F));
   }
-  static typename V::Float add_block(const std::byte* block, typename V::Float partial,
-                                     typename V::Float sum) {
-    const auto scale = V::load(reinterpret_cast<const float*>(block + kInt8TileCodesBytes));
-    return V::fma(partial, scale, sum);
-  }
 
  private:
   typename V::Word sign_bit_;
   typename V::Word two_to_23_;
+};
+
+// Codes in groups: `Group` is what a group's weights need besides their codes.
+template <class V, class Codes, std::size_t kNumGroups, bool kHasOffsets>
+class GroupDecoder {
+ public:
+  using Float = typename V::Float;
+  static constexpr std::size_t kWeightsPerWord = Codes::kWeightsPerWord;
+  static constexpr std::size_t kGroups = kNumGroups;
+  static constexpr std::size_t kBlockBytes = kTileBlockBytes<Codes::kCodes, kGroups, kHasOffsets>;
+  static constexpr std::size_t kPrefetchBytes =
+      (Codes::kCodes == TileCodes::kBook16 ? 4 : 2) * kBlockBytes;
+
+  struct None {};
+  struct Affine {
+    Float scale;
+    Float offset;
+  };
+  using Group = std::conditional_t<kHasOffsets, Affine, None>;
+
+  explicit GroupDecoder(const TileView& weights) : codes_(weights) {}
+
+  static Group group(const std::byte* block, std::size_t g) {
+    if constexpr (kHasOffsets) {
+      return {scale(block, g), V::load(scales(block) + (kGroups + g) * kTileFeatures)};
+    } else {
+      return {};
+    }
+  }
+  static void prefetch_group(const std::byte* block, std::size_t g) {
+    prefetch(scales(block) + g * kTileFeatures);
+    if constexpr (kHasOffsets) prefetch(scales(block) + (kGroups + g) * kTileFeatures);
+  }
+  Float take(typename V::Word& words, std::size_t k, const Group& group) const {
+    if constexpr (kHasOffsets) {
+      return V::fma(codes_.take(words, k), group.scale, group.offset);
+    } else {
+      return codes_.take(words, k);
+    }
+  }
+  static Float add_group(const std::byte* block, std::size_t g, Float partial, Float sum) {
+    if constexpr (kHasOffsets) {
+      return V::add(sum, partial);
+    } else {
+      return V::fma(partial, scale(block, g), sum);
+    }
+  }
+
+ private:
+  static const float* scales(const std::byte* block) {
+    return reinterpret_cast<const float*>(block + kTileCodesBytes<Codes::kCodes>);
+  }
+  static Float scale(const std::byte* block, std::size_t g) {
+    return V::load(scales(block) + g * kTileFeatures);
+  }
+
+  static void prefetch(const float* scales) {
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(scales) + kPrefetchBytes);
+  }
+
+  Codes codes_;
 };
 
 // Sixteen words hold two bf16 weights each; the first in the lower half.
@@ -90,15 +144,21 @@ template <class V>
 class Bf16Decoder {
  public:
   static constexpr std::size_t kWeightsPerWord = 2;
+  static constexpr std::size_t kGroups = 1;
   static constexpr std::size_t kBlockBytes = kBf16TileBlockBytes;
   static constexpr std::size_t kPrefetchBytes = kBlockBytes;
+  struct Group {};
 
-  typename V::Float take(typename V::Word& words, std::size_t) const {
+  explicit Bf16Decoder(const TileView&) {}
+
+  static Group group(const std::byte*, std::size_t) { return {}; }
+  static void prefetch_group(const std::byte*, std::size_t) {}
+  typename V::Float take(typename V::Word& words, std::size_t, const Group&) const {
     const auto weight = V::as_float(V::template shift_left<16>(words));
     words = V::template shift_right<16>(words);
     return weight;
   }
-  static typename V::Float add_block(const std::byte*, typename V::Float partial,
+  static typename V::Float add_group(const std::byte*, std::size_t, typename V::Float partial,
                                      typename V::Float sum) {
     return V::add(sum, partial);
   }
@@ -109,26 +169,34 @@ template <class V, class Decoder, std::size_t kRows, std::size_t kTiles>
 class MicroKernel {
  public:
   static void run(const TileView& weights, std::size_t tile, ConstRows x, Rows y) {
-    const Decoder decoder;
+    const Decoder decoder(weights);
     const std::byte* block = weights.tiles + tile * weights.tile_bytes;
     Sums sum;
     clear(sum);
     for (int b = 0; b < weights.num_blocks; ++b, block += Decoder::kBlockBytes) {
-      Sums partial;
-      clear(partial);
-      for (std::size_t group = 0; group < kGroups; ++group, x.data += Decoder::kWeightsPerWord) {
-        add_group(decoder, block + group * kTileWordBytes, weights.tile_bytes, x, partial);
+      for (std::size_t g = 0; g < Decoder::kGroups; ++g) {
+        const std::byte* words = block + g * kWordsPerGroup * kTileWordBytes;
+        Sums partial;
+        clear(partial);
+        const Groups groups = groups_of(block, weights.tile_bytes, g);
+        for (std::size_t i = 0; i < kWordsPerGroup; ++i, x.data += Decoder::kWeightsPerWord) {
+          add_words(decoder, words + i * kTileWordBytes, weights.tile_bytes, groups, x, partial);
+        }
+        add_group(block, weights.tile_bytes, g, partial, sum);
       }
-      add_block(block, weights.tile_bytes, partial, sum);
     }
     store(sum, {y.data + tile * kTileFeatures, y.stride});
   }
 
  private:
-  static constexpr std::size_t kGroups = kNf4Block / Decoder::kWeightsPerWord;
+  static constexpr std::size_t kWordsPerGroup =
+      kNf4Block / Decoder::kWeightsPerWord / Decoder::kGroups;
 
   struct Sums {
     typename V::Float at[kTiles][kRows];
+  };
+  struct Groups {
+    typename Decoder::Group at[kTiles];
   };
 
   TESSERA_ALWAYS_INLINE static void clear(Sums& sums) {
@@ -139,9 +207,20 @@ class MicroKernel {
     }
   }
 
+  TESSERA_ALWAYS_INLINE static Groups groups_of(const std::byte* block, std::size_t tile_bytes,
+                                                std::size_t g) {
+    Groups groups;
+    TESSERA_UNROLL
+    for (std::size_t t = 0; t < kTiles; ++t) {
+      groups.at[t] = Decoder::group(block + t * tile_bytes, g);
+    }
+    return groups;
+  }
+
   // One load of weights from each tile.
-  TESSERA_ALWAYS_INLINE static void add_group(const Decoder& decoder, const std::byte* weights,
-                                              std::size_t tile_bytes, ConstRows x, Sums& partial) {
+  TESSERA_ALWAYS_INLINE static void add_words(const Decoder& decoder, const std::byte* weights,
+                                              std::size_t tile_bytes, const Groups& groups,
+                                              ConstRows x, Sums& partial) {
     typename V::Word words[kTiles];
     TESSERA_UNROLL
     for (std::size_t t = 0; t < kTiles; ++t) {
@@ -152,7 +231,9 @@ class MicroKernel {
     for (std::size_t k = 0; k < Decoder::kWeightsPerWord; ++k) {
       typename V::Float weight[kTiles];
       TESSERA_UNROLL
-      for (std::size_t t = 0; t < kTiles; ++t) weight[t] = decoder.take(words[t], k);
+      for (std::size_t t = 0; t < kTiles; ++t) {
+        weight[t] = decoder.take(words[t], k, groups.at[t]);
+      }
       TESSERA_UNROLL
       for (std::size_t r = 0; r < kRows; ++r) {
         const auto x_k = V::set(x.data[r * x.stride + k]);
@@ -164,14 +245,14 @@ class MicroKernel {
     }
   }
 
-  TESSERA_ALWAYS_INLINE static void add_block(const std::byte* block, std::size_t tile_bytes,
-                                              const Sums& partial, Sums& sum) {
+  TESSERA_ALWAYS_INLINE static void add_group(const std::byte* block, std::size_t tile_bytes,
+                                              std::size_t g, const Sums& partial, Sums& sum) {
     TESSERA_UNROLL
     for (std::size_t t = 0; t < kTiles; ++t, block += tile_bytes) {
-      __builtin_prefetch(block + Decoder::kPrefetchBytes + Decoder::kBlockBytes - 1);
+      Decoder::prefetch_group(block, g);
       TESSERA_UNROLL
       for (std::size_t r = 0; r < kRows; ++r) {
-        sum.at[t][r] = Decoder::add_block(block, partial.at[t][r], sum.at[t][r]);
+        sum.at[t][r] = Decoder::add_group(block, g, partial.at[t][r], sum.at[t][r]);
       }
     }
   }

@@ -16,7 +16,7 @@ LoraPlan::Segment& LoraPlan::segment_of(AdapterSlot slot) {
   return segments_[num_segments_++];
 }
 
-void LoraPlan::build(std::span<const AdapterSlot> slots) {
+void LoraPlan::build(std::span<const AdapterSlot> slots, int first_row) {
   assert(slots.size() <= rows_.size());
   num_segments_ = 0;
   for (const AdapterSlot slot : slots) {
@@ -31,7 +31,7 @@ void LoraPlan::build(std::span<const AdapterSlot> slots) {
   for (std::size_t row = 0; row < slots.size(); ++row) {
     if (slots[row] == kNoAdapter) continue;
     Segment& segment = segment_of(slots[row]);
-    rows_[static_cast<std::size_t>(segment.end++)] = static_cast<std::int32_t>(row);
+    rows_[static_cast<std::size_t>(segment.end++)] = static_cast<std::int32_t>(row) + first_row;
   }
 }
 

@@ -23,8 +23,9 @@ class LoraPlan {
 
   explicit LoraPlan(int max_rows);  // allocates all that build() needs
 
-  // Groups rows by slots[row]: adapters in the order of their first row, rows ascending.
-  void build(std::span<const AdapterSlot> slots);
+  // Groups rows by slots[row]: adapters in the order of their first row, rows ascending. The list
+  // has row + first_row.
+  void build(std::span<const AdapterSlot> slots, int first_row = 0);
 
   bool empty() const { return num_segments_ == 0; }
   std::span<const Segment> segments() const { return std::span(segments_).first(num_segments_); }

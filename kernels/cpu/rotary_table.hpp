@@ -1,34 +1,39 @@
 // rotary_table.hpp — the cosines and sines by which a step's rows are rotated.
 //
-// Computed once a step, and once more for every layer whose theta differs from the layer before.
+// Of every rope that the model has, computed once a step, each row by whoever has it.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
+
+#include "kernels/model_spec.hpp"
 
 namespace tessera {
 
 class RotaryTable {
  public:
-  RotaryTable(int max_rows, int head_dim);
+  // `ropes` outlive the table.
+  RotaryTable(std::span<const RopeSpec> ropes, int max_rows);
 
-  void set_positions(std::span<const std::int32_t> positions);
-  void set_theta(float theta);
+  // Several threads at once, each with rows of its own. `is_long`: its sequence turns by the long
+  // frequencies of a rope that has them.
+  void set_row(int row, int position, bool is_long);
 
-  const float* cosine(int row) const { return &cosines_[index(row)]; }  // (head_dim / 2,)
-  const float* sine(int row) const { return &sines_[index(row)]; }
+  int half(int rope) const { return halves_[static_cast<std::size_t>(rope)]; }  // pairs that turn
+  const float* cosine(int rope, int row) const { return &cosines_[index(rope, row)]; }  // (half,)
+  const float* sine(int rope, int row) const { return &sines_[index(rope, row)]; }
 
  private:
-  std::size_t index(int row) const { return static_cast<std::size_t>(row) * half_; }
+  std::size_t index(int rope, int row) const {
+    return (static_cast<std::size_t>(row) * halves_.size() + static_cast<std::size_t>(rope)) *
+           stride_;
+  }
 
-  std::size_t half_;  // head_dim / 2
-  float theta_ = 0.0F;
-  bool is_current_ = false;  // cosines_ and sines_ are of these positions and theta
-  std::span<const std::int32_t> positions_;
-  std::vector<float> frequencies_;  // (head_dim / 2,)
-  std::vector<float> cosines_;      // (max_rows, head_dim / 2)
+  std::span<const RopeSpec> ropes_;
+  std::vector<int> halves_;
+  std::size_t stride_;          // the largest half
+  std::vector<float> cosines_;  // (max_rows, ropes, stride)
   std::vector<float> sines_;
 };
 

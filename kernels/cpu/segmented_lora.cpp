@@ -18,8 +18,11 @@ const Bf16* elements(const std::byte* page) {
 
 [[maybe_unused]] int largest_rank(const LoraView& adapter) {
   int largest = std::max(adapter.embed.rank, adapter.head.rank);
-  for (const auto& layer : adapter.layers) {
-    for (const LoraModule& module : layer) largest = std::max(largest, module.rank);
+  for (const LoraLayer& layer : adapter.layers) {
+    for (const LoraModule& module : layer.linears) largest = std::max(largest, module.rank);
+    for (const auto& expert : layer.experts) {
+      for (const LoraModule& module : expert) largest = std::max(largest, module.rank);
+    }
   }
   return largest;
 }
@@ -28,18 +31,17 @@ int padded_rank(const LoraModule& module) {
   return pages_of_rank(module.rank) * kRanksPerPage;
 }
 
+std::size_t index_of_expert_linear(Linear linear) {
+  return static_cast<std::size_t>(linear) - static_cast<std::size_t>(kExpertLinears[0]);
+}
+
 }  // namespace
 
-SegmentedLora::SegmentedLora(const ModelSpec& spec, int max_rows, int max_rank,
-                             const KernelTable& kernels)
-    : kernels_(kernels),
-      vocab_size_(spec.vocab_size),
-      hidden_(spec.hidden),
-      max_rank_(pages_of_rank(max_rank) * kRanksPerPage),
-      plan_(max_rows),
-      z_(static_cast<std::size_t>(max_rows) * static_cast<std::size_t>(kMaxSites * max_rank_)) {}
+// --- adapters -------------------------------------------------------------------------------
 
-AdapterSlot SegmentedLora::add(const LoraView& adapter) {
+LoraAdapters::LoraAdapters(int max_rank) : max_rank_(pages_of_rank(max_rank) * kRanksPerPage) {}
+
+AdapterSlot LoraAdapters::add(const LoraView& adapter) {
   assert(adapter.type == PageType::kBf16);
   assert(largest_rank(adapter) <= max_rank_);
   auto free = std::find(adapters_.begin(), adapters_.end(), std::nullopt);
@@ -48,40 +50,36 @@ AdapterSlot SegmentedLora::add(const LoraView& adapter) {
   return static_cast<AdapterSlot>(free - adapters_.begin());
 }
 
-void SegmentedLora::remove(AdapterSlot slot) {
+void LoraAdapters::remove(AdapterSlot slot) {
   adapters_[static_cast<std::size_t>(slot)].reset();
 }
 
-const LoraModule& SegmentedLora::module_at(AdapterSlot slot, const LoraSite& site) const {
+const LoraModule& LoraAdapters::module_at(AdapterSlot slot, const LoraSite& site) const {
+  static const LoraModule kAbsent;
   const LoraView& adapter = *adapters_[static_cast<std::size_t>(slot)];
   if (site.is_head) return adapter.head;
-  return adapter
-      .layers[static_cast<std::size_t>(site.layer)][static_cast<std::size_t>(site.linear)];
+  const LoraLayer& layer = adapter.layers[static_cast<std::size_t>(site.layer)];
+  if (site.expert < 0) return layer[static_cast<std::size_t>(site.linear)];
+  if (layer.experts.empty()) return kAbsent;
+  return layer.experts[static_cast<std::size_t>(site.expert)][index_of_expert_linear(site.linear)];
 }
 
-Rows SegmentedLora::low_rank(int site_index) {
-  return {z_.data() + site_index * max_rank_, low_rank_stride()};
+const LoraModule& LoraAdapters::embedding(AdapterSlot slot) const {
+  return adapters_[static_cast<std::size_t>(slot)]->embed;
 }
 
-ConstRows SegmentedLora::low_rank(int site_index) const {
-  return {z_.data() + site_index * max_rank_, low_rank_stride()};
-}
+// --- the two products -----------------------------------------------------------------------
 
-// Deals tasks out to threads in turn. Every thread counts all tasks alike and does its own.
-class SegmentedLora::Turns {
- public:
-  Turns(int thread, int num_threads) : thread_(thread), num_threads_(num_threads) {}
-  bool is_mine() { return task_++ % num_threads_ == thread_; }
-
- private:
-  int task_ = 0;
-  int thread_;
-  int num_threads_;
-};
+LowRankRows::LowRankRows(int max_rows, int max_sites, const LoraAdapters& adapters,
+                         const KernelTable& kernels)
+    : adapters_(adapters),
+      kernels_(kernels),
+      stride_(static_cast<std::size_t>(max_sites * adapters.max_rank())),
+      z_(static_cast<std::size_t>(max_rows) * stride_) {}
 
 // A task is one page for some of a segment's rows.
-void SegmentedLora::shrink_module(const LoraModule& module, int in_features, ConstRows x,
-                                  std::span<const std::int32_t> rows, Rows z, Turns& turns) const {
+void LowRankRows::shrink_module(const LoraModule& module, int in_features, ConstRows x,
+                                std::span<const std::int32_t> rows, Rows z, Turns& turns) const {
   const auto page_elements = static_cast<std::ptrdiff_t>(in_features) * kRanksPerPage;
   for (int page = 0; page < pages_of_rank(module.rank); ++page) {
     for (std::size_t first = 0; first < rows.size(); first += kRowsPerTask) {
@@ -93,37 +91,52 @@ void SegmentedLora::shrink_module(const LoraModule& module, int in_features, Con
   }
 }
 
+void LowRankRows::shrink(const LoraPlan& plan, std::span<const LoraSite> sites, int in_features,
+                         ConstRows x, Turns& turns) {
+  for (const LoraPlan::Segment& segment : plan.segments()) {
+    for (std::size_t i = 0; i < sites.size(); ++i) {
+      shrink_module(adapters_.module_at(segment.slot, sites[i]), in_features, x, plan.rows(segment),
+                    at_site(static_cast<int>(i)), turns);
+    }
+  }
+}
+
+void LowRankRows::expand(const LoraPlan& plan, const LoraSite& site, int site_index,
+                         int out_features, Range columns, Rows y) const {
+  for (const LoraPlan::Segment& segment : plan.segments()) {
+    const LoraModule& module = adapters_.module_at(segment.slot, site);
+    if (!module) continue;
+    const auto rows = plan.rows(segment);
+    kernels_.lora_expand(elements(module.b), padded_rank(module), out_features, at_site(site_index),
+                         rows.data(), static_cast<int>(rows.size()), columns.begin, columns.end, y);
+  }
+}
+
+// --- a step's rows --------------------------------------------------------------------------
+
+SegmentedLora::SegmentedLora(const ModelSpec& spec, int max_rows, const LoraAdapters& adapters,
+                             const KernelTable& kernels)
+    : adapters_(adapters),
+      kernels_(kernels),
+      vocab_size_(spec.vocab_size),
+      hidden_(spec.hidden),
+      plan_(max_rows),
+      low_rank_(max_rows, kMaxSites, adapters, kernels) {}
+
 void SegmentedLora::shrink(std::span<const LoraSite> sites, int in_features, ConstRows x,
                            ThreadPool& pool) {
   assert(sites.size() <= kMaxSites);
   if (plan_.empty()) return;
   pool.run([&](int thread) {
     Turns turns(thread, pool.num_threads());
-    for (const LoraPlan::Segment& segment : plan_.segments()) {
-      for (std::size_t i = 0; i < sites.size(); ++i) {
-        shrink_module(module_at(segment.slot, sites[i]), in_features, x, plan_.rows(segment),
-                      low_rank(static_cast<int>(i)), turns);
-      }
-    }
+    low_rank_.shrink(plan_, sites, in_features, x, turns);
   });
 }
 
-void SegmentedLora::expand(const LoraSite& site, int site_index, int out_features, Range columns,
-                           Rows y) const {
-  for (const LoraPlan::Segment& segment : plan_.segments()) {
-    const LoraModule& module = module_at(segment.slot, site);
-    if (!module) continue;
-    const auto rows = plan_.rows(segment);
-    kernels_.lora_expand(elements(module.b), padded_rank(module), out_features,
-                         low_rank(site_index), rows.data(), static_cast<int>(rows.size()),
-                         columns.begin, columns.end, y);
-  }
-}
-
 void SegmentedLora::add_embedding(AdapterSlot slot, TokenId token, int row, Rows y) {
-  const LoraModule& module = adapters_[static_cast<std::size_t>(slot)]->embed;
+  const LoraModule& module = adapters_.embedding(slot);
   if (!module) return;
-  const Rows z = low_rank(0);
+  const Rows z = low_rank_.at_site(0);
   float* z_row = z.data + static_cast<std::size_t>(row) * z.stride;
   for (int rank = 0; rank < padded_rank(module); ++rank) {
     const auto page = static_cast<std::ptrdiff_t>(rank / kRanksPerPage);

@@ -18,30 +18,89 @@
 
 namespace tessera {
 
-// A module of an adapter: one of a layer's seven, or the head.
+// A module of an adapter: one of a layer's seven, one of an expert's three, or the head.
 struct LoraSite {
   int layer = 0;
   Linear linear = Linear::kQ;
   bool is_head = false;
+  int expert = -1;
 };
 
-class SegmentedLora {
+// The adapters that were added, by slot.
+class LoraAdapters {
  public:
-  SegmentedLora(const ModelSpec& spec, int max_rows, int max_rank, const KernelTable& kernels);
+  explicit LoraAdapters(int max_rank);
 
   AdapterSlot add(const LoraView& adapter);
   void remove(AdapterSlot slot);
 
-  // Groups the rows of the next shrinks and expands by their adapters.
-  void plan(std::span<const AdapterSlot> slots) { plan_.build(slots); }
+  const LoraModule& module_at(AdapterSlot slot, const LoraSite& site) const;
+  const LoraModule& embedding(AdapterSlot slot) const;
+  int max_rank() const { return max_rank_; }  // a multiple of eight
 
-  // z = A x at each of the sites (at most three), for the rows that have an adapter there. Does not
-  // run the pool if none has an adapter at all.
-  void shrink(std::span<const LoraSite> sites, int in_features, ConstRows x, ThreadPool& pool);
+ private:
+  int max_rank_;
+  std::vector<std::optional<LoraView>> adapters_;
+};
+
+// Deals tasks out to threads in turn. Every thread counts all tasks alike and does its own.
+class Turns {
+ public:
+  Turns(int thread, int num_threads) : thread_(thread), num_threads_(num_threads) {}
+  bool is_mine() { return task_++ % num_threads_ == thread_; }
+
+ private:
+  int task_ = 0;
+  int thread_;
+  int num_threads_;
+};
+
+// What rows with adapters come to between the two products: z (max_rows, sites, max_rank).
+class LowRankRows {
+ public:
+  LowRankRows(int max_rows, int max_sites, const LoraAdapters& adapters,
+              const KernelTable& kernels);
+
+  // z = A x at each of the sites, for the rows of the plan that have an adapter there. Every thread
+  // calls it with turns of its own.
+  void shrink(const LoraPlan& plan, std::span<const LoraSite> sites, int in_features, ConstRows x,
+              Turns& turns);
 
   // y[.., columns) += B z at sites[site_index] of the last shrink. Called by several threads at
   // once, each with columns of its own.
-  void expand(const LoraSite& site, int site_index, int out_features, Range columns, Rows y) const;
+  void expand(const LoraPlan& plan, const LoraSite& site, int site_index, int out_features,
+              Range columns, Rows y) const;
+
+  Rows at_site(int site_index) { return {z_.data() + offset(site_index), stride_}; }
+
+ private:
+  ConstRows at_site(int site_index) const { return {z_.data() + offset(site_index), stride_}; }
+  std::size_t offset(int site_index) const {
+    return static_cast<std::size_t>(site_index * adapters_.max_rank());
+  }
+  void shrink_module(const LoraModule& module, int in_features, ConstRows x,
+                     std::span<const std::int32_t> rows, Rows z, Turns& turns) const;
+
+  const LoraAdapters& adapters_;
+  const KernelTable& kernels_;
+  std::size_t stride_;
+  AlignedBuffer<float> z_;
+};
+
+// The rows of a step, at the modules that all rows go through.
+class SegmentedLora {
+ public:
+  SegmentedLora(const ModelSpec& spec, int max_rows, const LoraAdapters& adapters,
+                const KernelTable& kernels);
+
+  // Groups the rows of the next shrinks and expands by their adapters.
+  void plan(std::span<const AdapterSlot> slots) { plan_.build(slots); }
+
+  // At most three sites. Does not run the pool if no row has an adapter at all.
+  void shrink(std::span<const LoraSite> sites, int in_features, ConstRows x, ThreadPool& pool);
+  void expand(const LoraSite& site, int site_index, int out_features, Range columns, Rows y) const {
+    low_rank_.expand(plan_, site, site_index, out_features, columns, y);
+  }
 
   // y += B (column `token` of A) for a row of the embedding that has an adapter. Called by several
   // threads at once, each with rows of its own.
@@ -50,22 +109,12 @@ class SegmentedLora {
  private:
   static constexpr int kMaxSites = 3;
 
-  class Turns;
-
-  const LoraModule& module_at(AdapterSlot slot, const LoraSite& site) const;
-  void shrink_module(const LoraModule& module, int in_features, ConstRows x,
-                     std::span<const std::int32_t> rows, Rows z, Turns& turns) const;
-  Rows low_rank(int site_index);
-  ConstRows low_rank(int site_index) const;
-  std::size_t low_rank_stride() const { return static_cast<std::size_t>(kMaxSites * max_rank_); }
-
+  const LoraAdapters& adapters_;
   const KernelTable& kernels_;
   int vocab_size_;
   int hidden_;
-  int max_rank_;  // a multiple of eight
-  std::vector<std::optional<LoraView>> adapters_;
   LoraPlan plan_;
-  AlignedBuffer<float> z_;  // (max_rows, kMaxSites, max_rank)
+  LowRankRows low_rank_;
 };
 
 }  // namespace tessera
