@@ -23,7 +23,8 @@ struct AdapterModule {
 
 struct Adapter {
   int num_layers = 0;                       // of the base
-  std::vector<AdapterModule> modules = {};  // in canonical order, at least one
+  int num_experts = 0;                      // of the base
+  std::vector<AdapterModule> modules = {};  // of base_modules(), in that order; at least one
 };
 
 // SHA-256 over the base's digest and, per module in canonical order, its path, rank, scale, shapes

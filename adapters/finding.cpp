@@ -75,6 +75,7 @@ constexpr std::array kCodeNames = {
     CodeName{kModuleNotTargeted, "module_not_targeted"},
     CodeName{kTargetWithoutTensors, "target_without_tensors"},
     CodeName{kEmbeddingWeightsPresent, "embedding_weights_present"},
+    CodeName{kTokenizerMismatch, "tokenizer_mismatch"},
     CodeName{kNonFiniteValue, "non_finite_value"},
     CodeName{kValueTooLarge, "value_too_large"},
     CodeName{kIgnoredConfigField, "ignored_config_field"},

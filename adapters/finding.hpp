@@ -81,6 +81,7 @@ enum class FindingCode : std::uint8_t {
   kModuleNotTargeted,
   kTargetWithoutTensors,
   kEmbeddingWeightsPresent,
+  kTokenizerMismatch,
   kNonFiniteValue,
   kValueTooLarge,
   // warnings only

@@ -44,7 +44,7 @@ Selects select_none() {
 Selects select_by_names(const std::vector<std::string>& names) {
   return [&names](const BaseModule& module) {
     return std::ranges::any_of(
-        names, [&](const std::string& name) { return is_or_ends_with(module.path, name); });
+        names, [&](const std::string& name) { return is_or_ends_with(module.name(), name); });
   };
 }
 
@@ -115,11 +115,17 @@ void mark_targets(const PeftConfig& config, std::vector<PlannedModule>& modules,
   const Selects targeted = selects("target_modules", config.target_modules, findings);
   const Selects excluded = selects("exclude_modules", config.exclude_modules, findings);
   const LayerFilter layers(config, findings);
+  const Selects parameters = select_by_names(config.target_parameters);
   for (PlannedModule& module : modules) {
     module.is_targeted =
-        targeted(module.base) && !excluded(module.base) && layers.passes(module.base);
+        module.base.is_parameter()
+            ? parameters(module.base)
+            : targeted(module.base) && !excluded(module.base) && layers.passes(module.base);
   }
 }
+
+// Pairs of a pattern and a module: a second or two of a processor.
+constexpr std::size_t kMatchesMax = 4'000'000;
 
 // The value of the first key that matches, for each module; each regex lives only while it is
 // matched, so a config with thousands of them needs the memory of one.
@@ -128,6 +134,12 @@ void apply_pattern(std::string_view field, const std::vector<std::pair<std::stri
                    Value fallback, Value PlannedModule::*member,
                    std::vector<PlannedModule>& modules, Findings& findings) {
   for (PlannedModule& module : modules) module.*member = fallback;
+  if (table.size() * modules.size() > kMatchesMax) {
+    findings.push_back(about_field(kInvalidConfigValue, field, {},
+                                   "The table has more patterns than are matched with a base of so "
+                                   "many modules."));
+    return;
+  }
   std::vector<bool> is_decided(modules.size(), false);
   for (const auto& [key, value] : table) {
     const auto regex = ModuleRegex::suffix(key);
@@ -137,7 +149,7 @@ void apply_pattern(std::string_view field, const std::vector<std::pair<std::stri
     }
     bool matches_a_target = false;
     for (std::size_t i = 0; i < modules.size(); ++i) {
-      if (!regex->matches(modules[i].base.path)) continue;
+      if (!regex->matches(modules[i].base.name())) continue;
       matches_a_target |= modules[i].is_targeted;
       if (!is_decided[i]) modules[i].*member = value;
       is_decided[i] = true;
@@ -154,6 +166,13 @@ float scale_of(const PlannedModule& module, bool use_rslora) {
   return static_cast<float>(module.alpha / (use_rslora ? std::sqrt(rank) : rank));
 }
 
+bool is_name_of_one(const std::vector<PlannedModule>& modules, const std::string& name,
+                    bool parameters) {
+  return std::ranges::any_of(modules, [&](const PlannedModule& module) {
+    return module.base.is_parameter() == parameters && is_or_ends_with(module.base.name(), name);
+  });
+}
+
 void check_targets(const PeftConfig& config, const std::vector<PlannedModule>& modules,
                    Findings& findings) {
   if (std::ranges::none_of(modules, &PlannedModule::is_targeted)) {
@@ -162,30 +181,44 @@ void check_targets(const PeftConfig& config, const std::vector<PlannedModule>& m
     return;
   }
   for (const std::string& name : config.target_modules.names) {
-    const auto is_named = [&](const PlannedModule& module) {
-      return is_or_ends_with(module.base.path, name);
-    };
-    if (std::ranges::any_of(modules, is_named)) continue;
+    if (is_name_of_one(modules, name, /*parameters=*/false)) continue;
     findings.push_back(about_field(kTargetMatchesNothing, "target_modules", name,
                                    "The base has no module of this name."));
     findings.back().severity = Severity::kWarning;
   }
 }
 
+// Unlike a module's, a parameter's name that we do not know may be one that PEFT did wrap.
+void check_parameters(const PeftConfig& config, const std::vector<PlannedModule>& modules,
+                      Findings& findings) {
+  for (const std::string& name : config.target_parameters) {
+    if (is_name_of_one(modules, name, /*parameters=*/true)) continue;
+    findings.push_back(about_field(kUnsupportedTargetParameters, "target_parameters", name,
+                                   "Of bare parameters, only the experts' gate_up_proj and "
+                                   "down_proj are served."));
+  }
+}
+
 }  // namespace
 
-std::vector<PlannedModule> plan_modules(const PeftConfig& config, const ModelSpec& spec,
+std::vector<PlannedModule> plan_modules(const PeftConfig& config, std::vector<BaseModule> base,
                                         Findings& findings) {
   std::vector<PlannedModule> modules;
-  for (BaseModule& base : base_modules(spec)) modules.push_back({.base = std::move(base)});
+  for (BaseModule& module : base) modules.push_back({.base = std::move(module)});
   mark_targets(config, modules, findings);
   apply_pattern("rank_pattern", config.rank_pattern, config.r, &PlannedModule::rank, modules,
                 findings);
   apply_pattern("alpha_pattern", config.alpha_pattern, config.lora_alpha, &PlannedModule::alpha,
                 modules, findings);
   for (PlannedModule& module : modules) module.scale = scale_of(module, config.use_rslora);
+  check_parameters(config, modules, findings);
   check_targets(config, modules, findings);
   return modules;
+}
+
+std::vector<PlannedModule> plan_modules(const PeftConfig& config, const ModelSpec& spec,
+                                        Findings& findings) {
+  return plan_modules(config, base_modules(spec), findings);
 }
 
 }  // namespace tessera

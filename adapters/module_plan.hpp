@@ -20,9 +20,13 @@ struct PlannedModule {
   float scale = 0.0F;  // alpha / rank, or alpha / sqrt(rank)
 };
 
-// Every module of the base, in canonical order. Regexes that cannot be run, patterns that match no
-// target and configs that target nothing are appended to `findings` as errors; a name in the list
-// of targets that matches nothing is a warning.
+// Every one of `modules` (module_naming.hpp), in that order. Regexes that cannot be run, patterns
+// that match no target, parameters that are no expert's and configs that target nothing are
+// appended to `findings` as errors; a name in the list of targets that matches nothing is a
+// warning.
+std::vector<PlannedModule> plan_modules(const PeftConfig& config, std::vector<BaseModule> modules,
+                                        Findings& findings);
+// The same of base_modules(spec).
 std::vector<PlannedModule> plan_modules(const PeftConfig& config, const ModelSpec& spec,
                                         Findings& findings);
 

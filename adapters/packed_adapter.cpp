@@ -65,11 +65,19 @@ void fill_pages(const AdapterModule& module, PageType type, std::byte* a, std::b
   }
 }
 
-LoraModule& module_of(LoraView& view, const BaseModule& base) {
+LoraModule& expert_module_of(LoraLayer& layer, const BaseModule& base, int num_experts) {
+  layer.experts.resize(static_cast<std::size_t>(num_experts));
+  const auto index = std::ranges::find(kExpertLinears, base.linear) - kExpertLinears.begin();
+  return layer.experts[static_cast<std::size_t>(base.expert)][static_cast<std::size_t>(index)];
+}
+
+LoraModule& module_of(LoraView& view, const BaseModule& base, int num_experts) {
   switch (base.kind) {
-    case ModuleKind::kLinear:
-      return view
-          .layers[static_cast<std::size_t>(base.layer)][static_cast<std::size_t>(base.linear)];
+    case ModuleKind::kLinear: {
+      LoraLayer& layer = view.layers[static_cast<std::size_t>(base.layer)];
+      if (base.expert >= 0) return expert_module_of(layer, base, num_experts);
+      return layer[static_cast<std::size_t>(base.linear)];
+    }
     case ModuleKind::kEmbed:
       return view.embed;
     case ModuleKind::kHead:
@@ -102,7 +110,8 @@ std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageTy
   for (const AdapterModule& module : adapter.modules) {
     const ModuleBytes bytes = page_bytes(module, type);
     fill_pages(module, type, next, next + bytes.a);
-    module_of(packed->view_, module.base) = {.rank = module.rank, .a = next, .b = next + bytes.a};
+    LoraModule& view = module_of(packed->view_, module.base, adapter.num_experts);
+    view = {.rank = module.rank, .a = next, .b = next + bytes.a};
     next += bytes.a + bytes.b;
   }
   assert(next == packed->pages_.data() + packed->bytes());

@@ -173,16 +173,20 @@ void read_selector(const Field& field, ModuleSelector& selector) {
 
 void read_target_modules(const Field& field) {
   ModuleSelector& selector = field.config.target_modules;
-  if (is_neutral(field.value)) {
-    return field.refuse(kMissingConfigField, "a string or a list of strings",
-                        "The config names no target modules.");
-  }
+  if (is_neutral(field.value)) return;  // see check_combinations
   read_selector(field, selector);
   if (lower(selector.regex) == "all-linear") selector.kind = ModuleSelector::Kind::kAllLinear;
 }
 
 void read_exclude_modules(const Field& field) {
   if (!is_neutral(field.value)) read_selector(field, field.config.exclude_modules);
+}
+
+void read_target_parameters(const Field& field) {
+  if (is_neutral(field.value)) return;
+  auto names = as_names(field.value, field.limits.max_patterns);
+  if (!names) return field.invalid("a list of strings");
+  field.config.target_parameters = std::move(*names);
 }
 
 void read_layers_to_transform(const Field& field) {
@@ -264,6 +268,7 @@ constexpr std::array kFields = {
     honour("alpha_pattern", read_alpha_pattern),
     honour("target_modules", read_target_modules),
     honour("exclude_modules", read_exclude_modules),
+    honour("target_parameters", read_target_parameters),
     honour("layers_to_transform", read_layers_to_transform),
     honour("layers_pattern", read_layers_pattern),
     honour("bias", read_bias),
@@ -285,8 +290,6 @@ constexpr std::array kFields = {
     tell("lora_ga_config", kInitOnly),
     tell("velora_config", "VeLoRA only changes the backward pass."),
     refuse("lora_bias", kUnsupportedLoraBias, "Biases of B are not served."),
-    refuse("target_parameters", kUnsupportedTargetParameters,
-           "Adapters on bare parameters (expert weights) are not served."),
     refuse("modules_to_save", kUnsupportedModulesToSave,
            "Adapters that replace whole modules are not served."),
     refuse("trainable_token_indices", kUnsupportedTrainableTokens,
@@ -346,6 +349,15 @@ void check_combinations(const PeftConfig& config, Findings& findings) {
                         .subject = std::string(field),
                         .message = std::string(message)});
   };
+  const bool told = std::ranges::count(findings, "target_modules", &Finding::subject) != 0;
+  if (!told && config.target_modules.kind == ModuleSelector::Kind::kNone &&
+      config.target_parameters.empty()) {
+    findings.push_back({.code = kMissingConfigField,
+                        .about = Finding::About::kField,
+                        .subject = "target_modules",
+                        .expected = "a string or a list of strings",
+                        .message = "The config names no target modules."});
+  }
   const bool targets_a_list = config.target_modules.kind == ModuleSelector::Kind::kNames;
   if (!config.layers_to_transform.empty() && !targets_a_list) {
     invalid("layers_to_transform", "The field needs target_modules to be a list.");

@@ -43,7 +43,8 @@ struct PeftConfig {
   std::vector<std::pair<std::string, double>> alpha_pattern = {};
   ModuleSelector target_modules = {};
   ModuleSelector exclude_modules = {};
-  std::vector<int> layers_to_transform = {};  // empty: all
+  std::vector<std::string> target_parameters = {};  // a name is one, or ends with "." and one
+  std::vector<int> layers_to_transform = {};        // empty: all
   std::vector<std::string> layers_pattern = {};
   bool ensure_weight_tying = false;
 };

@@ -53,6 +53,10 @@ class Binder {
   }
 
   void refuse_unbound(const StoredTensor& tensor, const PeftTensorName& name) {
+    if (name.path.ends_with(".mlp.gate") || name.path.ends_with(".block_sparse_moe.gate")) {
+      return report(kUnsupportedTensor, tensor,
+                    "Adapters of a router, which chooses experts, are not served.");
+    }
     if (name.is_pair_half() || name.kind == PeftTensorKind::kUnknown) {
       return report(kUnboundTensor, tensor, "The tensor belongs to no module of the base model.");
     }

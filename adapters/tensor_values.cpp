@@ -23,15 +23,15 @@ void visit_as(std::span<const std::byte> bytes, Convert convert, Visit visit) {
 }
 
 template <class Visit>
-void visit_values(const StoredTensor& tensor, Visit visit) {
-  assert(is_adapter_dtype(tensor.dtype));
-  if (tensor.dtype == Dtype::kF32) {
+void visit_values(Dtype dtype, std::span<const std::byte> bytes, Visit visit) {
+  assert(is_adapter_dtype(dtype));
+  if (dtype == Dtype::kF32) {
     visit_as<float>(
-        tensor.bytes, [](float value) { return value; }, visit);
-  } else if (tensor.dtype == Dtype::kF16) {
-    visit_as<std::uint16_t>(tensor.bytes, f16_to_float, visit);
+        bytes, [](float value) { return value; }, visit);
+  } else if (dtype == Dtype::kF16) {
+    visit_as<std::uint16_t>(bytes, f16_to_float, visit);
   } else {
-    visit_as<Bf16>(tensor.bytes, bf16_to_float, visit);
+    visit_as<Bf16>(bytes, bf16_to_float, visit);
   }
 }
 
@@ -44,8 +44,13 @@ bool is_adapter_dtype(Dtype dtype) {
 std::vector<float> read_values(const StoredTensor& tensor) {
   std::vector<float> values(tensor.bytes.size() * 8 /
                             static_cast<std::size_t>(dtype_bits(tensor.dtype)));
-  visit_values(tensor, [&](std::size_t i, float value) { values[i] = value; });
+  read_values_into(tensor.dtype, tensor.bytes, values);
   return values;
+}
+
+void read_values_into(Dtype dtype, std::span<const std::byte> bytes, std::span<float> values) {
+  assert(bytes.size() * 8 == values.size() * static_cast<std::size_t>(dtype_bits(dtype)));
+  visit_values(dtype, bytes, [&](std::size_t i, float value) { values[i] = value; });
 }
 
 ValueStats stats_of(std::span<const float> values) {
@@ -66,7 +71,7 @@ bool holds_exactly(const StoredTensor& tensor, std::span<const std::uint16_t> bf
       tensor.bytes.size() * 8 / static_cast<std::size_t>(dtype_bits(tensor.dtype));
   if (count != bf16_values.size()) return false;
   bool is_equal = true;
-  visit_values(tensor, [&](std::size_t i, float value) {
+  visit_values(tensor.dtype, tensor.bytes, [&](std::size_t i, float value) {
     is_equal &= value == bf16_to_float(bf16_values[i]);
   });
   return is_equal;

@@ -1,6 +1,7 @@
 // tensor_values.hpp — a stored tensor's numbers, as fp32, and what a validator asks of them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -14,6 +15,9 @@ bool is_adapter_dtype(Dtype dtype);
 
 // The tensor's values in fp32, all exactly. Its dtype must be one of the above.
 std::vector<float> read_values(const StoredTensor& tensor);
+
+// The same of `bytes` in one of those dtypes into `values`, one for each.
+void read_values_into(Dtype dtype, std::span<const std::byte> bytes, std::span<float> values);
 
 struct ValueStats {
   bool all_finite = true;

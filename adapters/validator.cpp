@@ -1,9 +1,12 @@
 #include "adapters/validator.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
+#include "adapters/module_naming.hpp"
 #include "adapters/module_plan.hpp"
 #include "adapters/peft_config.hpp"
 #include "adapters/safetensors.hpp"
@@ -50,9 +53,14 @@ void check_base(const PeftConfig& config, const BaseModel& base,
 // against the plan; makes the AdapterModule if all is well.
 class ModuleCheck {
  public:
-  ModuleCheck(const BaseModule& base, const PlannedModule* plan, const AdapterLimits& limits,
-              Report& report)
-      : base_(base), plan_(plan), limits_(limits), report_(report) {}
+  // `num_experts` is the base's.
+  ModuleCheck(const BaseModule& base, const PlannedModule* plan, int num_experts,
+              const AdapterLimits& limits, Report& report)
+      : base_(base),
+        plan_(plan),
+        pairs_(base.is_parameter() ? num_experts : 1),
+        limits_(limits),
+        report_(report) {}
 
   std::optional<AdapterModule> run(const BoundPair& pair) {
     if (!is_expected(!pair.is_empty()) || pair.is_empty()) return std::nullopt;
@@ -108,7 +116,8 @@ class ModuleCheck {
   }
 
   bool check_rank(const StoredTensor& tensor, bool is_a, std::int64_t features) {
-    const std::int64_t rank = tensor.shape[is_a ? 0 : 1];
+    const std::int64_t ranks = tensor.shape[is_a ? 0 : 1];  // of all experts, in a parameter's
+    const std::int64_t rank = ranks % pairs_ == 0 ? ranks / pairs_ : 0;
     const bool fits =
         plan_ != nullptr ? rank == plan_->rank : rank >= 1 && rank <= limits_.max_rank;
     if (fits) return true;
@@ -118,7 +127,7 @@ class ModuleCheck {
   }
 
   std::string expected_shape(bool is_a, std::int64_t features) const {
-    const std::string rank = plan_ != nullptr ? std::to_string(plan_->rank) : "r";
+    const std::string rank = plan_ != nullptr ? std::to_string(plan_->rank * pairs_) : "r";
     const std::string size = std::to_string(features);
     return is_a ? "[" + rank + ", " + size + "]" : "[" + size + ", " + rank + "]";
   }
@@ -133,7 +142,7 @@ class ModuleCheck {
   std::optional<AdapterModule> read(const BoundPair& pair) {
     const float scale = plan_ != nullptr ? plan_->scale : 1.0F;
     AdapterModule module{.base = base_,
-                         .rank = static_cast<int>(pair.a->shape[0]),
+                         .rank = static_cast<int>(pair.a->shape[0] / pairs_),
                          .scale = scale,
                          .a = read_values(*pair.a),
                          .b = read_values(*pair.b)};
@@ -162,6 +171,7 @@ class ModuleCheck {
 
   const BaseModule& base_;
   const PlannedModule* plan_;  // null if the config could not be read
+  const int pairs_;            // that a pair of tensors holds
   const AdapterLimits& limits_;
   Report& report_;
 };
@@ -183,16 +193,12 @@ void check_effect(Report& report) {
 }
 
 // The plan of the config, if that can be read. It is held against the base here, too.
-std::vector<PlannedModule> read_config(std::string_view text, const BaseModel& base,
-                                       const AdapterLimits& limits, Findings& findings) {
-  const PeftConfigLimits config_limits{.max_bytes = limits.max_config_bytes,
-                                       .max_rank = limits.max_rank};
-  const auto config = parse_peft_config(text, config_limits, findings);
-  if (!config) return {};
+std::vector<PlannedModule> make_plan(const PeftConfig& config, const BaseModel& base,
+                                     const std::vector<BaseModule>& modules, Findings& findings) {
   Findings found;
-  std::vector<PlannedModule> plan = plan_modules(*config, base.spec, found);
+  std::vector<PlannedModule> plan = plan_modules(config, modules, found);
   if (has_errors(found)) plan.clear();  // what it targets is not known
-  check_base(*config, base, plan, found);
+  check_base(config, base, plan, found);
   std::ranges::move(found, std::back_inserter(findings));
   return plan;
 }
@@ -208,23 +214,35 @@ Checked<SafetensorsFile> read_tensors(std::span<const std::byte> bytes,
   return file;
 }
 
+void sort_canonically(const ModelSpec& spec, Adapter& adapter) {
+  std::unordered_map<std::string, std::size_t> place_of;
+  for (BaseModule& module : base_modules(spec)) {
+    place_of.emplace(std::move(module.path), place_of.size());
+  }
+  std::ranges::sort(adapter.modules, {},
+                    [&](const AdapterModule& module) { return place_of.at(module.base.path); });
+}
+
+// `modules` are named_modules() of the base in the adapter's naming, `plan` theirs or empty.
 Adapter read_modules(const SafetensorsFile& file, const BaseModel& base,
-                     const std::vector<PlannedModule>& plan, const AdapterLimits& limits,
-                     Report& report) {
-  const std::vector<BaseModule> modules = base_modules(base.spec);
+                     const std::vector<BaseModule>& modules, const std::vector<PlannedModule>& plan,
+                     const AdapterLimits& limits, Report& report) {
   Binding binding = bind_tensors(file, base, modules, report.findings);
   report.coverage.tensors_total = static_cast<int>(file.tensors.size());
   report.coverage.tensors_bound = binding.tensors_bound;
   report.renamed = std::move(binding.renamed);
 
-  Adapter adapter{.num_layers = base.spec.num_layers()};
+  Adapter adapter{.num_layers = base.spec.num_layers(), .num_experts = base.spec.num_experts};
   for (std::size_t i = 0; i < modules.size(); ++i) {
     const PlannedModule* planned = plan.empty() ? nullptr : &plan[i];
-    auto module = ModuleCheck(modules[i], planned, limits, report).run(binding.pairs[i]);
+    ModuleCheck check(modules[i], planned, base.spec.num_experts, limits, report);
+    auto module = check.run(binding.pairs[i]);
     if (!module) continue;
     count(*module, report);
-    adapter.modules.push_back(std::move(*module));
+    std::ranges::move(split_module(std::move(*module), base.spec),
+                      std::back_inserter(adapter.modules));
   }
+  sort_canonically(base.spec, adapter);
   check_effect(report);
   return adapter;
 }
@@ -247,10 +265,16 @@ Validation validate_adapter(std::string_view config, std::span<const std::byte> 
                             const BaseModel& base, const AdapterLimits& limits) {
   Validation validation;
   Report& report = validation.report;
-  const auto plan = read_config(config, base, limits, report.findings);
+  const PeftConfigLimits config_limits{.max_bytes = limits.max_config_bytes,
+                                       .max_rank = limits.max_rank};
+  const auto read = parse_peft_config(config, config_limits, report.findings);
   const auto file = read_tensors(tensors, limits);
+  const auto modules = named_modules(
+      base.spec, naming_of(file ? &*file : nullptr, read ? &*read : nullptr, base.spec));
+  std::vector<PlannedModule> plan;
+  if (read) plan = make_plan(*read, base, modules, report.findings);
   if (file) {
-    Adapter adapter = read_modules(*file, base, plan, limits, report);
+    Adapter adapter = read_modules(*file, base, modules, plan, limits, report);
     if (report.ok()) validation.adapter = std::move(adapter);
   } else {
     report.findings.push_back(file.error());
