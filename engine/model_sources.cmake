@@ -1,19 +1,58 @@
 # What engine/model's reading and writing of models adds to the engine library; relative to engine/.
 set(TESSERA_ENGINE_MODEL_SOURCES
+  model/affine_source.cpp
+  model/bnb_source.cpp
+  model/check_spec.cpp
+  model/compressed_source.cpp
+  model/config_fields.cpp
+  model/fp8_source.cpp
+  model/gguf_blocks.cpp
+  model/gguf_config.cpp
+  model/gguf_file.cpp
+  model/gguf_model.cpp
+  model/gptq_source.cpp
+  model/inspect.cpp
   model/mapped_file.cpp
   model/model_config.cpp
+  model/model_families.cpp
   model/model_source.cpp
   model/packed_format.cpp
+  model/packed_header.cpp
+  model/packed_journal.cpp
   model/packed_model.cpp
   model/packed_writer.cpp
   model/quantize.cpp
-  model/random_model.cpp)
+  model/random_model.cpp
+  model/raw_tensors.cpp
+  model/rope_config.cpp
+  model/safetensors_source.cpp
+  model/spec_json.cpp
+  model/tensor_plan.cpp
+  model/tensor_source.cpp)
 set(TESSERA_ENGINE_MODEL_HEADERS
+  model/affine_source.hpp
+  model/bnb_source.hpp
+  model/config_fields.hpp
+  model/fp8_source.hpp
+  model/gguf_blocks.hpp
+  model/gguf_config.hpp
+  model/gguf_file.hpp
+  model/gguf_model.hpp
+  model/inspect.hpp
+  model/integer_sources.hpp
   model/mapped_file.hpp
   model/model_config.hpp
+  model/model_families.hpp
   model/model_source.hpp
   model/packed_format.hpp
+  model/packed_journal.hpp
   model/packed_model.hpp
   model/packed_writer.hpp
   model/quantize.hpp
-  model/random_model.hpp)
+  model/random_model.hpp
+  model/raw_tensors.hpp
+  model/rope_config.hpp
+  model/safetensors_source.hpp
+  model/spec_json.hpp
+  model/tensor_plan.hpp
+  model/tensor_source.hpp)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -10,16 +11,27 @@
 
 namespace tessera {
 
+// (bytes that are in memory, bytes of the file)
+using ReadProgress = std::function<void(std::size_t, std::size_t)>;
+
 // Owns the mapping; move-only. The file must not shrink while it is mapped: packed files are
 // replaced by renaming, never written in place.
 class MappedFile {
  public:
-  // Errors: kNotFound if there is no such file, kIo. With `prefault` every page is read first.
-  static Result<MappedFile> open(const std::filesystem::path& path, bool prefault = false);
+  // Errors: kNotFound if there is no such file, kIo.
+  static Result<MappedFile> open(const std::filesystem::path& path);
 
   std::span<const std::byte> bytes() const {
     return {bytes_.get(), bytes_.get_deleter().num_bytes};
   }
+
+  // Reads every page into the page cache and maps it, telling `progress` as it goes; a hint, so it
+  // cannot fail.
+  void prefault(const ReadProgress& progress) const;
+
+  // Says that `part` of bytes() will not be read soon: its whole pages leave this process's memory.
+  // Reading them again is slower and nothing else.
+  void release(std::span<const std::byte> part) const;
 
  private:
   struct Unmap {

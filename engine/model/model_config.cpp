@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "kernels/nf4.hpp"
+#include "engine/model/config_fields.hpp"
+#include "engine/model/model_families.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -17,105 +16,96 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Error unsupported(const std::string& field, const std::string& what) {
-  return {Code::kUnsupportedModel, "config.json: " + field + ' ' + what, field};
+Result<Json> parse_object(std::string_view text) {
+  auto json = parse_json(text);
+  if (!json) return Error{json.error().code, "config.json: " + json.error().message};
+  if (!json->is_object()) return Error{Code::kInvalidJson, "config.json must be an object"};
+  return json;
 }
 
-// Reads the members of one object and remembers the first that is not as it must be, so that the
-// code which reads them stays a plain list.
-class Fields {
- public:
-  Fields(const Json& node, std::string prefix) : node_(node), prefix_(std::move(prefix)) {}
-
-  const std::optional<Error>& error() const { return error_; }
-
-  int integer(const char* name, std::optional<int> if_absent = std::nullopt) {
-    const Json* value = find(name);
-    if (!value && if_absent) return *if_absent;
-    const bool fits = value && value->is_number_integer() && *value >= 0 && *value <= (1 << 30);
-    if (!fits) fail(name, "must be a whole number");
-    return fits ? value->get<int>() : 0;
+Error unknown_architecture(const std::string& name) {
+  std::string what = name.empty() ? "must name one of" : '"' + name + "\" is not one of";
+  for (const ModelFamily& family : model_families()) {
+    what += (what.ends_with("of") ? " " : ", ") + std::string(family.architecture);
   }
-
-  float number(const char* name, std::optional<float> if_absent = std::nullopt) {
-    const Json* value = find(name);
-    if (!value && if_absent) return *if_absent;
-    const bool fits = value && value->is_number() && std::isfinite(value->get<float>());
-    if (!fits) fail(name, "must be a number");
-    return fits ? value->get<float>() : 0.0F;
-  }
-
-  bool flag(const char* name, bool if_absent) {
-    const Json* value = find(name);
-    if (!value) return if_absent;
-    if (!value->is_boolean()) fail(name, "must be true or false");
-    return value->is_boolean() && value->get<bool>();
-  }
-
-  // The field may be absent or null; otherwise it must equal `only`.
-  void must_be(const char* name, const Json& only) {
-    const Json* value = find(name);
-    if (value && *value != only) fail(name, to_text(*value) + " is not supported");
-  }
-
-  void must_be_present(const char* name, const Json& only) {
-    if (!find(name)) fail(name, "must be " + to_text(only));
-    must_be(name, only);
-  }
-
-  // The nested object `name`, or null.
-  const Json* object(const char* name) {
-    const Json* value = find(name);
-    if (value && !value->is_object()) fail(name, "must be an object");
-    return value && value->is_object() ? value : nullptr;
-  }
-
-  void take_error(const Fields& nested) {
-    if (!error_) error_ = nested.error_;
-  }
-
- private:
-  const Json* find(const char* name) const {
-    const auto found = node_.find(name);
-    return found == node_.end() || found->is_null() ? nullptr : &*found;
-  }
-  void fail(const char* name, const std::string& what) {
-    if (!error_) error_ = unsupported(prefix_ + name, what);
-  }
-
-  const Json& node_;
-  std::string prefix_;
-  std::optional<Error> error_;
-};
-
-// Only plain rotary embeddings. Older files have "rope_theta" and "rope_scaling", newer ones both
-// in "rope_parameters".
-float read_rope_theta(Fields& config) {
-  float theta = config.number("rope_theta", 10000.0F);
-  for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    const Json* node = config.object(name);
-    if (!node) continue;
-    Fields rope(*node, std::string(name) + '.');
-    theta = rope.number("rope_theta", theta);
-    rope.must_be("rope_type", "default");
-    rope.must_be("type", "default");
-    rope.must_be("partial_rotary_factor", 1.0);
-    config.take_error(rope);
-  }
-  return theta;
+  return unsupported_field("architectures", what);
 }
 
-// Fields that would change the arithmetic, each at the one value that leaves it as we do it.
-void check_fixed_fields(Fields& config) {
-  config.must_be_present("architectures", Json::array({"LlamaForCausalLM"}));
-  config.must_be("model_type", "llama");
-  config.must_be("hidden_act", "silu");
-  config.must_be("attention_bias", false);
-  config.must_be("mlp_bias", false);
-  config.must_be("partial_rotary_factor", 1.0);
-  config.must_be("sliding_window", nullptr);
-  config.must_be("quantization_config", nullptr);
-  config.must_be("is_encoder_decoder", false);
+Result<const ModelFamily*> family_of(ConfigFields& config) {
+  const std::vector<std::string> names = config.texts("architectures");
+  if (config.error()) return *config.error();
+  const std::string name = names.size() == 1 ? names.front() : std::string();
+  const auto families = model_families();
+  const auto found = std::ranges::find(families, name, &ModelFamily::architecture);
+  if (found == families.end()) return unknown_architecture(name);
+  return &*found;
+}
+
+// What every family has, but for layers.
+ModelSpec read_sizes(ConfigFields& config, const FamilyDefaults& defaults) {
+  const auto or_required = [](int value) { return value ? std::optional(value) : std::nullopt; };
+  ModelSpec spec;
+  spec.vocab_size = config.integer("vocab_size", or_required(defaults.vocab_size));
+  spec.hidden = config.integer("hidden_size");
+  spec.intermediate = config.integer("intermediate_size");
+  spec.num_heads = config.integer("num_attention_heads", or_required(defaults.num_heads));
+  const bool has_other_default = defaults.num_kv_heads > 0;
+  spec.num_kv_heads = has_other_default && config.is_missing("num_key_value_heads")
+                          ? defaults.num_kv_heads
+                          : config.integer("num_key_value_heads", spec.num_heads);
+  const bool has_own_head_dim = defaults.head_dim > 0 && config.is_missing("head_dim");
+  const int divided = spec.hidden / std::max(spec.num_heads, 1);
+  spec.head_dim = has_own_head_dim ? defaults.head_dim : config.integer("head_dim", divided);
+  spec.max_positions = config.integer("max_position_embeddings", defaults.max_positions);
+  spec.tied_embeddings = config.flag("tie_word_embeddings", defaults.tied_embeddings);
+  spec.final_rms_eps = config.real("rms_norm_eps", defaults.rms_eps);
+  return spec;
+}
+
+void add_plain_layers(int num_layers, ModelSpec& spec) {
+  LayerSpec layer;
+  layer.rms_eps = spec.final_rms_eps;
+  layer.attention_scale = 1.0F / std::sqrt(static_cast<float>(std::max(spec.head_dim, 1)));
+  spec.layers.assign(static_cast<std::size_t>(num_layers), layer);
+}
+
+// `config` is the object that has the fields of the text model.
+Result<ModelSpec> read_spec(ConfigFields& config, const ModelFamily& family,
+                            const ModelLimits& limits) {
+  ModelSpec spec = read_sizes(config, family.defaults);
+  const int num_layers = config.integer("num_hidden_layers");
+  if (config.error()) return *config.error();
+  if (num_layers < 1 || num_layers > limits.layers_max) {
+    return unsupported_field("num_hidden_layers", "is out of range");
+  }
+  // Frequencies are made of the head before all is checked.
+  if (spec.hidden > limits.dimension_max)
+    return unsupported_field("hidden_size", "is out of range");
+  if (spec.head_dim < 2 || spec.head_dim > limits.head_dim_max || spec.head_dim % 2 != 0) {
+    return unsupported_field("head_dim",
+                             "must be even and at most " + std::to_string(limits.head_dim_max));
+  }
+  add_plain_layers(num_layers, spec);
+  RopeContext rope{.head_dim = spec.head_dim, .max_positions = spec.max_positions};
+  family.read(config, rope, spec);
+  if (config.error()) return *config.error();
+  if (auto checked = check_spec(spec, limits); !checked) return checked.error();
+  return spec;
+}
+
+// A multimodal config: the text model's fields are an object of their own; whether its tables are
+// tied is said outside of it.
+Result<ModelSpec> read_nested(ConfigFields& outer, const ModelFamily& family,
+                              const ModelLimits& limits) {
+  const Json* text = outer.object("text_config");
+  if (outer.error()) return *outer.error();
+  if (!text) return unsupported_field("text_config", "must be an object");
+  ConfigFields config(*text, "text_config.");
+  FamilyDefaults defaults = family.defaults;
+  defaults.tied_embeddings = outer.flag("tie_word_embeddings", defaults.tied_embeddings);
+  ModelFamily nested = family;
+  nested.defaults = defaults;
+  return read_spec(config, nested, limits);
 }
 
 Result<void> append_ids(const Json& node, const std::string& file, int vocab_size,
@@ -137,69 +127,25 @@ Result<void> append_ids(const Json& node, const std::string& file, int vocab_siz
 }  // namespace
 
 Result<ModelSpec> parse_model_config(std::string_view config_json, const ModelLimits& limits) {
-  auto json = parse_json(config_json);
-  if (!json) return Error{json.error().code, "config.json: " + json.error().message};
-  if (!json->is_object()) return Error{Code::kInvalidJson, "config.json must be an object"};
-
-  Fields config(*json, "");
-  check_fixed_fields(config);
-  ModelSpec spec;
-  spec.vocab_size = config.integer("vocab_size");
-  spec.hidden = config.integer("hidden_size");
-  spec.intermediate = config.integer("intermediate_size");
-  spec.num_heads = config.integer("num_attention_heads");
-  spec.num_kv_heads = config.integer("num_key_value_heads", spec.num_heads);
-  spec.head_dim = config.integer("head_dim", spec.hidden / std::max(spec.num_heads, 1));
-  spec.max_positions = config.integer("max_position_embeddings", 2048);
-  spec.tied_embeddings = config.flag("tie_word_embeddings", false);
-  spec.final_rms_eps = config.number("rms_norm_eps", 1e-6F);
-  LayerSpec layer;
-  layer.rms_eps = spec.final_rms_eps;
-  layer.rope_theta = read_rope_theta(config);
-  const int num_layers = config.integer("num_hidden_layers");
+  auto json = parse_object(config_json);
+  if (!json) return json.error();
+  ConfigFields config(*json);
+  auto family = family_of(config);
+  if (!family) return family.error();
+  config.must_be("model_type", (*family)->model_type);
+  config.must_be("is_encoder_decoder", false);
   if (config.error()) return *config.error();
-  if (num_layers < 1 || num_layers > limits.layers_max) {
-    return unsupported("num_hidden_layers", "is out of range");
-  }
-  layer.attention_scale = 1.0F / std::sqrt(static_cast<float>(std::max(spec.head_dim, 1)));
-  spec.layers.assign(static_cast<std::size_t>(num_layers), layer);
-  if (auto checked = check_spec(spec, limits); !checked) return checked.error();
-  return spec;
+  return (*family)->is_nested ? read_nested(config, **family, limits)
+                              : read_spec(config, **family, limits);
 }
 
-Result<void> check_spec(const ModelSpec& spec, const ModelLimits& limits) {
-  struct Bound {
-    const char* field;
-    int value;
-    int max;
-    int multiple_of;
-  };
-  for (const auto& [field, value, max, multiple_of] : {
-           Bound{"vocab_size", spec.vocab_size, limits.vocab_max, 1},
-           Bound{"hidden_size", spec.hidden, limits.dimension_max, kNf4Block},
-           Bound{"intermediate_size", spec.intermediate, limits.dimension_max, kNf4Block},
-           Bound{"num_attention_heads", spec.num_heads, 1 << 12, 1},
-           Bound{"num_key_value_heads", spec.num_kv_heads, spec.num_heads, 1},
-           Bound{"head_dim", spec.head_dim, 1 << 12, 2},
-           Bound{"max_position_embeddings", spec.max_positions, limits.positions_max, 1},
-           Bound{"num_hidden_layers", spec.num_layers(), limits.layers_max, 1},
-       }) {
-    if (value < 1 || value > max) return unsupported(field, "is out of range");
-    if (value % multiple_of != 0) {
-      return unsupported(field, "must be a multiple of " + std::to_string(multiple_of));
-    }
-  }
-  if (spec.num_heads % spec.num_kv_heads != 0) {
-    return unsupported("num_key_value_heads", "must divide num_attention_heads");
-  }
-  if (spec.q_dim() % kNf4Block != 0 || spec.q_dim() > limits.dimension_max) {
-    return unsupported("head_dim", "times num_attention_heads must be a multiple of 64");
-  }
-  for (const LayerSpec& layer : spec.layers) {
-    if (!(layer.rms_eps >= 0.0F)) return unsupported("rms_norm_eps", "is out of range");
-    if (!(layer.rope_theta > 0.0F)) return unsupported("rope_theta", "is out of range");
-  }
-  return {};
+Result<std::string> parse_architecture(std::string_view config_json) {
+  auto json = parse_object(config_json);
+  if (!json) return json.error();
+  ConfigFields config(*json);
+  auto family = family_of(config);
+  if (!family) return family.error();
+  return std::string((*family)->architecture);
 }
 
 Result<std::vector<TokenId>> parse_eos_ids(std::string_view config_json,

@@ -2,9 +2,11 @@
 //
 // Every field that changes the arithmetic is either read or checked to have the one value that we
 // implement. A field we do not know is passed over only because `transformers` writes many that
-// describe training and generation; the architecture decides which fields exist.
+// describe training and generation; the architecture decides which fields exist
+// (model_families.hpp). "quantization_config" is the business of who reads the weights.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,14 +21,23 @@ struct ModelLimits {
   int vocab_max = 1 << 21;
   int layers_max = 1024;
   int positions_max = 1 << 24;
+  int heads_max = 1 << 12;
+  int head_dim_max = 1 << 12;
+  int experts_max = 1 << 10;
+  int experts_per_token_max = 64;
+  int ropes_max = 16;
 };
 
 // Reads the text of a config.json.
 // Errors: kInvalidJson; kUnsupportedModel, with param naming the field.
 Result<ModelSpec> parse_model_config(std::string_view config_json, const ModelLimits& limits = {});
 
-// Whether a spec is one we can run: sizes within the limits, heads that divide, and widths that are
-// multiples of 64, the NF4 block. Errors: kUnsupportedModel, with param naming the field.
+// The one name in "architectures". Errors: as above, if it is none that we know.
+Result<std::string> parse_architecture(std::string_view config_json);
+
+// Whether a spec is one we can run: sizes within the limits, heads that divide, widths that are
+// multiples of 64, the NF4 block, and layers that fit what they refer to. Errors:
+// kUnsupportedModel, with param naming the field.
 Result<void> check_spec(const ModelSpec& spec, const ModelLimits& limits = {});
 
 // The ids that end a generation: `eos_token_id` (a number or a list) of generation_config.json, or

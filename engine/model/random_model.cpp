@@ -5,8 +5,8 @@
 
 #include "engine/model/model_config.hpp"
 #include "engine/model/packed_writer.hpp"
-#include "kernels/bf16.hpp"
-#include "kernels/nf4.hpp"
+#include "engine/model/tensor_plan.hpp"
+#include "kernels/quantisers.hpp"
 
 namespace tessera {
 namespace {
@@ -37,18 +37,20 @@ class RandomStream {
   std::uint64_t state_;
 };
 
-std::vector<Bf16> random_table(const ModelSpec& spec, RandomStream& random) {
-  std::vector<Bf16> out(static_cast<std::size_t>(spec.vocab_size) *
-                        static_cast<std::size_t>(spec.hidden));
-  for (Bf16& value : out) value = float_to_bf16(random.next());
-  return out;
+// Weights of about the size that a freshly initialised model has.
+WeightBuffers random_matrix(const PlannedTensor& part, RandomStream& random) {
+  const auto count = static_cast<std::size_t>(part.rows) * static_cast<std::size_t>(part.cols);
+  const bool table = part.role == TensorRole::kTable;
+  const float radius = table ? 1.0F : std::sqrt(3.0F / static_cast<float>(part.cols));
+  return quantize_matrix(table ? QuantForm::kBf16 : QuantForm::kNf4,
+                         random.values(count, 0.0F, radius), part.rows, part.cols);
 }
 
-Nf4Buffers random_matrix(LinearShape shape, RandomStream& random) {
-  const auto count =
-      static_cast<std::size_t>(shape.out_features) * static_cast<std::size_t>(shape.in_features);
-  const float radius = std::sqrt(3.0F / static_cast<float>(shape.in_features));
-  return quantize_nf4(random.values(count, 0.0F, radius), shape.out_features, shape.in_features);
+// Norms are about 1, biases and routers about 0.
+std::vector<float> random_values(const PlannedTensor& part, RandomStream& random) {
+  const auto count = static_cast<std::size_t>(part.rows) * static_cast<std::size_t>(part.cols);
+  const bool norm = part.section.ends_with("norm");
+  return random.values(count, norm ? 1.0F : 0.0F, 0.1F);
 }
 
 }  // namespace
@@ -61,29 +63,12 @@ Result<BaseDigest> write_random_model(const ModelSpec& spec, std::uint64_t seed,
   if (!created) return created.error();
   packed::Writer& writer = **created;
   RandomStream random(seed);
-  const auto hidden = static_cast<std::size_t>(spec.hidden);
-  const auto add_values = [&](const std::string& section, std::size_t count, float center) {
-    return writer.add(section, std::span<const float>(random.values(count, center, 0.1F)));
-  };
-
-  auto done = writer.add("embedding", std::span<const Bf16>(random_table(spec, random)));
-  for (int i = 0; i < spec.num_layers(); ++i) {
-    if (done) done = add_values(packed::layer_name(i, "attention_norm"), hidden, 1.0F);
-    if (done) done = add_values(packed::layer_name(i, "mlp_norm"), hidden, 1.0F);
-    for (const Linear linear : kAllLinears) {
-      const LinearShape shape = spec.shape(linear);
-      const std::string name = packed::layer_name(i, linear_name(linear));
-      if (done) done = writer.add_matrix(name, random_matrix(shape, random));
-      if (done && packed::has_bias(spec.layers[static_cast<std::size_t>(i)], linear)) {
-        done = add_values(name + ".bias", static_cast<std::size_t>(shape.out_features), 0.0F);
-      }
-    }
+  for (const PlannedTensor& part : planned_sections(spec)) {
+    auto added = packed::is_matrix(part)
+                     ? writer.add_matrix(part.section, random_matrix(part, random).view())
+                     : writer.add_values(part.section, random_values(part, random));
+    if (!added) return added.error();
   }
-  if (done) done = add_values("final_norm", hidden, 1.0F);
-  if (done && !spec.tied_embeddings) {
-    done = writer.add("head", std::span<const Bf16>(random_table(spec, random)));
-  }
-  if (!done) return done.error();
   return writer.finish(info);
 }
 
