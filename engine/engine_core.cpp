@@ -69,6 +69,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       vocab_size_(spec.vocab_size),
       num_layers_(spec.num_layers()),
       max_context_(context_limit(config_, spec)),
+      short_positions_(spec.short_positions()),
       host_cache_(host_cache),
       backend_(std::move(backend)),
       sampler_(vocab_size_),
@@ -103,6 +104,7 @@ Result<void> EngineCore::check(const GenerationRequest& request) const {
 void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
   assert(check(request));
   auto added = std::make_unique<Request>(next_id_++, std::move(request), std::move(stream));
+  added->long_rope = short_positions_ > 0 && added->max_total_tokens > short_positions_;
   if (added->adapter) host_cache_.prefetch(*added->adapter);
   scheduler_->add(*added);
   requests_.push_back(std::move(added));

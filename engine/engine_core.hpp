@@ -105,6 +105,7 @@ class EngineCore {
   const int vocab_size_;
   const int num_layers_;
   const int max_context_;
+  const int short_positions_;  // ModelSpec::short_positions()
   HostCache& host_cache_;
   std::unique_ptr<Backend> backend_;
   Sampler sampler_;

@@ -1,10 +1,22 @@
 # What engine/text adds to the engine library; paths relative to engine/.
 set(TESSERA_ENGINE_TEXT_SOURCES
   text/added_tokens.cpp
+  text/answer_parser.cpp
+  text/answer_syntax.cpp
   text/bpe_model.cpp
+  text/bpe_model_json.cpp
   text/byte_alphabet.cpp
+  text/byte_trie.cpp
+  text/charsmap.cpp
+  text/chat_prompt.cpp
   text/chat_template.cpp
+  text/code_point_set.cpp
+  text/decoder.cpp
+  text/decoder_json.cpp
   text/detokenizer.cpp
+  text/gguf_pre_tokenizers.cpp
+  text/gguf_vocabulary.cpp
+  text/grapheme.cpp
   text/jinja/attributes.cpp
   text/jinja/bound.cpp
   text/jinja/evaluator.cpp
@@ -22,20 +34,48 @@ set(TESSERA_ENGINE_TEXT_SOURCES
   text/jinja/tests.cpp
   text/jinja/text_filters.cpp
   text/jinja/value.cpp
+  text/json_scanner.cpp
   text/normalizer.cpp
+  text/normalizer_steps.cpp
   text/post_processor.cpp
   text/pre_tokenizer.cpp
+  text/pre_tokenizer_split.cpp
   text/regex.cpp
+  text/regex_alphabet.cpp
+  text/regex_classes.cpp
+  text/regex_parser.cpp
+  text/sentencepiece_merges.cpp
   text/stop_strings.cpp
+  text/template_traits.cpp
+  text/token_index.cpp
   text/tokenizer.cpp
+  text/tokenizer_digest.cpp
+  text/tokenizer_identity.cpp
   text/tokenizer_json.cpp
-  text/utf8.cpp)
+  text/tool_call_reader.cpp
+  text/unicode_form.cpp
+  text/unicode_sets.cpp
+  text/unicode_tables.cpp
+  text/unigram_model.cpp
+  text/utf8.cpp
+  text/vocabulary_json.cpp
+  text/wordpiece_model.cpp)
 set(TESSERA_ENGINE_TEXT_HEADERS
   text/added_tokens.hpp
+  text/answer_parser.hpp
+  text/answer_syntax.hpp
   text/bpe_model.hpp
   text/byte_alphabet.hpp
+  text/byte_trie.hpp
+  text/charsmap.hpp
+  text/chat_prompt.hpp
   text/chat_template.hpp
+  text/code_point_set.hpp
+  text/decoder.hpp
   text/detokenizer.hpp
+  text/gguf_pre_tokenizers.hpp
+  text/gguf_vocabulary.hpp
+  text/grapheme.hpp
   text/jinja/ast.hpp
   text/jinja/builtins.hpp
   text/jinja/evaluator.hpp
@@ -49,11 +89,26 @@ set(TESSERA_ENGINE_TEXT_HEADERS
   text/jinja/runtime.hpp
   text/jinja/token_stream.hpp
   text/jinja/value.hpp
+  text/json_scanner.hpp
+  text/merge_table.hpp
   text/normalizer.hpp
   text/post_processor.hpp
   text/pre_tokenizer.hpp
   text/regex.hpp
+  text/regex_alphabet.hpp
+  text/regex_parser.hpp
+  text/sentencepiece_merges.hpp
   text/stop_strings.hpp
+  text/template_traits.hpp
+  text/token_index.hpp
   text/tokenizer.hpp
+  text/tokenizer_digest.hpp
+  text/tokenizer_identity.hpp
   text/tokenizer_json.hpp
-  text/utf8.hpp)
+  text/tool_call_reader.hpp
+  text/unicode_form.hpp
+  text/unicode_tables.hpp
+  text/unigram_model.hpp
+  text/utf8.hpp
+  text/vocabulary_json.hpp
+  text/wordpiece_model.hpp)

@@ -15,10 +15,12 @@ std::span<const TokenId> tokens_of_block(std::span<const TokenId> tokens, int in
 
 }  // namespace
 
-PrefixChain::PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter) {
+PrefixChain::PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter,
+                         bool long_rope) {
   Sha256 hash;
   hash.update(std::as_bytes(std::span(&salt, 1)));
   if (adapter) hash.update(std::as_bytes(std::span(adapter->bytes)));
+  if (long_rope) hash.update("long_rope");
   root_.bytes = hash.finish();
 }
 

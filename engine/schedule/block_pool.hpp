@@ -7,8 +7,9 @@
 // the chain begins with the salt and the adapter's digest. They say who may share: sequences of
 // different adapters must not, because a LoRA delta on k_proj or v_proj makes their keys and values
 // differ; sequences of different tenants must not, because a shared prefix would be visible in the
-// time to first token. A hit compares the token ids too, so that no bug in naming can show one
-// sequence another's cache.
+// time to first token; nor must a sequence that turns by LongRoPE's long frequencies
+// (StepInput::long_rope) share with one that does not. A hit compares the token ids too, so that no
+// bug in naming can show one sequence another's cache.
 //
 // Owned and called by the engine thread alone; no locks.
 #pragma once
@@ -35,7 +36,8 @@ using BlockName = Digest<BlockNameTag>;
 class PrefixChain {
  public:
   PrefixChain() = default;
-  PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter);
+  PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter,
+              bool long_rope = false);
 
   // Names every block that `tokens`, which only ever grows, has filled since the last call.
   void extend(std::span<const TokenId> tokens, int block_size);

@@ -16,7 +16,7 @@ void Scheduler::add(Sequence& sequence) {
   assert(can_hold(sequence.max_total_tokens));
   const int max_blocks = pool_.blocks_for(sequence.max_total_tokens);
   sequence.blocks.reserve(static_cast<std::size_t>(max_blocks));
-  sequence.chain = PrefixChain(sequence.cache_salt, sequence.adapter);
+  sequence.chain = PrefixChain(sequence.cache_salt, sequence.adapter, sequence.long_rope);
   sequence.chain.reserve(max_blocks);
   sequence.chain.extend(sequence.tokens, pool_.block_size());
   if (sequence.adapter) {

@@ -38,6 +38,7 @@ struct Sequence {
   int max_total_tokens;  // prompt and max_tokens
 
   std::string tenant;                    // the fairness key
+  bool long_rope = false;                // StepInput::long_rope
   std::uint64_t cache_salt = 0;          // who may share its blocks
   std::optional<AdapterDigest> adapter;  // none: the base alone
   std::size_t adapter_bytes = 0;         // of its pages; known when its pages are there

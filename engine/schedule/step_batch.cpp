@@ -17,6 +17,7 @@ StepBatch::StepBatch(const BackendLimits& limits, int max_context) {
   blocks_.reserve(seqs * blocks_per_seq);
   block_indptr_.reserve(seqs + 1);
   slots_.reserve(seqs);
+  long_rope_.reserve(seqs);
   head_rows_.reserve(seqs);
 }
 
@@ -38,6 +39,7 @@ StepInput StepBatch::build() {
   positions_.clear();
   blocks_.clear();
   slots_.clear();
+  long_rope_.clear();
   head_rows_.clear();
   seq_indptr_.assign(1, 0);
   block_indptr_.assign(1, 0);
@@ -50,6 +52,7 @@ StepInput StepBatch::build() {
     }
     blocks_.insert(blocks_.end(), sequence.blocks.begin(), sequence.blocks.end());
     slots_.push_back(sequence.slot);
+    long_rope_.push_back(sequence.long_rope ? 1 : 0);
     seq_indptr_.push_back(static_cast<std::int32_t>(tokens_.size()));
     block_indptr_.push_back(static_cast<std::int32_t>(blocks_.size()));
     if (entry.catches_up) head_rows_.push_back(seq_indptr_.back() - 1);
@@ -60,7 +63,8 @@ StepInput StepBatch::build() {
           .blocks = blocks_,
           .block_indptr = block_indptr_,
           .slots = slots_,
-          .head_rows = head_rows_};
+          .head_rows = head_rows_,
+          .long_rope = long_rope_};
 }
 
 }  // namespace tessera

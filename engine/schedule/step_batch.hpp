@@ -53,6 +53,7 @@ class StepBatch {
   std::vector<std::int32_t> block_indptr_;  // (seqs + 1,)
   std::vector<AdapterSlot> slots_;          // (seqs,)
   std::vector<std::int32_t> head_rows_;     // (entries that catch up,)
+  std::vector<std::uint8_t> long_rope_;     // (seqs,)
 };
 
 }  // namespace tessera

@@ -3,35 +3,27 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <unicode/uchar.h>
-
 #include <nlohmann/json.hpp>
 
 #include "engine/text/tokenizer_json.hpp"
+#include "engine/text/unicode_tables.hpp"
 #include "engine/text/utf8.hpp"
+#include "engine/text/vocabulary_json.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kIdMax = (std::int64_t{1} << 22) - 1;
-
-// A word character by Unicode's recommendation for regular expressions (UTS #18).
+// A word character by Unicode's recommendation for regular expressions (UTS #18); the table is that
+// of another library, which counts some numbers and not the joiners.
 bool is_word(char32_t code_point) {
-  const auto c = static_cast<UChar32>(code_point);
-  const bool mark = (U_GET_GC_MASK(c) & U_GC_M_MASK) != 0;
-  return u_isUAlphabetic(c) || mark || u_charType(c) == U_DECIMAL_DIGIT_NUMBER ||
-         u_charType(c) == U_CONNECTOR_PUNCTUATION || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL);
+  const bool numeral = code_point == 0xB2 || code_point == 0xB3 || code_point == 0xB9 ||
+                       (code_point >= 0xBC && code_point <= 0xBE);
+  const bool joiner = code_point == 0x200C || code_point == 0x200D;
+  return joiner || (!numeral && unicode_set(UnicodeTable::kWord).contains(code_point));
 }
 
 bool is_space(char32_t code_point) {
-  return u_isUWhiteSpace(static_cast<UChar32>(code_point));
-}
-
-// Where the last code point of `text`, which is not empty, begins.
-std::size_t last_code_point(std::string_view text) {
-  std::size_t at = text.size() - 1;
-  while (at > 0 && (static_cast<std::uint8_t>(text[at]) & 0xC0U) == 0x80U) --at;
-  return at;
+  return unicode_set(UnicodeTable::kSpace).contains(code_point);
 }
 
 bool ends_with_word(std::string_view text) {
@@ -70,7 +62,7 @@ Result<AddedToken> read_token(const nlohmann::ordered_json& node, const std::str
   if (!content) return content.error();
   token.content = *content;
   const nlohmann::ordered_json* id = find_field(node, "id");
-  if (!id || !id->is_number_integer() || *id < 0 || *id > kIdMax) {
+  if (!id || !id->is_number_integer() || *id < 0 || *id >= kVocabMax) {
     return unsupported_field(field_path(path, "id"), "must be an id");
   }
   token.id = id->get<TokenId>();
@@ -141,11 +133,8 @@ Result<AddedTokens> AddedTokens::from_json(const nlohmann::ordered_json& node,
   for (std::size_t i = 0; i < node.size(); ++i) {
     auto token = read_token(node[i], item_path(path, i));
     if (!token) return token.error();
-    if (token->normalized) {
-      added.after_.add(normalizer.apply(token->content), i);
-    } else {
-      added.before_.add(token->content, i);
-    }
+    token->text = token->normalized ? normalizer.apply(token->content) : token->content;
+    (token->normalized ? added.after_ : added.before_).add(token->text, i);
     added.tokens_.push_back(std::move(*token));
   }
   return added;

@@ -22,6 +22,7 @@ namespace tessera {
 struct AddedToken {
   TokenId id = 0;
   std::string content;
+  std::string text;  // what it is decoded as: `content`, normalised if that is asked for
   bool special = false;
   bool single_word = false;  // only where no word character touches it
   bool lstrip = false;       // takes the white space before it

@@ -1,190 +1,151 @@
 #include "engine/text/bpe_model.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <cassert>
 #include <functional>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
-#include "engine/text/byte_alphabet.hpp"
-#include "engine/text/tokenizer_json.hpp"
+#include "engine/text/utf8.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kVocabMax = std::int64_t{1} << 22;  // ids are below this
-constexpr std::uint64_t kEmpty = ~std::uint64_t{0};
-
-std::uint64_t pair_key(TokenId left, TokenId right) {
-  return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32U) |
-         static_cast<std::uint32_t>(right);
-}
-
-// The two halves of a merge, "a b" or ["a", "b"]; nullopt if it is neither.
-std::optional<std::pair<std::string, std::string>> halves(const nlohmann::ordered_json& merge) {
-  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-    return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
-  }
-  if (!merge.is_string()) return std::nullopt;
-  const auto& text = merge.get_ref<const std::string&>();
-  const std::size_t space = text.find(' ');
-  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-    return std::nullopt;
-  }
-  return std::pair(text.substr(0, space), text.substr(space + 1));
-}
-
-// Options that would change ids, each of which must be off.
-Result<void> refuse_variants(const nlohmann::ordered_json& node, const std::string& path) {
-  for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix", "unk_token"}) {
-    const nlohmann::ordered_json* field = find_field(node, name);
-    if (field && *field != "") return unsupported_field(field_path(path, name), "must be null");
-  }
-  for (const char* name : {"fuse_unk", "byte_fallback"}) {
-    auto on = bool_field(node, path, name, false);
-    if (!on) return on.error();
-    if (*on) return unsupported_field(field_path(path, name), "must be false");
-  }
-  const nlohmann::ordered_json* dropout = find_field(node, "dropout");
-  if (dropout && *dropout != 0.0) {
-    return unsupported_field(field_path(path, "dropout"), "must be null");
-  }
-  return only_fields(
-      node, path,
-      {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-       "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
-}
+constexpr std::string_view kMarker = "\xE2\x96\x81";  // ▁, SentencePiece's space
+constexpr std::size_t kShortMax = 64;                 // symbols
 
 }  // namespace
 
-MergeTable::MergeTable(std::size_t num_merges)
-    : slots_(std::bit_ceil(std::max<std::size_t>(2 * num_merges, 2)), Slot{kEmpty, {0, 0}}) {}
-
-std::size_t MergeTable::slot_of(std::uint64_t pair) const {
-  const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = ((pair * 0x9E3779B97F4A7C15U) >> 32U) & mask;
-  while (slots_[slot].pair != kEmpty && slots_[slot].pair != pair) slot = (slot + 1) & mask;
-  return slot;
-}
-
-void MergeTable::insert(TokenId left, TokenId right, Merge merge) {
-  const std::uint64_t pair = pair_key(left, right);
-  slots_[slot_of(pair)] = {pair, merge};
-}
-
-const MergeTable::Merge* MergeTable::find(TokenId left, TokenId right) const {
-  const Slot& slot = slots_[slot_of(pair_key(left, right))];
-  return slot.pair == kEmpty ? nullptr : &slot.merge;
-}
-
-Result<BpeModel> BpeModel::from_json(const nlohmann::ordered_json& node, const std::string& path) {
-  auto type = stage_type(node, path);
-  if (!type) return type.error();
-  if (*type != "BPE") {
-    return unsupported_field(field_path(path, "type"), "\"" + *type + "\" is not supported");
-  }
-  if (auto refused = refuse_variants(node, path); !refused) return refused.error();
-  auto ignore_merges = bool_field(node, path, "ignore_merges", false);
-  if (!ignore_merges) return ignore_merges.error();
-  const nlohmann::ordered_json* vocabulary = find_field(node, "vocab");
-  const nlohmann::ordered_json* merges = find_field(node, "merges");
-  if (!vocabulary || !vocabulary->is_object()) {
-    return unsupported_field(field_path(path, "vocab"), "must be an object");
-  }
-  if (!merges || !merges->is_array()) {
-    return unsupported_field(field_path(path, "merges"), "must be a list");
-  }
-
-  BpeModel model(merges->size());
-  auto read = model.read_vocabulary(*vocabulary, field_path(path, "vocab"));
-  if (read) read = model.read_merges(*merges, field_path(path, "merges"));
-  if (!read) return read.error();
-  model.find_byte_ids();
-  model.find_whole_words(*ignore_merges);
-  return model;
-}
-
-Result<void> BpeModel::read_vocabulary(const nlohmann::ordered_json& vocabulary,
-                                       const std::string& path) {
-  for (const auto& [text, id] : vocabulary.items()) {
-    if (!id.is_number_integer() || id < 0 || id >= kVocabMax) {
-      return unsupported_field(field_path(path, text), "must be an id");
-    }
-    const auto index = id.get<std::size_t>();
-    if (index >= token_texts_.size()) token_texts_.resize(index + 1);
-    if (!token_texts_[index].empty()) {
-      return unsupported_field(field_path(path, text), "has the id of another token");
-    }
-    token_texts_[index] = text;
-  }
-  return {};
-}
-
-void BpeModel::find_byte_ids() {
-  for (std::size_t id = 0; id < token_texts_.size(); ++id) {
-    const auto bytes = bytes_from_alphabet(token_texts_[id]);
-    if (!bytes || bytes->size() != 1) continue;
-    byte_ids_[static_cast<std::uint8_t>(bytes->front())] = static_cast<TokenId>(id);
-  }
-}
-
-Result<void> BpeModel::read_merges(const nlohmann::ordered_json& merges, const std::string& path) {
-  std::unordered_map<std::string_view, TokenId> id_by_text;
-  for (std::size_t id = 0; id < token_texts_.size(); ++id) {
-    id_by_text.emplace(token_texts_[id], static_cast<TokenId>(id));
-  }
-  for (std::size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto pair = halves(merges[rank]);
-    if (!pair) return unsupported_field(item_path(path, rank), "must be a pair of tokens");
-    const auto left = id_by_text.find(pair->first);
-    const auto right = id_by_text.find(pair->second);
-    const auto result = id_by_text.find(pair->first + pair->second);
-    if (left == id_by_text.end() || right == id_by_text.end() || result == id_by_text.end()) {
-      return unsupported_field(item_path(path, rank),
-                               "names a token that is not in the vocabulary");
-    }
-    merges_.insert(left->second, right->second, {static_cast<std::int32_t>(rank), result->second});
-  }
-  return {};
-}
-
-void BpeModel::find_whole_words(bool ignore_merges) {
-  Scratch scratch;
-  std::vector<TokenId> ids;
-  for (std::size_t id = 0; id < token_texts_.size(); ++id) {
-    auto bytes = bytes_from_alphabet(token_texts_[id]);
-    if (!bytes || bytes->empty()) continue;
-    ids.clear();
-    if (!ignore_merges) merge(*bytes, scratch, ids);
-    const bool rebuilt = ids.size() == 1 && ids.front() == static_cast<TokenId>(id);
-    if (ignore_merges || rebuilt) {
-      id_by_whole_word_.emplace(std::move(*bytes), static_cast<TokenId>(id));
+// How much of `word`, which is not empty, stands before the first marker that no merge joins to
+// what is on its left.
+std::size_t BpeModel::part_before_marker(std::string_view word) const {
+  for (std::size_t at = 1; at < word.size(); ++at) {
+    at = word.find(kMarker, at);
+    if (at == word.npos) break;
+    const std::string_view before = word.substr(0, at);
+    if (!joined_to_markers_.contains(
+            utf8_step(before.substr(last_code_point(before))).code_point)) {
+      return at;
     }
   }
+  return word.size();
 }
 
 void BpeModel::encode(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  scratch.word = word;
-  const auto whole = id_by_whole_word_.find(scratch.word);
-  if (whole != id_by_whole_word_.end()) {
-    ids.push_back(whole->second);
-  } else {
-    merge(word, scratch, ids);
+  if (!cut_at_markers_) return encode_part(word, scratch, ids);
+  while (!word.empty()) {
+    const std::size_t bytes = part_before_marker(word);
+    encode_part(word.substr(0, bytes), scratch, ids);
+    word.remove_prefix(bytes);
   }
 }
 
-void BpeModel::merge(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  auto& [symbols, heap, unused] = scratch;
+void BpeModel::encode_part(std::string_view part, Scratch& scratch,
+                           std::vector<TokenId>& ids) const {
+  const TokenId whole = whole_words_.find(part);
+  if (whole != kNone) {
+    ids.push_back(whole);
+  } else {
+    merge(part, scratch, ids);
+  }
+}
+
+void BpeModel::append_byte_symbols(std::string_view part, std::vector<TokenId>& symbols) const {
+  bool after_unknown = false;
+  for (const char c : part) {
+    const TokenId id = byte_ids_[static_cast<std::uint8_t>(c)];
+    if (id != kNone) symbols.push_back(id);
+    if (id == kNone && unknown_ != kNone && !(after_unknown && fuse_unknown_)) {
+      symbols.push_back(unknown_);
+    }
+    after_unknown = id == kNone;
+  }
+}
+
+TokenId BpeModel::symbol_of(std::string_view code_point, bool first, bool last) const {
+  const bool bare = (first || prefix_.empty()) && (!last || suffix_.empty());
+  if (bare && code_point.size() == 1) return ascii_ids_[static_cast<std::uint8_t>(code_point[0])];
+  if (bare) return vocabulary_.ids.find(code_point);
+  std::string text = first ? std::string() : prefix_;
+  text += code_point;
+  if (last) text += suffix_;
+  return vocabulary_.ids.find(text);
+}
+
+// All of them or, if one is missing, none.
+bool BpeModel::append_byte_tokens(std::string_view text, std::vector<TokenId>& symbols) const {
+  const auto known = [this](char c) { return byte_ids_[static_cast<std::uint8_t>(c)] != kNone; };
+  if (!std::all_of(text.begin(), text.end(), known)) return false;
+  for (const char c : text) symbols.push_back(byte_ids_[static_cast<std::uint8_t>(c)]);
+  return true;
+}
+
+void BpeModel::append_symbols(std::string_view part, std::vector<TokenId>& symbols) const {
+  if (byte_level_) return append_byte_symbols(part, symbols);
+  bool unknown_waits = false;  // it is written before the next known symbol, or fused with the next
+  for (std::size_t at = 0; at < part.size();) {
+    const std::size_t bytes = utf8_step(part.substr(at)).bytes;
+    const std::string_view code_point = part.substr(at, bytes);
+    const bool last = at + bytes == part.size();
+    const TokenId id = symbol_of(code_point, at == 0, last);
+    const bool first = at == 0;
+    at += bytes;
+    if (id != kNone) {
+      if (std::exchange(unknown_waits, false)) symbols.push_back(unknown_);
+      symbols.push_back(id);
+      continue;
+    }
+    if (byte_fallback_) {
+      const std::string decorated = (first ? std::string() : prefix_) + std::string(code_point) +
+                                    (last ? suffix_ : std::string());
+      if (append_byte_tokens(decorated, symbols)) continue;
+    }
+    if (unknown_ == kNone) continue;
+    if (unknown_waits && !fuse_unknown_) symbols.push_back(unknown_);
+    unknown_waits = true;
+  }
+  if (unknown_waits) symbols.push_back(unknown_);
+}
+
+void BpeModel::merge(std::string_view part, Scratch& scratch, std::vector<TokenId>& ids) const {
+  scratch.ids.clear();
+  append_symbols(part, scratch.ids);
+  if (scratch.ids.size() > kShortMax) {
+    merge_long(scratch);
+  } else if (scratch.ids.size() > 1) {
+    merge_short(scratch);
+  }
+  ids.insert(ids.end(), scratch.ids.begin(), scratch.ids.end());
+}
+
+void BpeModel::merge_short(Scratch& scratch) const {
+  auto& [ids, merges, unused_symbols, unused_heap] = scratch;
+  merges.clear();
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i) {
+    merges.push_back(merges_.find(ids[i], ids[i + 1]));
+  }
+  const auto lower_rank = [](const MergeTable::Merge& a, const MergeTable::Merge& b) {
+    return a.rank < b.rank;
+  };
+  while (!merges.empty()) {
+    const auto best = std::min_element(merges.begin(), merges.end(), lower_rank);  // the leftmost
+    if (best->rank == MergeTable::kNoMerge) break;
+    const auto at = static_cast<std::size_t>(best - merges.begin());
+    ids[at] = best->result;
+    ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+    merges.erase(best);
+    if (at > 0) merges[at - 1] = merges_.find(ids[at - 1], ids[at]);
+    if (at < merges.size()) merges[at] = merges_.find(ids[at], ids[at + 1]);
+  }
+}
+
+void BpeModel::merge_long(Scratch& scratch) const {
+  auto& [ids, unused_merges, symbols, heap] = scratch;
   symbols.clear();
   heap.clear();
-  for (const char c : word) {
-    const TokenId id = byte_ids_[static_cast<std::uint8_t>(c)];
-    if (id == kNone) continue;
-    const auto position = static_cast<std::int32_t>(symbols.size());
-    symbols.push_back({id, position - 1, position + 1, false});
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto position = static_cast<std::int32_t>(i);
+    symbols.push_back({ids[i], position - 1, position + 1, false});
   }
-  if (symbols.empty()) return;
   symbols.back().next = -1;
   for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
     push_candidate(static_cast<std::int32_t>(i), scratch);
@@ -195,6 +156,7 @@ void BpeModel::merge(std::string_view word, Scratch& scratch, std::vector<TokenI
     heap.pop_back();
     join(top.position, top.result, scratch);
   }
+  ids.clear();
   for (std::int32_t at = 0; at != -1; at = symbols[static_cast<std::size_t>(at)].next) {
     ids.push_back(symbols[static_cast<std::size_t>(at)].id);
   }
@@ -204,9 +166,9 @@ void BpeModel::push_candidate(std::int32_t left, Scratch& scratch) const {
   const Scratch::Symbol& symbol = scratch.symbols[static_cast<std::size_t>(left)];
   if (symbol.next == -1) return;
   const TokenId right = scratch.symbols[static_cast<std::size_t>(symbol.next)].id;
-  const MergeTable::Merge* merge = merges_.find(symbol.id, right);
-  if (!merge) return;
-  scratch.heap.push_back({merge->rank, left, merge->result});
+  const MergeTable::Merge merge = merges_.find(symbol.id, right);
+  if (merge.rank == MergeTable::kNoMerge) return;
+  scratch.heap.push_back({merge.rank, left, merge.result});
   std::push_heap(scratch.heap.begin(), scratch.heap.end(), std::greater<>());
 }
 
@@ -217,8 +179,8 @@ void BpeModel::join(std::int32_t left, TokenId result, Scratch& scratch) const {
   Scratch::Symbol& symbol = symbols[static_cast<std::size_t>(left)];
   if (symbol.merged_away || symbol.next == -1) return;
   Scratch::Symbol& right = symbols[static_cast<std::size_t>(symbol.next)];
-  const MergeTable::Merge* merge = merges_.find(symbol.id, right.id);
-  if (!merge || merge->result != result) return;
+  const MergeTable::Merge merge = merges_.find(symbol.id, right.id);
+  if (merge.rank == MergeTable::kNoMerge || merge.result != result) return;
 
   symbol.id = result;
   symbol.next = right.next;

@@ -27,6 +27,16 @@ constexpr std::array<int, kAlphabetEnd> make_bytes() {
 }
 
 constexpr std::array<int, kAlphabetEnd> kBytes = make_bytes();
+
+constexpr std::array<char32_t, 256> make_characters() {
+  std::array<char32_t, 256> characters{};
+  for (char32_t c = 0; c < kAlphabetEnd; ++c) {
+    if (kBytes[c] != kUnused) characters[static_cast<std::size_t>(kBytes[c])] = c;
+  }
+  return characters;
+}
+
+constexpr std::array<char32_t, 256> kCharacters = make_characters();
 static_assert(kBytes[0x120] == ' ' && kBytes['a'] == 'a' && kBytes[' '] == kUnused);
 
 }  // namespace
@@ -40,6 +50,12 @@ std::optional<std::string> bytes_from_alphabet(std::string_view token_text) {
     token_text.remove_prefix(step.bytes);
   }
   return bytes;
+}
+
+std::string alphabet_from_bytes(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) append_utf8(text, kCharacters[static_cast<std::uint8_t>(byte)]);
+  return text;
 }
 
 }  // namespace tessera

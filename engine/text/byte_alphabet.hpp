@@ -14,4 +14,7 @@ namespace tessera {
 // The bytes that a vocabulary entry stands for, or nullopt if a character is not of the alphabet.
 std::optional<std::string> bytes_from_alphabet(std::string_view token_text);
 
+// `bytes` written in the alphabet: one or two bytes of UTF-8 for each.
+std::string alphabet_from_bytes(std::string_view bytes);
+
 }  // namespace tessera

@@ -30,9 +30,9 @@ Error to_error(const jinja::Failure& failure) {
 
 }  // namespace
 
-ChatTemplate::ChatTemplate(std::unique_ptr<const jinja::Template> parsed,
+ChatTemplate::ChatTemplate(std::string source, std::unique_ptr<const jinja::Template> parsed,
                            const TemplateLimits& limits)
-    : template_(std::move(parsed)), limits_(limits) {}
+    : source_(std::move(source)), template_(std::move(parsed)), limits_(limits) {}
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
@@ -41,7 +41,7 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const Template
   try {
     auto parsed =
         std::make_unique<const jinja::Template>(jinja::parse(source, limits.source_depth_max));
-    return ChatTemplate(std::move(parsed), limits);
+    return ChatTemplate(std::string(source), std::move(parsed), limits);
   } catch (const jinja::Failure& failure) {
     return to_error(failure);
   }

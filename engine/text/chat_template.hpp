@@ -3,7 +3,8 @@
 // A chat template is a Jinja program that comes with the model. This is the public face of our
 // interpreter (engine/text/jinja/), which renders as Python's jinja2 does when `transformers` sets
 // it up: the immutable sandbox, trim_blocks and lstrip_blocks, loop controls, a tojson that escapes
-// nothing, raise_exception, strftime_now and the `generation` block. Templates come from the model
+// nothing, raise_exception, strftime_now and the `generation` block. A conversation is rendered by
+// way of chat_prompt.hpp, which prepares it. Templates come from the model
 // directory that the platform's owner chose, never from a tenant; they are bounded all the same.
 #pragma once
 
@@ -47,9 +48,13 @@ class ChatTemplate {
   // kRequestExceedsLimit if a limit was reached.
   Result<std::string> render(const nlohmann::ordered_json& variables, WallTime now) const;
 
- private:
-  ChatTemplate(std::unique_ptr<const jinja::Template> parsed, const TemplateLimits& limits);
+  const std::string& source() const { return source_; }
 
+ private:
+  ChatTemplate(std::string source, std::unique_ptr<const jinja::Template> parsed,
+               const TemplateLimits& limits);
+
+  std::string source_;
   std::unique_ptr<const jinja::Template> template_;
   TemplateLimits limits_;
 };

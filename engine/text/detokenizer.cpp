@@ -3,12 +3,16 @@
 namespace tessera {
 
 std::string Detokenizer::push(TokenId id) {
-  if (skip_special_ && tokenizer_.is_special(id)) return {};
-  return repairer_.push(tokenizer_.token_bytes(id));
+  std::string text;
+  const std::string_view token = tokenizer_.token_text(id);
+  if (!token.empty() && !(skip_special_ && tokenizer_.is_special(id))) stream_.push(token, text);
+  return text;
 }
 
 std::string Detokenizer::flush() {
-  return repairer_.flush();
+  std::string text;
+  stream_.flush(text);
+  return text;
 }
 
 }  // namespace tessera

@@ -1,15 +1,13 @@
 // detokenizer.hpp — token ids to text while they arrive, never half a character.
 //
-// A token is a run of bytes that may begin or end inside a code point. The detokenizer keeps back
-// the (at most three) bytes of an unfinished code point and replaces bytes that can no longer
-// become one by U+FFFD, at the same places as a decode of the whole would: for any ids, the pushes
-// and the flush concatenated equal Tokenizer::decode.
+// For any ids, the pushes and the flush concatenated equal Tokenizer::decode; decoder.hpp says what
+// is kept back and why.
 #pragma once
 
 #include <string>
 
+#include "engine/text/decoder.hpp"
 #include "engine/text/tokenizer.hpp"
-#include "engine/text/utf8.hpp"
 
 namespace tessera {
 
@@ -18,18 +16,18 @@ class Detokenizer {
  public:
   // `tokenizer` must outlive this. Special tokens give no text unless `skip_special` is false.
   explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special = true)
-      : tokenizer_(tokenizer), skip_special_(skip_special) {}
+      : tokenizer_(tokenizer), skip_special_(skip_special), stream_(tokenizer.decoder()) {}
 
   // The text that `id` completes: whole code points, often empty.
   std::string push(TokenId id);
 
-  // What is left at the end: U+FFFD for an unfinished code point, else nothing.
+  // What is left at the end: U+FFFD for an unfinished code point, usually nothing. Then as new.
   std::string flush();
 
  private:
   const Tokenizer& tokenizer_;
   bool skip_special_;
-  Utf8Repairer repairer_;
+  Decoder::Stream stream_;
 };
 
 }  // namespace tessera

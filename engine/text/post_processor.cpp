@@ -1,13 +1,20 @@
 #include "engine/text/post_processor.hpp"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "engine/text/tokenizer_json.hpp"
+#include "engine/text/vocabulary_json.hpp"
 
 namespace tessera {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+bool is_id(const Json& id) {
+  return id.is_number_integer() && id >= 0 && id < kVocabMax;
+}
 
 // Appends the ids of special token `name`, which template item `path` uses.
 Result<void> append_special(const Json& template_node, const std::string& name,
@@ -19,7 +26,7 @@ Result<void> append_special(const Json& template_node, const std::string& name,
     return unsupported_field(path, "names \"" + name + "\", which special_tokens does not define");
   }
   for (const Json& id : *ids) {
-    if (!id.is_number_integer() || id < 0) return unsupported_field(path, "has an id below zero");
+    if (!is_id(id)) return unsupported_field(path, "has an id that is none");
     out.push_back(id.get<TokenId>());
   }
   return {};
@@ -55,9 +62,30 @@ Result<void> add_template(const Json& node, const std::string& path, PostProcess
   return only_fields(node, path, {"type", "single", "pair", "special_tokens"});
 }
 
+// "cls" and "sep": a token and its id, which stand before and after the text.
+Result<void> add_frame(const Json& node, const std::string& path, PostProcessor& processor) {
+  if (!processor.prefix.empty() || !processor.suffix.empty()) {
+    return unsupported_field(path, "is a second template");
+  }
+  const std::pair<const char*, std::vector<TokenId>*> ends[] = {{"cls", &processor.prefix},
+                                                                {"sep", &processor.suffix}};
+  for (const auto& [name, out] : ends) {
+    const Json* pair = find_field(node, name);
+    if (!pair || !pair->is_array() || pair->size() != 2 || !is_id((*pair)[1])) {
+      return unsupported_field(field_path(path, name), "must be a token and its id");
+    }
+    out->push_back((*pair)[1].get<TokenId>());
+  }
+  // trim_offsets and add_prefix_space concern offsets into the text, which we do not report.
+  return only_fields(node, path, {"type", "sep", "cls", "trim_offsets", "add_prefix_space"});
+}
+
 Result<void> add(const Json& node, const std::string& path, PostProcessor& processor) {
   auto type = stage_type(node, path);
   if (!type) return type.error();
+  if (*type == "BertProcessing" || *type == "RobertaProcessing") {
+    return add_frame(node, path, processor);
+  }
   if (*type == "ByteLevel") return {};
   if (*type == "TemplateProcessing") return add_template(node, path, processor);
   const Json* parts = find_field(node, "processors");

@@ -16,7 +16,7 @@ struct PostProcessor {
   std::vector<TokenId> suffix;
 
   // `node` is tokenizer.json's "post_processor": null, ByteLevel (which concerns offsets only),
-  // TemplateProcessing, or a Sequence of them.
+  // TemplateProcessing, BertProcessing, RobertaProcessing, or a Sequence of them.
   // Errors: kUnsupportedModel, param is the path of the field.
   static Result<PostProcessor> from_json(const nlohmann::ordered_json& node,
                                          const std::string& path);

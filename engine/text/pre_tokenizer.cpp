@@ -1,109 +1,68 @@
 #include "engine/text/pre_tokenizer.hpp"
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/text/tokenizer_json.hpp"
+#include "engine/text/unicode_tables.hpp"
+#include "engine/text/utf8.hpp"
 
 namespace tessera {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 // What ByteLevel cuts by when use_regex is on (GPT-2's pattern).
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-struct Span {
-  std::size_t begin;
-  std::size_t end;
-  bool is_match;
-};
+// The words that Whitespace keeps; its \w has the joiners and not Latin-1's numerals.
+constexpr std::string_view kWordPattern =
+    R"([[\w\x{200c}\x{200d}]&&[^\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}]]+)"
+    R"(|[^[[\w\x{200c}\x{200d}]&&[^\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}]]\s]+)";
 
-// Matches and what lies between them, in order, covering the text.
-std::vector<Span> spans(const Regex& regex, std::string_view text, bool invert) {
-  std::vector<Span> out;
-  std::size_t at = 0;
-  regex.for_each_match(text, [&](std::size_t begin, std::size_t end) {
-    if (begin != at) out.push_back({at, begin, invert});
-    out.push_back({begin, end, !invert});
-    at = end;
-  });
-  if (at != text.size()) out.push_back({at, text.size(), invert});
-  return out;
-}
-
-// Runs of matches, and of what is none, become one.
-std::vector<Span> contiguous(const std::vector<Span>& in) {
-  std::vector<Span> out;
-  for (const Span& span : in) {
-    if (!out.empty() && out.back().is_match == span.is_match) {
-      out.back().end = span.end;
-    } else {
-      out.push_back(span);
-    }
+// The one character of the string field `name`.
+Result<std::string> character_field(const Json& node, const std::string& path, const char* name) {
+  auto text = string_field(node, path, name);
+  if (!text) return text.error();
+  if (text->empty() || utf8_step(*text).bytes != text->size()) {
+    return unsupported_field(field_path(path, name), "must be one character");
   }
-  return out;
-}
-
-// A match joins the piece before it, unless that is a match too.
-std::vector<Span> merged_with_previous(const std::vector<Span>& in) {
-  std::vector<Span> out;
-  bool after_match = false;
-  for (const Span& span : in) {
-    if (span.is_match && !after_match && !out.empty()) {
-      out.back().end = span.end;
-    } else {
-      out.push_back(span);
-    }
-    after_match = span.is_match;
-  }
-  return out;
-}
-
-// The mirror image.
-std::vector<Span> merged_with_next(const std::vector<Span>& in) {
-  std::vector<Span> out;
-  bool before_match = false;
-  for (auto span = in.rbegin(); span != in.rend(); ++span) {
-    if (span->is_match && !before_match && !out.empty()) {
-      out.back().begin = span->begin;
-    } else {
-      out.push_back(*span);
-    }
-    before_match = span->is_match;
-  }
-  std::reverse(out.begin(), out.end());
-  return out;
+  return text;
 }
 
 }  // namespace
 
-Result<PreTokenizer> PreTokenizer::from_json(const nlohmann::ordered_json& node,
-                                             const std::string& path) {
+Result<PreTokenizer> PreTokenizer::from_json(const Json& node, const std::string& path) {
   PreTokenizer pre_tokenizer;
+  if (node.is_null()) return pre_tokenizer;
   if (auto added = pre_tokenizer.add(node, path); !added) return added.error();
-  if (!pre_tokenizer.byte_level_) return unsupported_field(path, "has no ByteLevel step");
   return pre_tokenizer;
 }
 
-Result<void> PreTokenizer::add(const nlohmann::ordered_json& node, const std::string& path) {
+Result<void> PreTokenizer::add(const Json& node, const std::string& path) {
   auto type = stage_type(node, path);
   if (!type) return type.error();
-  if (byte_level_) return unsupported_field(path, "stands after ByteLevel");
+  if (steps_.size() >= kStepsMax) return unsupported_field(path, "is a step too many");
   if (*type == "Sequence") return add_sequence(node, path);
   if (*type == "Split") return add_split(node, path);
   if (*type == "Digits") return add_digits(node, path);
   if (*type == "Punctuation") return add_punctuation(node, path);
+  if (*type == "Whitespace" || *type == "WhitespaceSplit") return add_whitespace(node, path);
+  if (*type == "BertPreTokenizer") return add_bert(node, path);
+  if (*type == "CharDelimiterSplit") return add_delimiter(node, path);
+  const bool rewrites = *type == "ByteLevel" || *type == "Metaspace";
+  if (rewrites && byte_level_) return unsupported_field(path, "stands after ByteLevel");
   if (*type == "ByteLevel") return add_byte_level(node, path);
+  if (*type == "Metaspace") return add_metaspace(node, path);
   return unsupported_field(field_path(path, "type"), "\"" + *type + "\" is not supported");
 }
 
-Result<void> PreTokenizer::add_sequence(const nlohmann::ordered_json& node,
-                                        const std::string& path) {
+Result<void> PreTokenizer::add_sequence(const Json& node, const std::string& path) {
   const std::string parts_path = field_path(path, "pretokenizers");
-  const nlohmann::ordered_json* parts = find_field(node, "pretokenizers");
+  const Json* parts = find_field(node, "pretokenizers");
   if (!parts || !parts->is_array()) return unsupported_field(parts_path, "must be a list");
   for (std::size_t i = 0; i < parts->size(); ++i) {
     if (auto added = add((*parts)[i], item_path(parts_path, i)); !added) return added;
@@ -111,51 +70,68 @@ Result<void> PreTokenizer::add_sequence(const nlohmann::ordered_json& node,
   return only_fields(node, path, {"type", "pretokenizers"});
 }
 
-Result<void> PreTokenizer::add_split(const nlohmann::ordered_json& node, const std::string& path) {
-  const std::string pattern_path = field_path(path, "pattern");
-  const nlohmann::ordered_json* pattern = find_field(node, "pattern");
-  if (!pattern || !pattern->is_object() || pattern->size() != 1) {
-    return unsupported_field(pattern_path, "must be {\"Regex\": ...} or {\"String\": ...}");
-  }
-  const bool literal = pattern->contains("String");
-  auto source = string_field(*pattern, pattern_path, literal ? "String" : "Regex");
-  if (!source) return source.error();
+Result<void> PreTokenizer::add_split(const Json& node, const std::string& path) {
+  auto pattern = read_pattern(node, path);
+  if (!pattern) return pattern.error();
   auto behavior = read_behavior(node, path);
   if (!behavior) return behavior.error();
   auto invert = bool_field(node, path, "invert", false);
   if (!invert) return invert.error();
-  auto added =
-      add_pattern(literal ? escape_regex(*source) : *source, *behavior, *invert, pattern_path);
-  if (!added) return added;
+  Split split{std::move(pattern->literal), *behavior, *invert, byte_level_};
+  if (pattern->regex) split.pattern = std::move(pattern->regex);
+  steps_.emplace_back(std::move(split));
   return only_fields(node, path, {"type", "pattern", "behavior", "invert"});
 }
 
-Result<void> PreTokenizer::add_digits(const nlohmann::ordered_json& node, const std::string& path) {
+Result<void> PreTokenizer::add_digits(const Json& node, const std::string& path) {
   auto individual = bool_field(node, path, "individual_digits", false);
   if (!individual) return individual.error();
-  const Behavior behavior = *individual ? Behavior::kIsolated : Behavior::kContiguous;
-  if (auto added = add_pattern(R"(\p{N})", behavior, false, path); !added) return added;
+  add_set(unicode_set(UnicodeTable::kNumeric),
+          *individual ? Behavior::kIsolated : Behavior::kContiguous);
   return only_fields(node, path, {"type", "individual_digits"});
 }
 
-Result<void> PreTokenizer::add_punctuation(const nlohmann::ordered_json& node,
-                                           const std::string& path) {
-  auto behavior = read_behavior(node, path);
-  if (!behavior) return behavior.error();
-  auto added = add_pattern(R"([\p{P}!-/:-@\[-`{-~])", *behavior, false, path);
-  if (!added) return added;
+Result<void> PreTokenizer::add_punctuation(const Json& node, const std::string& path) {
+  Behavior behavior = Behavior::kIsolated;
+  if (find_field(node, "behavior")) {
+    auto read = read_behavior(node, path);
+    if (!read) return read.error();
+    behavior = *read;
+  }
+  add_set(unicode_set(UnicodeTable::kPunctuation), behavior);
   return only_fields(node, path, {"type", "behavior"});
 }
 
-Result<void> PreTokenizer::add_byte_level(const nlohmann::ordered_json& node,
-                                          const std::string& path) {
+Result<void> PreTokenizer::add_whitespace(const Json& node, const std::string& path) {
+  if (node["type"] == "WhitespaceSplit") {
+    add_set(unicode_set(UnicodeTable::kSpace), Behavior::kRemoved);
+  } else if (auto added = add_regex(kWordPattern, Behavior::kRemoved, true, path); !added) {
+    return added;
+  }
+  return only_fields(node, path, {"type"});
+}
+
+Result<void> PreTokenizer::add_bert(const Json& node, const std::string& path) {
+  add_set(unicode_set(UnicodeTable::kSpace), Behavior::kRemoved);
+  add_set(unicode_set(UnicodeTable::kPunctuation), Behavior::kIsolated);
+  return only_fields(node, path, {"type"});
+}
+
+Result<void> PreTokenizer::add_delimiter(const Json& node, const std::string& path) {
+  auto delimiter = character_field(node, path, "delimiter");
+  if (!delimiter) return delimiter.error();
+  steps_.emplace_back(Split{std::move(*delimiter), Behavior::kRemoved, false, byte_level_});
+  return only_fields(node, path, {"type", "delimiter"});
+}
+
+Result<void> PreTokenizer::add_byte_level(const Json& node, const std::string& path) {
   auto prefix_space = bool_field(node, path, "add_prefix_space", true);
   if (!prefix_space) return prefix_space.error();
   auto use_regex = bool_field(node, path, "use_regex", true);
   if (!use_regex) return use_regex.error();
   if (*prefix_space) steps_.emplace_back(PrefixSpace{});
   if (*use_regex) {
-    auto added = add_pattern(kGpt2Pattern, Behavior::kIsolated, false, path);
+    auto added = add_regex(kGpt2Pattern, Behavior::kIsolated, false, path);
     if (!added) return added;
   }
   byte_level_ = true;
@@ -163,15 +139,55 @@ Result<void> PreTokenizer::add_byte_level(const nlohmann::ordered_json& node,
   return only_fields(node, path, {"type", "add_prefix_space", "trim_offsets", "use_regex"});
 }
 
-Result<void> PreTokenizer::add_pattern(std::string_view pattern, Behavior behavior, bool invert,
-                                       const std::string& path) {
+Result<void> PreTokenizer::add_metaspace(const Json& node, const std::string& path) {
+  auto replacement = character_field(node, path, "replacement");
+  if (!replacement) return replacement.error();
+  auto prefix = read_prefix(node, path);
+  if (!prefix) return prefix.error();
+  auto split = bool_field(node, path, "split", true);
+  if (!split) return split.error();
+  steps_.emplace_back(Metaspace{*replacement, *prefix});
+  if (*split) steps_.emplace_back(Split{*replacement, Behavior::kMergedWithNext, false, false});
+  return only_fields(
+      node, path,
+      {"type", "replacement", "prepend_scheme", "add_prefix_space", "split", "str_rep"});
+}
+
+// "prepend_scheme", or "add_prefix_space" in older files.
+Result<PreTokenizer::Metaspace::Prefix> PreTokenizer::read_prefix(const Json& node,
+                                                                  const std::string& path) {
+  auto add = bool_field(node, path, "add_prefix_space", true);
+  if (!add) return add.error();
+  if (!find_field(node, "prepend_scheme")) {
+    return *add ? Metaspace::Prefix::kAlways : Metaspace::Prefix::kNever;
+  }
+  auto scheme = string_field(node, path, "prepend_scheme");
+  if (!scheme) return scheme.error();
+  if (*scheme == "never") return Metaspace::Prefix::kNever;
+  const bool known = *scheme == "always" || *scheme == "first";
+  if (!known || !*add) {
+    return unsupported_field(
+        field_path(path, "prepend_scheme"),
+        known ? "contradicts add_prefix_space" : "\"" + *scheme + "\" is not supported");
+  }
+  return *scheme == "always" ? Metaspace::Prefix::kAlways : Metaspace::Prefix::kFirst;
+}
+
+Result<void> PreTokenizer::add_regex(std::string_view pattern, Behavior behavior, bool invert,
+                                     const std::string& path) {
   auto regex = Regex::compile(pattern);
   if (!regex) return unsupported_field(path, regex.error().message);
-  steps_.emplace_back(Split{std::move(*regex), behavior, invert});
+  steps_.emplace_back(
+      Split{std::make_shared<const Regex>(std::move(*regex)), behavior, invert, byte_level_});
   return {};
 }
 
-Result<PreTokenizer::Behavior> PreTokenizer::read_behavior(const nlohmann::ordered_json& node,
+void PreTokenizer::add_set(const CodePointSet& set, Behavior behavior) {
+  steps_.emplace_back(
+      Split{std::make_shared<const CodePointSet>(set), behavior, false, byte_level_});
+}
+
+Result<PreTokenizer::Behavior> PreTokenizer::read_behavior(const Json& node,
                                                            const std::string& path) {
   static constexpr std::array<std::pair<std::string_view, Behavior>, 5> kBehaviors = {
       {{"Isolated", Behavior::kIsolated},
@@ -185,39 +201,6 @@ Result<PreTokenizer::Behavior> PreTokenizer::read_behavior(const nlohmann::order
     if (*text == name) return behavior;
   }
   return unsupported_field(field_path(path, "behavior"), "\"" + *text + "\" is not supported");
-}
-
-void PreTokenizer::Split::apply(std::string_view text, std::vector<std::string_view>& words) const {
-  std::vector<Span> cut = spans(regex, text, invert);
-  if (behavior == Behavior::kContiguous) cut = contiguous(cut);
-  if (behavior == Behavior::kMergedWithPrevious) cut = merged_with_previous(cut);
-  if (behavior == Behavior::kMergedWithNext) cut = merged_with_next(cut);
-  for (const Span& span : cut) {
-    if (span.begin == span.end || (behavior == Behavior::kRemoved && span.is_match)) continue;
-    words.push_back(text.substr(span.begin, span.end - span.begin));
-  }
-}
-
-std::vector<std::string_view> PreTokenizer::split(std::string_view text,
-                                                  std::deque<std::string>& rewritten) const {
-  std::vector<std::string_view> words;
-  if (text.empty()) return words;
-  words.push_back(text);
-  for (const Step& step : steps_) {
-    std::vector<std::string_view> finer;
-    finer.reserve(words.size());
-    for (const std::string_view word : words) {
-      if (const Split* split = std::get_if<Split>(&step)) {
-        split->apply(word, finer);
-      } else if (word.starts_with(' ')) {
-        finer.push_back(word);
-      } else {
-        finer.push_back(rewritten.emplace_back(' ' + std::string(word)));
-      }
-    }
-    words = std::move(finer);
-  }
-  return words;
 }
 
 }  // namespace tessera

@@ -1,23 +1,20 @@
 // regex.hpp — the regular expressions of tokenizer.json, on PCRE2's JIT compiler.
 //
-// Hugging Face runs these patterns on Oniguruma. The two engines agree on what tokenizers use but
-// for two classes, which are spelled out when the pattern is compiled: `\s` is Unicode White_Space
-// there, while PCRE2 also counts U+180E, and `\w` has marks and connectors that PCRE2's has not.
-// Patterns come with the model, texts from anyone. PCRE2 10.42 knows Unicode 14, Hugging Face 16:
-// beside newer characters a text may be cut in other places, which changes ids only where a merge
-// would cross the cut.
+// Patterns come with the model, texts from anyone. What a pattern means is what Oniguruma, which
+// Hugging Face runs them on, makes of it: regex_alphabet.hpp says how that is brought to PCRE2.
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "engine/text/regex_alphabet.hpp"
 #include "storage/result.hpp"
 
 struct pcre2_real_code_8;
-struct pcre2_real_match_data_8;
 
 namespace tessera {
 
@@ -27,20 +24,29 @@ class Regex {
   // Errors: kInvalidValue with the offset in the pattern.
   static Result<Regex> compile(std::string_view pattern);
 
-  // Calls `visit(begin, end)` for each match in `text`, left to right; a match may be empty, but
-  // not right behind another. `text` is valid UTF-8. Should the engine run out of its limits on
-  // some hostile text, the search ends there as if nothing more matched.
-  void for_each_match(std::string_view text,
-                      const std::function<void(std::size_t, std::size_t)>& visit) const;
+  // Where a match begins and ends, in bytes.
+  struct Match {
+    std::size_t begin;
+    std::size_t end;
+  };
+
+  // Appends the matches in `text` to `matches`, left to right; a match may be empty, but not right
+  // behind another. `text` is valid UTF-8. Should the engine run out of its limits on some hostile
+  // text, the search ends there as if nothing more matched.
+  void find_all(std::string_view text, std::vector<Match>& matches) const;
 
  private:
   struct FreeCode {
     void operator()(pcre2_real_code_8* code) const;
   };
 
-  explicit Regex(pcre2_real_code_8* code) : code_(code) {}
+  Regex(pcre2_real_code_8* code, CodePointClasses classes)
+      : code_(code), classes_(std::move(classes)) {}
+
+  bool map_to_classes(std::string_view text, std::string& classes) const;
 
   std::unique_ptr<pcre2_real_code_8, FreeCode> code_;
+  CodePointClasses classes_;
 };
 
 // A literal as a pattern that matches just it.

@@ -1,6 +1,9 @@
 #include "engine/text/tokenizer_json.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -58,6 +61,102 @@ Result<void> only_fields(const nlohmann::ordered_json& node, const std::string& 
     }
   }
   return {};
+}
+
+Result<TextPattern> read_pattern(const nlohmann::ordered_json& node, const std::string& path) {
+  const std::string pattern_path = field_path(path, "pattern");
+  const nlohmann::ordered_json* pattern = find_field(node, "pattern");
+  if (!pattern || !pattern->is_object() || pattern->size() != 1) {
+    return unsupported_field(pattern_path, "must be {\"Regex\": ...} or {\"String\": ...}");
+  }
+  if (pattern->contains("String")) {
+    auto literal = string_field(*pattern, pattern_path, "String");
+    if (!literal) return literal.error();
+    if (literal->empty()) return unsupported_field(pattern_path, "must not be empty");
+    return TextPattern{nullptr, std::move(*literal)};
+  }
+  auto source = string_field(*pattern, pattern_path, "Regex");
+  if (!source) return source.error();
+  auto regex = Regex::compile(*source);
+  if (!regex) return unsupported_field(pattern_path, regex.error().message);
+  return TextPattern{std::make_shared<const Regex>(std::move(*regex)), {}};
+}
+
+Result<Replacement> read_replacement(const nlohmann::ordered_json& node, const std::string& path) {
+  auto pattern = read_pattern(node, path);
+  if (!pattern) return pattern.error();
+  auto content = string_field(node, path, "content");
+  if (!content) return content.error();
+  if (pattern->regex && content->find('$') != std::string::npos) {
+    return unsupported_field(field_path(path, "content"), "must not name groups of the match");
+  }
+  return Replacement{std::move(*pattern), std::move(*content)};
+}
+
+std::string Replacement::apply(std::string_view text) const {
+  std::string out;
+  out.reserve(text.size());
+  std::size_t done = 0;
+  const auto replace = [&](std::size_t begin, std::size_t end) {
+    out += text.substr(done, begin - done);
+    out += content;
+    done = end;
+  };
+  if (pattern.regex) {
+    std::vector<Regex::Match> matches;
+    pattern.regex->find_all(text, matches);
+    for (const Regex::Match& match : matches) replace(match.begin, match.end);
+  } else {
+    std::size_t at = 0;
+    while ((at = text.find(pattern.literal, done)) != text.npos) {
+      replace(at, at + pattern.literal.size());
+    }
+  }
+  return out += text.substr(done);
+}
+
+double Replacement::growth() const {
+  const auto bytes = static_cast<double>(content.size());
+  if (pattern.regex) return 1 + bytes;  // a match may be empty
+  return std::max(1.0, bytes / static_cast<double>(pattern.literal.size()));
+}
+
+namespace {
+
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+}  // namespace
+
+std::optional<std::string> from_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  for (int pad = 0; pad < 2 && text.ends_with('='); ++pad) text.remove_suffix(1);
+  std::string out;
+  std::uint32_t bits = 0;
+  int count = 0;  // of bits that are not in `out`
+  for (const char c : text) {
+    const std::size_t value = kBase64.find(c);
+    if (value == kBase64.npos) return std::nullopt;
+    bits = (bits << 6U) | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out.push_back(static_cast<char>((bits >> static_cast<unsigned>(count)) & 0xFFU));
+  }
+  return out;
+}
+
+std::string to_base64(std::string_view bytes) {
+  std::string out;
+  std::uint32_t bits = 0;
+  unsigned count = 0;
+  for (const char c : bytes) {
+    bits = (bits << 8U) | static_cast<std::uint8_t>(c);
+    for (count += 8; count >= 6; count -= 6) out.push_back(kBase64[(bits >> (count - 6)) & 63U]);
+  }
+  if (count > 0) out.push_back(kBase64[(bits << (6 - count)) & 63U]);
+  while (out.size() % 4 != 0) out.push_back('=');
+  return out;
 }
 
 }  // namespace tessera

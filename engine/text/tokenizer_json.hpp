@@ -6,12 +6,14 @@
 #pragma once
 
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/text/regex.hpp"
 #include "storage/result.hpp"
 
 namespace tessera {
@@ -36,5 +38,33 @@ Result<std::string> stage_type(const nlohmann::ordered_json& node, const std::st
 // Refuses members of `node` that are not among `names`.
 Result<void> only_fields(const nlohmann::ordered_json& node, const std::string& path,
                          std::initializer_list<std::string_view> names);
+
+// Steps of one stage, and how many times as long as a text what they make of it may be: a chain of
+// replacements could make any text fill the memory.
+inline constexpr std::size_t kStepsMax = 64;
+inline constexpr double kGrowthMax = 65'536;
+
+// A "pattern": {"String": ...} or {"Regex": ...}.
+struct TextPattern {
+  std::shared_ptr<const Regex> regex;  // null: `literal` it is, which is not empty
+  std::string literal;
+};
+Result<TextPattern> read_pattern(const nlohmann::ordered_json& node, const std::string& path);
+
+// A normaliser's or decoder's Replace: "pattern" and the "content" that takes its place.
+struct Replacement {
+  TextPattern pattern;
+  std::string content;
+
+  std::string apply(std::string_view text) const;
+
+  // How many times as long a text can become, about.
+  double growth() const;
+};
+Result<Replacement> read_replacement(const nlohmann::ordered_json& node, const std::string& path);
+
+// Nothing if `text` is not base64.
+std::optional<std::string> from_base64(std::string_view text);
+std::string to_base64(std::string_view bytes);
 
 }  // namespace tessera

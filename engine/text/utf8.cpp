@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cstdint>
+#include <cstring>
 
 namespace tessera {
 namespace {
@@ -57,6 +58,14 @@ Utf8Step utf8_step(std::string_view bytes) {
 
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
+    std::uint64_t eight = 0;  // most texts are mostly ASCII
+    if (text.size() >= sizeof eight) {
+      std::memcpy(&eight, text.data(), sizeof eight);
+      if ((eight & 0x8080808080808080U) == 0) {
+        text.remove_prefix(sizeof eight);
+        continue;
+      }
+    }
     const Utf8Step step = utf8_step(text);
     if (step.kind != Utf8Step::Kind::kValid) return false;
     text.remove_prefix(step.bytes);
@@ -69,6 +78,13 @@ std::string repair_utf8(std::string_view text) {
   std::string repaired = repairer.push(text);
   repaired += repairer.flush();
   return repaired;
+}
+
+std::size_t last_code_point(std::string_view text) {
+  assert(!text.empty());
+  std::size_t at = text.size() - 1;
+  while (at > 0 && (byte_at(text, at) & 0xC0U) == 0x80U) --at;
+  return at;
 }
 
 void append_utf8(std::string& out, char32_t code_point) {

@@ -32,6 +32,9 @@ bool is_utf8(std::string_view text);
 // `text` with each invalid sequence (an unfinished one at the end too) replaced by U+FFFD.
 std::string repair_utf8(std::string_view text);
 
+// Where the last code point of `text` begins, which is valid UTF-8 and not empty.
+std::size_t last_code_point(std::string_view text);
+
 void append_utf8(std::string& out, char32_t code_point);
 
 // Repairs a stream that arrives in arbitrary pieces. Not thread-safe.

@@ -288,6 +288,7 @@ Value Evaluator::evaluate(const Concat& node) {
     out += to_str(evaluate(part));
     runtime_.check_size(out.size());
   }
+  runtime_.spend_bytes(out.size());
   return out;
 }
 

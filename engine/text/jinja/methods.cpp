@@ -101,7 +101,9 @@ Value replace_method(Runtime& runtime, const std::string& text, const Arguments&
   const auto with = bound.text(1);
   if (!old || !with) fail("replace() needs two str");
   runtime.check_size((text.size() + 1) * (with->size() + 1));
-  return replace(text, *old, *with, bound.integer(2, -1));
+  std::string out = replace(text, *old, *with, bound.integer(2, -1));
+  runtime.spend_bytes(out.size());
+  return out;
 }
 
 // Position of a part in code points, or -1.

@@ -38,6 +38,7 @@ Value add_texts(Runtime& runtime, const Value& left, const Value& right) {
     return markup && !value.is_markup() ? escape_html(*value.string()) : *value.string();
   };
   runtime.check_size(left.string()->size() + right.string()->size());
+  runtime.spend_bytes(left.string()->size() + right.string()->size());
   return Value(part(left) + part(right), markup);
 }
 
@@ -88,6 +89,7 @@ Value repeat(Runtime& runtime, const Value& value, std::int64_t times) {
   if (__builtin_mul_overflow(size, count, &total)) total = ~std::size_t{0};
   runtime.check_size(total);
   if (const std::string* text = value.string()) {
+    runtime.spend(total / 64);  // nobody needs much of what comes from nothing
     std::string out;
     for (std::size_t i = 0; i < count && size > 0; ++i) out += *text;
     return Value(std::move(out), value.is_markup());

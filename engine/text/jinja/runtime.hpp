@@ -41,6 +41,10 @@ class Runtime {
     if (steps_ > limits_.steps_max) limit("the template takes too many steps");
   }
 
+  // Counts a string of that size that is made of others. The rate is a compromise: a template that
+  // keeps appending to one text copies it each time, and a long conversation may well do so.
+  void spend_bytes(std::size_t bytes) { spend(bytes / 256); }
+
   // Call before making a string of that size, or a sequence of that many items.
   void check_size(std::size_t bytes) const {
     if (bytes > limits_.output_bytes_max) limit("the template's output is too long");

@@ -91,6 +91,7 @@ Value join(Runtime& runtime, const Value& input, const Arguments& arguments) {
     runtime.spend();
     is_first = false;
   }
+  runtime.spend_bytes(out.size());
   return out;
 }
 

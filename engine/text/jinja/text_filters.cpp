@@ -71,7 +71,9 @@ Value replace_filter(Runtime& runtime, const Value& input, const Arguments& argu
   runtime.check_size((text.size() + 1) * (with.size() + 1));
   const Value* count = bound.find(2);
   const std::int64_t limit = count && !count->is_none() ? bound.integer(2, -1) : -1;
-  return replace(text, to_str(bound.required(0)), with, limit);
+  std::string out = replace(text, to_str(bound.required(0)), with, limit);
+  runtime.spend_bytes(out.size());
+  return out;
 }
 
 Value format(Runtime& runtime, const Value& input, const Arguments& arguments) {
