@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "adapters/tokenizer_files.hpp"
 #include "adapters/validator.hpp"
 #include "gateway/api_json.hpp"
 #include "gateway/error_body.hpp"
@@ -25,7 +26,18 @@ struct UploadForm {
   std::optional<std::string_view> name;
   std::optional<std::string_view> config;   // adapter_config.json
   std::optional<std::string_view> tensors;  // adapter_model.safetensors
+  std::vector<CarriedFile> tokenizer;       // files of the tokenizer it was trained with
 };
+
+// The tokenizer files that PEFT saves beside an adapter, by the part's name with or without
+// ".json"; empty if it is none of them.
+std::string_view tokenizer_file(std::string_view part) {
+  for (const std::string_view file : {"tokenizer.json", "tokenizer_config.json",
+                                      "special_tokens_map.json", "added_tokens.json"}) {
+    if (part == file || part == file.substr(0, file.size() - 5)) return file;
+  }
+  return {};
+}
 
 Result<UploadForm> read_form(const HttpRequest& request) {
   const auto parts = parse_multipart(header(request.headers, "content-type"), request.body);
@@ -38,9 +50,18 @@ Result<UploadForm> read_form(const HttpRequest& request) {
       form.config = part.content;
     } else if (part.name == "adapter_model") {
       form.tensors = part.content;
+    } else if (const auto file = tokenizer_file(part.name); !file.empty()) {
+      if (part.content.size() > kMaxTokenizerFileBytes) {
+        return Error{
+            Code::kRequestExceedsLimit,
+            "The part is longer than " + std::to_string(kMaxTokenizerFileBytes) + " bytes.",
+            part.name};
+      }
+      form.tokenizer.push_back({file, part.content});
     } else {
       return Error{Code::kUnknownParameter,
-                   "Unknown part; an upload has name, adapter_config and adapter_model.",
+                   "Unknown part; an upload has name, adapter_config, adapter_model and perhaps "
+                   "files of the tokenizer.",
                    part.name.substr(0, 64)};
     }
   }
@@ -103,6 +124,12 @@ AdapterQuota quota_of(const TenantLimits& limits) {
           .max_bytes = static_cast<std::uint64_t>(limits.max_adapter_bytes)};
 }
 
+std::optional<std::string> tokenizer_difference(const ServedModel& model, const CarriedFile& file) {
+  if (!model.tokenizer_identity) return "This server's tokenizer cannot be compared with a file.";
+  return tokenizer_file_difference(*model.tokenizer_identity, *model.tokenizer, file.name,
+                                   file.content);
+}
+
 Result<Reply> publish(Platform& platform, const Call& call, std::string_view name,
                       const UploadForm& form) {
   if (!is_valid_adapter_name(name)) {
@@ -110,7 +137,11 @@ Result<Reply> publish(Platform& platform, const Call& call, std::string_view nam
                  "'name' must be 1 to 63 of a-z 0-9 . _ -, the first a letter or a digit.", "name"};
   }
   const auto tensors = std::as_bytes(std::span(*form.tensors));
-  const Validation validation = validate_adapter(*form.config, tensors, platform.adapters->base());
+  Validation validation = validate_adapter(*form.config, tensors, platform.adapters->base());
+  const auto check = [&](const CarriedFile& file) {
+    return tokenizer_difference(platform.model, file);
+  };
+  check_tokenizer_files(form.tokenizer, check, validation);
   if (!validation.adapter) return Reply(invalid_response(validation.report, call.id));
   if (packed_bytes(*validation.adapter, platform.page_type) > platform.host_cache->max_bytes()) {
     return HostCache::too_large();

@@ -1,5 +1,6 @@
 #include "gateway/answer_format.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -24,7 +25,7 @@ ordered_json usage_json(const Usage& usage) {
   json["completion_tokens"] = usage.completion_tokens;
   json["total_tokens"] = usage.prompt_tokens + usage.completion_tokens;
   json["prompt_tokens_details"]["cached_tokens"] = usage.cached_tokens;
-  json["completion_tokens_details"]["reasoning_tokens"] = 0;
+  json["completion_tokens_details"]["reasoning_tokens"] = usage.reasoning_tokens;
   return json;
 }
 
@@ -39,6 +40,30 @@ ordered_json logprob_entry(const Tokenizer& tokenizer, TokenId id, float logprob
   return entry;
 }
 
+// A call of a whole answer; one that broke is not told, its text is in the content.
+ordered_json tool_calls_json(const std::vector<ToolCallDelta>& deltas) {
+  ordered_json calls = ordered_json::array();
+  bool wanted = false;
+  for (const ToolCallDelta& delta : deltas) {
+    if (delta.begins) {
+      wanted = std::ranges::none_of(deltas, [&](const ToolCallDelta& other) {
+        return other.index == delta.index && other.broken;
+      });
+      if (wanted) {
+        ordered_json call;
+        call["id"] = delta.id;
+        call["type"] = "function";
+        call["function"]["name"] = delta.name;
+        call["function"]["arguments"] = "";
+        calls.push_back(std::move(call));
+      }
+    }
+    if (!wanted) continue;
+    calls.back()["function"]["arguments"].get_ref<std::string&>() += delta.arguments;
+  }
+  return calls;
+}
+
 class ChatFormat final : public AnswerFormat {
  public:
   ChatFormat(AnswerIdentity identity, const Tokenizer& tokenizer, bool include_usage, bool records)
@@ -51,10 +76,17 @@ class ChatFormat final : public AnswerFormat {
     return chunk(choice(index, std::move(delta), nullptr, nullptr));
   }
 
-  ordered_json piece_chunk(int index, const Piece& piece) const override {
-    ordered_json delta;
-    delta["content"] = piece.text;
-    return chunk(choice(index, std::move(delta), logprobs(piece), nullptr));
+  std::vector<ordered_json> piece_chunks(int index, const Piece& piece) const override {
+    std::vector<ordered_json> deltas;
+    if (!piece.text.empty() || !piece.reasoning.empty()) deltas.push_back(text_delta(piece));
+    for (const ToolCallDelta& call : piece.calls) append_call_deltas(call, deltas);
+    if (deltas.empty() && !piece.records.empty()) deltas.push_back(text_delta(piece));
+    std::vector<ordered_json> chunks;
+    for (ordered_json& delta : deltas) {  // log-probabilities come once
+      chunks.push_back(chunk(choice(index, std::move(delta),
+                                    chunks.empty() ? logprobs(piece) : ordered_json(), nullptr)));
+    }
+    return chunks;
   }
 
   ordered_json last_chunk(int index, const std::string& finish_reason) const override {
@@ -68,9 +100,7 @@ class ChatFormat final : public AnswerFormat {
     for (const FinishedChoice& finished : choices) {
       ordered_json entry;
       entry["index"] = json["choices"].size();
-      entry["message"]["role"] = "assistant";
-      entry["message"]["content"] = finished.piece.text;
-      entry["message"]["refusal"] = nullptr;
+      entry["message"] = message(finished.piece);
       entry["logprobs"] = logprobs(finished.piece);
       entry["finish_reason"] = finished.finish_reason;
       json["choices"].push_back(std::move(entry));
@@ -81,6 +111,49 @@ class ChatFormat final : public AnswerFormat {
 
  private:
   std::string_view chunk_object() const override { return "chat.completion.chunk"; }
+
+  static ordered_json message(const Piece& piece) {
+    ordered_json calls = tool_calls_json(piece.calls);
+    ordered_json message;
+    message["role"] = "assistant";
+    message["content"] = piece.text;
+    if (piece.text.empty() && !calls.empty()) message["content"] = nullptr;
+    message["refusal"] = nullptr;
+    if (!piece.reasoning.empty()) message["reasoning_content"] = piece.reasoning;
+    if (!calls.empty()) message["tool_calls"] = std::move(calls);
+    return message;
+  }
+
+  // Of a text without reasoning, or reasoning without text, the other is not mentioned.
+  static ordered_json text_delta(const Piece& piece) {
+    ordered_json delta = ordered_json::object();
+    if (!piece.reasoning.empty()) delta["reasoning_content"] = piece.reasoning;
+    if (!piece.text.empty() || piece.reasoning.empty()) delta["content"] = piece.text;
+    return delta;
+  }
+
+  // Clients concatenate the strings of a call's deltas: id, type and name come once.
+  static void append_call_deltas(const ToolCallDelta& call, std::vector<ordered_json>& deltas) {
+    const auto add = [&](ordered_json entry) {
+      ordered_json delta;
+      delta["tool_calls"] = ordered_json::array({std::move(entry)});
+      deltas.push_back(std::move(delta));
+    };
+    if (call.begins) {
+      ordered_json entry;
+      entry["index"] = call.index;
+      entry["id"] = call.id;
+      entry["type"] = "function";
+      entry["function"]["name"] = call.name;
+      entry["function"]["arguments"] = "";
+      add(std::move(entry));
+    }
+    if (call.arguments.empty()) return;
+    ordered_json entry;
+    entry["index"] = call.index;
+    entry["function"]["arguments"] = call.arguments;
+    add(std::move(entry));
+  }
 
   static ordered_json choice(int index, ordered_json delta, ordered_json logprobs,
                              ordered_json finish_reason) {
@@ -117,12 +190,12 @@ class CompletionFormat final : public AnswerFormat {
 
   ordered_json first_chunk(int) const override { return nullptr; }
 
-  ordered_json piece_chunk(int index, const Piece& piece) const override {
-    return chunk(choice(index, piece, nullptr));
+  std::vector<ordered_json> piece_chunks(int index, const Piece& piece) const override {
+    return {chunk(choice(index, piece, nullptr))};
   }
 
   ordered_json last_chunk(int index, const std::string& finish_reason) const override {
-    return chunk(choice(index, {}, finish_reason));
+    return chunk(choice(index, Piece{}, finish_reason));
   }
 
   ordered_json whole(const std::vector<FinishedChoice>& choices,

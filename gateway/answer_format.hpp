@@ -20,11 +20,13 @@ struct Usage {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;
   std::int64_t completion_tokens = 0;
+  std::int64_t reasoning_tokens = 0;  // of them
 
   Usage& operator+=(const Usage& other) {
     prompt_tokens += other.prompt_tokens;
     cached_tokens += other.cached_tokens;
     completion_tokens += other.completion_tokens;
+    reasoning_tokens += other.reasoning_tokens;
     return *this;
   }
 };
@@ -51,7 +53,8 @@ class AnswerFormat {
 
   // Streaming. first_chunk() is null where a choice begins without one.
   virtual nlohmann::ordered_json first_chunk(int index) const = 0;
-  virtual nlohmann::ordered_json piece_chunk(int index, const Piece& piece) const = 0;
+  // One chunk, or several: a call is announced, with its name, before its arguments come.
+  virtual std::vector<nlohmann::ordered_json> piece_chunks(int index, const Piece& piece) const = 0;
   virtual nlohmann::ordered_json last_chunk(int index, const std::string& finish_reason) const = 0;
   // The extra chunk with the usage; null if it was not asked for.
   nlohmann::ordered_json usage_chunk(const Usage& usage) const;

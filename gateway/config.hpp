@@ -23,6 +23,7 @@ struct ServerConfig {
   std::string backend = "cpu";                      // "cpu" or "reference"
   std::string head = "bf16";                        // what the output head is multiplied in
   std::string kv = "f16";                           // what keys and values are cached in
+  std::string tool_format = "auto";                 // how the model writes calls (ToolFormat)
   int threads = 0;                                  // of the CPU backend; 0: one per core
   bool pin_threads = false;                         // each to a core of its own
   int io_threads = 1;                               // that read and write connections
@@ -65,6 +66,7 @@ inline constexpr int kClientClosedRequest = 499;  // in logs only, as nginx has 
 inline constexpr std::size_t kMaxJsonBytes = 4 * 1024 * 1024;
 inline constexpr std::size_t kMaxAdminBytes = 64 * 1024;
 inline constexpr std::size_t kMaxUploadBytes = std::size_t{512} << 20;
+inline constexpr std::size_t kMaxTokenizerFileBytes = std::size_t{64} << 20;  // of an upload
 inline constexpr int kMaxUploadsOfTenant = 4;  // at a time; their bytes: body_bytes above
 inline constexpr int kMaxUploads = 16;
 inline constexpr std::size_t kMaxClientRequestIdChars = 128;
@@ -83,6 +85,13 @@ inline constexpr int kMaxPrompts = 16;  // of one /v1/completions request
 inline constexpr int kMaxChatTopLogprobs = 20;
 inline constexpr int kMaxCompletionLogprobs = 5;
 inline constexpr int kDefaultCompletionTokens = 16;
+inline constexpr std::size_t kMaxTools = 128;
+inline constexpr std::size_t kMaxToolsBytes = 256 * 1024;  // of all their definitions, as JSON
+inline constexpr std::size_t kMaxToolCalls = 128;          // in one message
+inline constexpr std::size_t kMaxToolCallIdChars = 256;
+inline constexpr std::size_t kMaxTemplateVariableBytes =
+    64 * 1024;                                           // chat_template_kwargs, as JSON
+inline constexpr std::size_t kMaxTokenizeIds = 1 << 20;  // of one /v1/detokenize request
 
 // ---- of a list
 

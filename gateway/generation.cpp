@@ -16,9 +16,10 @@
 namespace tessera {
 namespace {
 
-void append(Piece& whole, Piece piece) {
-  whole.text += piece.text;
-  std::ranges::move(piece.records, std::back_inserter(whole.records));
+// Why a choice ended, in OpenAI's words; a call counts only if nothing cut the answer short.
+const char* finish_reason_of(FinishReason reason, const ChoiceText& text) {
+  if (reason == FinishReason::kLength) return "length";
+  return text.num_calls() > 0 ? "tool_calls" : "stop";
 }
 
 }  // namespace
@@ -28,7 +29,8 @@ Generation::Generation(const GenerationServices& services, const Tokenizer& toke
     : services_(services), plan_(std::move(plan)) {
   for (const GenerationRequest& request : plan_.requests) {
     const bool keep_records = request.sampling.num_logprobs >= 0;
-    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records), request.prompt.size());
+    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records, plan_.reading),
+                          request.prompt.size());
   }
 }
 
@@ -106,7 +108,7 @@ void Generation::advance(int index, std::string& out) {
     show(index, choice.text.push(std::move(events.tokens)), out);
     if (choice.text.stopped()) {
       choice.stream->cancel();
-      end_choice(index, "stop", out);
+      end_choice(index, finish_reason_of(FinishReason::kStop, choice.text), out);
     }
   }
   if (!events.finished) return;
@@ -118,7 +120,7 @@ void Generation::advance(int index, std::string& out) {
   }
   if (choice.finish->reason == FinishReason::kCancelled) return;
   show(index, choice.text.flush(), out);
-  end_choice(index, choice.finish->reason == FinishReason::kStop ? "stop" : "length", out);
+  end_choice(index, finish_reason_of(choice.finish->reason, choice.text), out);
 }
 
 // Why the engine ended a choice without an answer; nullopt if it did answer, or nobody wants one.
@@ -144,13 +146,15 @@ Usage Generation::usage_of(const Choice& choice) {
   const std::int64_t num_read = choice.text.num_tokens();
   if (!choice.finish) {
     return {.prompt_tokens = num_read > 0 ? choice.prompt_tokens : 0,
-            .completion_tokens = num_read};
+            .completion_tokens = num_read,
+            .reasoning_tokens = choice.text.num_reasoning_tokens()};
   }
   const std::int64_t computed = choice.finish->computed_prompt_tokens;
   const std::int64_t prompt = std::min(choice.prompt_tokens, computed);
   return {.prompt_tokens = prompt,
           .cached_tokens = std::min<std::int64_t>(choice.finish->cached_prompt_tokens, prompt),
-          .completion_tokens = choice.text.stopped() ? num_read : choice.finish->generated_tokens};
+          .completion_tokens = choice.text.stopped() ? num_read : choice.finish->generated_tokens,
+          .reasoning_tokens = choice.text.num_reasoning_tokens()};
 }
 
 // What the usage record says of the end.
@@ -162,10 +166,10 @@ std::string Generation::finish_code() const {
 
 void Generation::show(int index, Piece piece, std::string& out) {
   Choice& choice = choices_[static_cast<std::size_t>(index)];
-  if (!plan_.stream) return append(choice.shown, std::move(piece));
+  if (!plan_.stream) return choice.shown.append(std::move(piece));
   if (piece.empty()) return;
   if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(index), out);
-  emit(plan_.format->piece_chunk(index, piece), out);
+  for (const auto& chunk : plan_.format->piece_chunks(index, piece)) emit(chunk, out);
 }
 
 void Generation::end_choice(int index, std::string reason, std::string& out) {

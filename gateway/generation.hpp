@@ -39,6 +39,7 @@ struct GenerationServices {
 struct GenerationPlan {
   std::vector<GenerationRequest> requests;  // one a choice
   std::vector<std::string> stop;
+  std::optional<AnswerReading> reading;  // of a chat whose answer is more than text
   bool stream = false;
   std::unique_ptr<AnswerFormat> format;
   Headers headers;     // of the answer: rate limits, adapter version

@@ -9,6 +9,10 @@ namespace tessera {
 Result<Reply> create_chat_completion(Platform& platform, Call& call);
 Result<Reply> create_completion(Platform& platform, Call& call);
 
+// tokenize_api.cpp
+Result<Reply> tokenize(Platform& platform, Call& call);
+Result<Reply> detokenize(Platform& platform, Call& call);
+
 // models_api.cpp
 Result<Reply> list_models(Platform& platform, Call& call);
 Result<Reply> get_model(Platform& platform, Call& call);

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "gateway/answer_length.hpp"
 #include "gateway/rate_limits.hpp"
 #include "gateway/version.hpp"
 #include "storage/digest.hpp"
@@ -13,29 +14,6 @@ namespace tessera {
 namespace {
 
 constexpr std::size_t kMaxModelChars = 256;
-
-Error context_exceeded(int max_context, std::size_t prompt_tokens, std::optional<int> max_tokens) {
-  std::string message = "This model's maximum context length is " + std::to_string(max_context) +
-                        " tokens, but the prompt has " + std::to_string(prompt_tokens) + " tokens";
-  if (max_tokens) message += " and " + std::to_string(*max_tokens) + " more were asked for";
-  message += ". Shorten the prompt" + std::string(max_tokens ? " or ask for fewer tokens." : ".");
-  return {Code::kContextLengthExceeded, std::move(message)};
-}
-
-// How many tokens a prompt may be answered with: what the client asked for, or what context, tenant
-// and token bucket have room for. Errors: kContextLengthExceeded.
-Result<int> answer_tokens(const TenantLimits& limits, int max_context, std::size_t prompt_tokens,
-                          std::optional<int> asked_for) {
-  const auto room =
-      static_cast<std::int64_t>(max_context) - static_cast<std::int64_t>(prompt_tokens);
-  if (room < asked_for.value_or(1)) {
-    return context_exceeded(max_context, prompt_tokens, asked_for);
-  }
-  std::int64_t tokens = std::min(room, limits.max_output_tokens);
-  if (asked_for) return static_cast<int>(std::min<std::int64_t>(tokens, *asked_for));
-  const auto burst = limits.token_burst() - static_cast<std::int64_t>(prompt_tokens);
-  return static_cast<int>(std::max<std::int64_t>(std::min(tokens, burst), 1));
-}
 
 // Who may share cached prefixes: the tenant's own requests. Unknown to everyone outside.
 std::uint64_t cache_salt(const Platform& platform, const TenantId& tenant) {
@@ -97,9 +75,11 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
   GenerationPlan plan;
   std::int64_t total_tokens = 0;
   const std::uint64_t seed = seed_of(prepared.options);
+  const ContextRoom room{.max_context = platform.engine->max_context(),
+                         .short_positions = platform.model.packed->spec().short_positions()};
   for (auto& prompt : prepared.prompts) {
-    const auto max_tokens = answer_tokens(call.caller.limits, platform.engine->max_context(),
-                                          prompt.size(), prepared.options.max_tokens);
+    const auto max_tokens =
+        answer_tokens(call.caller.limits, room, prompt.size(), prepared.options.max_tokens);
     if (!max_tokens) {
       const char* const param = prepared.kind == AnswerKind::kChat ? "messages" : "prompt";
       return Error{max_tokens.error().code, max_tokens.error().message, param};
@@ -121,6 +101,7 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
   if (prepared.model.adapter) platform.host_cache->prefetch(*prepared.model.adapter);
   plan.format = format_of(platform, call, prepared);
   plan.stop = std::move(prepared.options.stop);
+  plan.reading = std::move(prepared.reading);
   plan.stream = prepared.options.stream;
   plan.record = record_of(call, prepared.model);
   plan.permit = std::move(permit);

@@ -29,6 +29,7 @@ struct PreparedInference {
   ResolvedModel model;
   InferenceOptions options;
   std::vector<std::vector<TokenId>> prompts;  // one a choice, none empty
+  std::optional<AnswerReading> reading = {};
 };
 
 // Checks the prompts against the context, reserves their tokens and makes the Generation. A

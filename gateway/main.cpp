@@ -15,7 +15,8 @@ constexpr char kHelp[] = R"help(Tessera serves many tenants' LoRA adapters on on
 Usage: tessera COMMAND [OPTIONS]
 
 Commands:
-  quantize SRC DST   pack a Hugging Face model directory into one 4-bit file
+  quantize SRC DST   pack a Hugging Face directory or a GGUF file into one file to serve
+  inspect FILE|DIR   tell what a model holds, in any of these forms
   serve              serve a packed model over HTTP
   info [FILE]        tell about this machine, or about a packed model
   version            print the version
@@ -35,6 +36,7 @@ int run(const std::vector<std::string>& arguments) {
   const std::span rest = std::span(arguments).subspan(arguments.empty() ? 0 : 1);
   if (command == "serve") return tessera::serve_command(rest);
   if (command == "quantize") return tessera::quantize_command(rest);
+  if (command == "inspect") return tessera::inspect_command(rest);
   if (command == "info") return tessera::info_command(rest);
   if (command == "version" || command == "--version") {
     std::printf("tessera %s\n", tessera::kVersion);

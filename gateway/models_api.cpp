@@ -21,11 +21,30 @@ ordered_json model_json(const std::string& id, WallTime created, const std::stri
   return json;
 }
 
+ordered_json text_or_null(const std::string& text) {
+  return text.empty() ? ordered_json(nullptr) : ordered_json(text);
+}
+
+// What the base is: adapters' models say it too, for it is theirs.
+void describe_base(const Platform& platform, ordered_json& json) {
+  const ServedModel& model = platform.model;
+  const ModelInfo& info = model.packed->info();
+  json["max_model_len"] = platform.engine->max_context();
+  json["context_length"] = model.packed->spec().max_positions;
+  json["architecture"] = text_or_null(info.architecture);
+  json["quantization"] = text_or_null(info.quantization);
+  json["base_sha256"] = to_hex(model.packed->digest());
+  json["tokenizer_sha256"] = to_hex(model.tokenizer->digest());
+  json["vocab_size"] = model.packed->spec().vocab_size;
+  json["tool_format"] = to_string(model.chat ? model.chat->syntax.tools : ToolFormat::kNone);
+  json["reasoning"] = model.chat && !model.chat->syntax.think_open.empty();
+}
+
 ordered_json base_json(const Platform& platform) {
   ordered_json json = model_json(platform.model.name(), platform.started_at, "tessera");
   json["parent"] = nullptr;
   json["root"] = platform.model.name();
-  json["max_model_len"] = platform.engine->max_context();
+  describe_base(platform, json);
   return json;
 }
 
@@ -34,7 +53,7 @@ ordered_json adapter_json(const Platform& platform, const std::string& id, const
   ordered_json json = model_json(id, version.created_at, owner.str());
   json["parent"] = platform.model.name();
   json["root"] = version.adapter + "@" + std::to_string(version.version);
-  json["max_model_len"] = platform.engine->max_context();
+  describe_base(platform, json);
   json["adapter"]["version"] = version.version;
   json["adapter"]["sha256"] = to_hex(version.digest);
   json["adapter"]["rank"] = version.rank_max;

@@ -7,8 +7,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/chat_messages.hpp"
 #include "gateway/config.hpp"
 #include "gateway/fields.hpp"
+#include "storage/json.hpp"
 
 namespace tessera {
 namespace {
@@ -128,14 +130,10 @@ void refuse_unsupported_chat_fields(Fields& fields) {
   fields.unsupported("store", {false});
   fields.unsupported("service_tier", {"auto", "default"});
   fields.unsupported("response_format", {Json{{"type", "text"}}});
-  fields.unsupported("tools", {Json::array()});
-  fields.unsupported("tool_choice", {"none", "auto"});
-  fields.unsupported("parallel_tool_calls", {true, false});  // of no tools
   fields.unsupported("functions", {Json::array()});
   fields.unsupported("function_call", {"none", "auto"});
   fields.unsupported("modalities", {Json::array({"text"})});
   fields.unsupported("verbosity", {"medium"});
-  fields.unsupported("reasoning_effort", {"none"});
   for (const std::string_view name :
        {"prediction", "audio", "web_search_options", "prompt_cache_retention",
         "prompt_cache_options", "moderation"}) {
@@ -143,77 +141,62 @@ void refuse_unsupported_chat_fields(Fields& fields) {
   }
 }
 
-// The text of a message's content: a string, or an array of text parts, one a line.
-Result<std::string> read_content(const Json& content, const std::string& path) {
-  if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) {
-    return Error{Code::kInvalidValue, "'" + path + "' must be a string or an array of parts.",
-                 path};
+// Variables for the template. Ours cannot be set by a client: a prompt has to come from the fields
+// that are checked.
+void read_template_variables(Fields& fields, Json& out) {
+  const Json* value = fields.any("chat_template_kwargs");
+  if (!value) return;
+  constexpr std::string_view kName = "chat_template_kwargs";
+  if (!value->is_object()) {
+    return fields.fail(Code::kInvalidValue, kName, "'chat_template_kwargs' must be an object.");
   }
-  std::string text;
-  for (std::size_t i = 0; i < content.size(); ++i) {
-    const std::string part_path = path + "[" + std::to_string(i) + "]";
-    Fields part(content[i], part_path + ".");
-    std::string type;
-    std::string piece;
-    part.required("type", type);
-    if (type != "text" && !type.empty()) {
-      return Error{Code::kUnsupportedContent,
-                   "Content of type '" + type.substr(0, 64) + "' is not supported; use 'text'.",
-                   part_path};
+  if (to_text(*value).size() > kMaxTemplateVariableBytes) {
+    return fields.fail(Code::kRequestExceedsLimit, kName,
+                       "'chat_template_kwargs' is longer than " +
+                           std::to_string(kMaxTemplateVariableBytes) + " bytes.");
+  }
+  for (const auto& [name, variable] : value->items()) {
+    const bool ours = name == "messages" || name == "tools" || name == "add_generation_prompt" ||
+                      name == "chat_template" || name.ends_with("_token") || name.empty();
+    if (ours) {
+      return fields.fail(Code::kInvalidValue, kName,
+                         "'chat_template_kwargs' cannot set '" + name.substr(0, 64) + "'.");
     }
-    part.required("text", piece);
-    if (auto read = part.finish(); !read) return read.error();
-    text += (i > 0 ? "\n" : "") + piece;
   }
-  return text;
+  out = *value;
 }
 
-Result<ChatMessage> read_message(const Json& value, const std::string& path) {
-  constexpr std::array<std::string_view, 4> kRoles = {"developer", "system", "user", "assistant"};
-  ChatMessage message;
-  std::string name;
-  Fields fields(value, path + ".");
-  fields.required("role", message.role);
-  if (message.role == "tool" || message.role == "function") {
-    fields.fail(Code::kUnsupportedContent, "role", "Tool messages are not supported.");
-  } else if (!message.role.empty() && std::ranges::find(kRoles, message.role) == kRoles.end()) {
-    fields.fail(Code::kInvalidValue, "role",
-                "'" + path + ".role' must be developer, system, user or assistant.");
+void read_reasoning_effort(Fields& fields, std::string& effort) {
+  constexpr std::array<std::string_view, 6> kEfforts = {"none",   "minimal", "low",
+                                                        "medium", "high",    "xhigh"};
+  fields.text("reasoning_effort", kMaxLabelChars, effort);
+  if (effort.empty() || std::ranges::find(kEfforts, effort) != kEfforts.end()) return;
+  fields.fail(Code::kInvalidValue, "reasoning_effort",
+              "'reasoning_effort' must be none, minimal, low, medium, high or xhigh.");
+}
+
+// The fields that make a conversation a prompt. `messages` comes last: it is the one whose faults
+// are told last.
+Result<Conversation> read_conversation(Fields& fields) {
+  Conversation conversation;
+  auto tools = read_tools(fields);
+  if (!tools) return tools.error();
+  conversation.tools = *std::move(tools);
+  read_reasoning_effort(fields, conversation.reasoning_effort);
+  read_template_variables(fields, conversation.variables);
+  fields.boolean("continue_final_message", conversation.continue_final_message);
+  conversation.add_generation_prompt = !conversation.continue_final_message;
+  fields.boolean("add_generation_prompt", conversation.add_generation_prompt);
+  if (conversation.continue_final_message && conversation.add_generation_prompt) {
+    fields.fail(Code::kInvalidValue, "add_generation_prompt",
+                "'add_generation_prompt' and 'continue_final_message' exclude each other.");
   }
-  fields.text("name", kMaxLabelChars, name);
-  fields.unsupported("tool_calls", {Json::array()});
-  for (const std::string_view field : {"refusal", "function_call", "tool_call_id", "audio"}) {
-    fields.unsupported(field);
-  }
-  const Json* content = fields.required_any("content");
+  const Json* messages = fields.required_any("messages");
   if (auto read = fields.finish(); !read) return read.error();
-
-  auto text = read_content(*content, path + ".content");
-  if (!text) return text.error();
-  message.content = *std::move(text);
-  if (message.role == "developer") message.role = "system";
-  if (!name.empty()) message.name = std::move(name);
-  return message;
-}
-
-Result<std::vector<ChatMessage>> read_messages(const Json& value) {
-  if (!value.is_array() || value.empty()) {
-    return Error{Code::kInvalidValue, "'messages' must be an array of at least one message.",
-                 "messages"};
-  }
-  if (value.size() > static_cast<std::size_t>(kMaxMessages)) {
-    return Error{Code::kRequestExceedsLimit,
-                 "'messages' has more than " + std::to_string(kMaxMessages) + " messages.",
-                 "messages"};
-  }
-  std::vector<ChatMessage> messages;
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    auto message = read_message(value[i], "messages[" + std::to_string(i) + "]");
-    if (!message) return message.error();
-    messages.push_back(*std::move(message));
-  }
-  return messages;
+  auto read = read_messages(*messages);
+  if (!read) return read.error();
+  conversation.messages = *std::move(read);
+  return conversation;
 }
 
 bool is_token_ids(const Json& value) {
@@ -259,12 +242,43 @@ Result<ChatRequest> parse_chat_request(const Json& body) {
   read_chat_max_tokens(fields, request.options.max_tokens);
   read_chat_logprobs(fields, request.options.sampling.num_logprobs);
   refuse_unsupported_chat_fields(fields);
-  const Json* messages = fields.required_any("messages");
-  if (auto read = fields.finish(); !read) return read.error();
+  auto conversation = read_conversation(fields);
+  if (!conversation) return conversation.error();
+  request.conversation = *std::move(conversation);
+  return request;
+}
 
-  auto read = read_messages(*messages);
-  if (!read) return read.error();
-  request.messages = *std::move(read);
+Result<TokenizeRequest> parse_tokenize_request(const Json& body) {
+  TokenizeRequest request;
+  std::string prompt;
+  Fields fields(body);
+  fields.required("model", request.model);
+  fields.boolean("add_special_tokens", request.add_special_tokens);
+  fields.boolean("return_token_strs", request.return_token_strs);
+  if (fields.any("prompt")) {
+    if (fields.any("messages")) {
+      fields.fail(Code::kInvalidValue, "prompt", "Give either 'prompt' or 'messages'.");
+    }
+    fields.required("prompt", prompt);
+    if (auto read = fields.finish(); !read) return read.error();
+    request.prompt = std::move(prompt);
+    return request;
+  }
+  auto conversation = read_conversation(fields);
+  if (!conversation) return conversation.error();
+  request.conversation = *std::move(conversation);
+  return request;
+}
+
+Result<DetokenizeRequest> parse_detokenize_request(const Json& body) {
+  DetokenizeRequest request;
+  Fields fields(body);
+  fields.required("model", request.model);
+  if (fields.required_any("tokens")) {
+    fields.integers("tokens", kMaxTokenizeIds, {0, kMaxInt}, request.tokens);
+  }
+  fields.boolean("skip_special_tokens", request.skip_special_tokens);
+  if (auto read = fields.finish(); !read) return read.error();
   return request;
 }
 

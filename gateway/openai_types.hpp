@@ -11,9 +11,10 @@
 #include <variant>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
 #include "engine/generation_request.hpp"
+#include "gateway/chat_tools.hpp"
 #include "storage/result.hpp"
 
 namespace tessera {
@@ -30,15 +31,35 @@ struct InferenceOptions {
   bool include_usage = false;  // one more chunk with the usage
 };
 
-struct ChatMessage {
-  std::string role;  // system, user or assistant: developer is told as system
-  std::string content;
-  std::optional<std::string> name;
+// What is rendered as a prompt; also that of a tokenize request.
+struct Conversation {
+  nlohmann::ordered_json messages;  // see read_messages(); at least one
+  ChatTools tools;
+  bool add_generation_prompt = true;
+  bool continue_final_message = false;
+  std::string reasoning_effort = {};  // empty: not asked for
+  // chat_template_kwargs: variables for the template, none of a name that we set.
+  nlohmann::ordered_json variables = nlohmann::ordered_json::object();
 };
 
 struct ChatRequest {
   InferenceOptions options;
-  std::vector<ChatMessage> messages;  // at least one
+  Conversation conversation;
+};
+
+// Text to be told as token ids: a text, or a conversation by way of the template.
+struct TokenizeRequest {
+  std::string model;
+  std::optional<std::string> prompt;         // or
+  std::optional<Conversation> conversation;  // exactly one of the two
+  bool add_special_tokens = true;            // of a prompt: BOS and the like around it
+  bool return_token_strs = false;
+};
+
+struct DetokenizeRequest {
+  std::string model;
+  std::vector<TokenId> tokens;
+  bool skip_special_tokens = false;
 };
 
 // A prompt is a text or token ids.
@@ -54,5 +75,7 @@ struct CompletionRequest {
 // Token ids are checked against the vocabulary later, by the engine.
 Result<ChatRequest> parse_chat_request(const nlohmann::ordered_json& body);
 Result<CompletionRequest> parse_completion_request(const nlohmann::ordered_json& body);
+Result<TokenizeRequest> parse_tokenize_request(const nlohmann::ordered_json& body);
+Result<DetokenizeRequest> parse_detokenize_request(const nlohmann::ordered_json& body);
 
 }  // namespace tessera

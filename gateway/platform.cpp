@@ -24,24 +24,6 @@ Error explained(const Error& error, const std::string& what) {
   return {error.code, what + ": " + error.message, error.param};
 }
 
-Result<ServedModel> open_model(const ServerConfig& config) {
-  ServedModel model;
-  const Verify verify = config.trust_model ? Verify::kHeader : Verify::kContents;
-  auto packed = PackedModel::open(config.model, {.verify = verify});
-  if (!packed) return explained(packed.error(), "The model cannot be opened");
-  model.packed = *std::move(packed);
-  auto tokenizer = Tokenizer::from_json(model.packed->info().tokenizer);
-  if (!tokenizer) return explained(tokenizer.error(), "The model's tokenizer cannot be used");
-  model.tokenizer = *std::move(tokenizer);
-  if (model.packed->info().chat_template.empty()) return model;
-  auto chat_template = ChatTemplate::parse(model.packed->info().chat_template);
-  if (!chat_template) {
-    return explained(chat_template.error(), "The model's chat template cannot be used");
-  }
-  model.chat_template.emplace(*std::move(chat_template));
-  return model;
-}
-
 // What adapters may call the base, besides its served name.
 std::vector<std::string> aliases_of(const ModelInfo& info, const ServerConfig& config) {
   std::vector<std::string> aliases = config.base_aliases;
@@ -61,8 +43,8 @@ BaseModel base_of(const PackedModel& packed, const ServerConfig& config) {
   base.aliases = aliases_of(packed.info(), config);
   base.digest = packed.digest();
   base.spec = packed.spec();
-  base.embedding = packed.weights().embedding;
-  base.head = packed.weights().head;
+  base.embedding = packed.weights().embedding.bf16;
+  base.head = packed.weights().head.bf16;
   return base;
 }
 
@@ -192,7 +174,7 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   platform->config = config;
   platform->started_at = platform->clock.wall_now();
   random_bytes(platform->salt_key.data(), platform->salt_key.size());
-  auto model = open_model(config);
+  auto model = open_served_model(config);
   if (!model) return model.error();
   platform->model = *std::move(model);
   if (auto opened = open_storage(*platform); !opened) return opened.error();

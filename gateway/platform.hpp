@@ -15,12 +15,10 @@
 #include "adapters/host_cache.hpp"
 #include "adapters/registry.hpp"
 #include "engine/engine.hpp"
-#include "engine/model/packed_model.hpp"
-#include "engine/text/chat_template.hpp"
-#include "engine/text/tokenizer.hpp"
 #include "gateway/body_budget.hpp"
 #include "gateway/config.hpp"
 #include "gateway/metrics.hpp"
+#include "gateway/served_model.hpp"
 #include "gateway/upload_slots.hpp"
 #include "gateway/workers.hpp"
 #include "storage/clock.hpp"
@@ -31,15 +29,6 @@
 #include "tenancy/usage_ledger.hpp"
 
 namespace tessera {
-
-// The base model as the gateway knows it. Immutable.
-struct ServedModel {
-  std::unique_ptr<PackedModel> packed;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat_template;  // none: /v1/chat/completions is refused
-
-  const std::string& name() const { return packed->info().name; }
-};
 
 struct Platform {
   // Errors: those of the parts; the message says which file or setting is wrong.

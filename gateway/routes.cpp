@@ -30,6 +30,8 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     // inference
     post("/v1/chat/completions", Access::kInference, kMaxJsonBytes, create_chat_completion),
     post("/v1/completions", Access::kInference, kMaxJsonBytes, create_completion),
+    post("/v1/tokenize", Access::kInference, kMaxJsonBytes, tokenize),
+    post("/v1/detokenize", Access::kInference, kMaxJsonBytes, detokenize),
     get("/v1/models", Access::kInference, list_models),
     get("/v1/models/{model}", Access::kInference, get_model),
     // a tenant's adapters

@@ -59,6 +59,9 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                     "precision of cached keys and values (default: f16; int8 holds nearly twice "
                     "the tokens)",
                     config.kv),
+      choice_option("--tool-format", {"auto", "none", "hermes", "llama3", "mistral", "json"},
+                    "how the model writes tool calls (default: auto, as its chat template tells)",
+                    config.tool_format),
       switch_option("--pin-threads", "keep each computing thread on a core of its own",
                     config.pin_threads),
       integer_option("--threads", "N", "CPU threads that compute (default: one per core)",
