@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"bias", "\"lora_only\"", "unsupported_bias"},
         BadField{"bias", "true", "invalid_config_value"},
         BadField{"lora_bias", "true", "unsupported_lora_bias"},
-        BadField{"target_parameters", "[\"experts.w\"]", "unsupported_target_parameters"},
+        BadField{"target_parameters", "[3]", "invalid_config_value"},
         BadField{"modules_to_save", "[\"lm_head\"]", "unsupported_modules_to_save"},
         BadField{"trainable_token_indices", "[1,2]", "unsupported_trainable_tokens"},
         BadField{"init_lora_weights", "\"pissa\"", "unsupported_init_lora_weights"},

@@ -147,21 +147,25 @@ class Measurements:
 
     def __init__(self):
         self.samples = collections.defaultdict(list)
-        self.rate = []
-        self.rate_unit = self.name = self.peer_name = None
+        self.rates = collections.defaultdict(list)  # by unit, the one of the bars first
+        self.name = self.peer_name = None
 
     def run(self, driver, peer, quick):
         self.name, self.peer_name = driver.name, peer.name
         for turn in range(QUICK_ROUNDS if quick else ROUNDS):
-            answer = driver.ask(measure="rate")
-            self.rate.append(answer["rate"])
-            self.rate_unit = answer["unit"]
+            rates = driver.ask(measure="rates")["rates"]
+            for rate in rates:
+                self.rates[rate["unit"]].append(rate["rate"])
             for case in CASES + (WIDER_CASES if turn < WIDER_ROUNDS and not quick else ()):
                 own, theirs, bandwidth = steady_sample(case, driver, peer, turn % 2)
                 self.samples[case.name].append(Sample(
                     statistics.mean(own["seconds"]),
                     statistics.mean(theirs["seconds"]) if theirs else None,
-                    own["bytes"] / bandwidth, own["flops"] / answer["rate"], bandwidth))
+                    own["bytes"] / bandwidth, own["flops"] / rates[0]["rate"], bandwidth))
+
+    @property
+    def rate_unit(self):
+        return next(iter(self.rates))
 
     def bandwidths(self):
         return [sample.bandwidth for samples in self.samples.values() for sample in samples]
@@ -207,7 +211,8 @@ def steady_sample(case, driver, peer, tessera_first):
 
 def add_rows(report, shape, measured):
     report.row(f"{shape}: read bandwidth", [x / 1e9 for x in measured.bandwidths()], "GB/s")
-    report.row(f"{shape}: {measured.rate_unit}", [x / 1e9 for x in measured.rate], "GFLOP/s")
+    for unit, rates in measured.rates.items():
+        report.row(f"{shape}: {unit}", [x / 1e9 for x in rates], "GFLOP/s")
     for case in CASES + WIDER_CASES:
         if case.name not in measured.samples:
             continue

@@ -1,9 +1,11 @@
-// kernels_bench.cpp — decode and prefill speed of the CPU backend on the shape of Llama-3.2-1B.
+// kernels_bench.cpp — decode and prefill speed of the CPU backend on the shape of Llama-3.2-1B, or
+// on eight layers of the shape of Qwen3-30B-A3B, which has 128 experts of which a token takes 8.
 //
-//   kernels_bench [path [threads]]     path: avx512, avx2 or portable; default the best
+//   kernels_bench [path [threads [experts]]]     path: avx512vnni, ... or portable; "" is the best
 //
 // Weights are random. Prints the read bandwidth of the machine, measured first, and for each batch
-// size tokens/s and the bytes due a step (weights, as packed) as a fraction of that bandwidth.
+// size tokens/s and the bytes due a step (weights, as packed; of experts, what one token takes) as
+// a fraction of that bandwidth.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -36,11 +38,27 @@ ModelSpec llama_1b() {
   spec.head_dim = 64;
   spec.max_positions = 4096;
   spec.tied_embeddings = true;
+  spec.ropes = {{.inv_freq = plain_inv_freq(500000.0F, spec.head_dim)}};
   spec.layers.resize(16);
   for (LayerSpec& layer : spec.layers) {
-    layer.rope_theta = 500000.0F;
     layer.attention_scale = 0.125F;
   }
+  return spec;
+}
+
+ModelSpec qwen3_experts() {
+  ModelSpec spec = llama_1b();
+  spec.vocab_size = 151936;
+  spec.intermediate = 0;
+  spec.num_kv_heads = 4;
+  spec.head_dim = 128;
+  spec.num_experts = 128;
+  spec.experts_per_token = 8;
+  spec.expert_intermediate = 768;
+  spec.normalise_expert_weights = true;
+  spec.ropes = {{.inv_freq = plain_inv_freq(1000000.0F, spec.head_dim)}};
+  spec.layers.resize(8);
+  for (LayerSpec& layer : spec.layers) layer.experts = true;
   return spec;
 }
 
@@ -58,10 +76,10 @@ Nf4Buffers random_matrix(Random& random, LinearShape shape) {
   return buffers;
 }
 
-// One layer's weights stand for all sixteen: the backend repacks each for itself.
+// One layer's weights stand for all, and one expert's: the backend repacks each for itself.
 struct BenchModel {
-  explicit BenchModel(Random& random) {
-    weights.spec = llama_1b();
+  BenchModel(Random& random, ModelSpec shape) {
+    weights.spec = std::move(shape);
     const ModelSpec& spec = weights.spec;
     embedding.resize(static_cast<std::size_t>(spec.vocab_size) *
                      static_cast<std::size_t>(spec.hidden));
@@ -70,16 +88,34 @@ struct BenchModel {
     for (const Linear linear : kAllLinears)
       matrices.push_back(random_matrix(random, spec.shape(linear)));
     LayerWeights layer;
-    for (std::size_t i = 0; i < kNumLinears; ++i) layer.linears[i] = matrices[i].view();
+    add_experts(random, layer);
+    for (std::size_t i = 0; i < kNumLinears; ++i) layer.linears[i] = nf4_matrix(matrices[i].view());
     layer.attention_norm = layer.mlp_norm = norm.data();
     weights.layers.assign(spec.layers.size(), layer);
-    weights.embedding = weights.head = embedding.data();
+    weights.embedding = weights.head = bf16_matrix(embedding.data(), spec.vocab_size, spec.hidden);
     weights.final_norm = norm.data();
+  }
+
+  void add_experts(Random& random, LayerWeights& layer) {
+    const ModelSpec& spec = weights.spec;
+    if (spec.num_experts == 0) return;
+    ExpertWeights expert;
+    for (std::size_t i = 0; i < expert.size(); ++i) {
+      expert_matrices.push_back(random_matrix(random, spec.expert_shape(kExpertLinears[i])));
+      expert[i] = nf4_matrix(expert_matrices[i].view());
+    }
+    layer.experts.assign(static_cast<std::size_t>(spec.num_experts), expert);
+    router = normal_values(
+        random, static_cast<std::size_t>(spec.num_experts) * static_cast<std::size_t>(spec.hidden),
+        0.05F);
+    layer.router = router.data();
   }
 
   std::vector<Bf16> embedding;
   std::vector<float> norm;
+  std::vector<float> router;
   std::vector<Nf4Buffers> matrices;
+  std::vector<Nf4Buffers> expert_matrices;
   ModelWeights weights;
 };
 
@@ -153,9 +189,9 @@ void report(const char* what, int tokens, double seconds, double bytes, double b
               tokens / seconds, seconds * 1e3, bytes / seconds / 1e9, bytes / seconds / bandwidth);
 }
 
-void run(const char* path, int num_threads) {
+void run(const char* path, int num_threads, bool has_experts) {
   Random random(20261121);
-  const BenchModel model(random);
+  const BenchModel model(random, has_experts ? qwen3_experts() : llama_1b());
   double bandwidth = 0.0;
   {
     ThreadPool pool(num_threads);
@@ -181,6 +217,7 @@ void run(const char* path, int num_threads) {
   }
   report("prefill 256", 256, bench.step_seconds(1, 256, base),
          static_cast<double>(backend->weight_bytes()), bandwidth);
+  if (has_experts) return;  // sixteen adapters of 128 experts would take some time to draw
 
   std::vector<std::unique_ptr<RandomAdapter>> adapters;
   for (int i = 0; i < 16; ++i) {
@@ -201,5 +238,5 @@ void run(const char* path, int num_threads) {
 
 int main(int argc, char** argv) {
   const int num_cores = static_cast<int>(std::thread::hardware_concurrency());
-  tessera::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atoi(argv[2]) : num_cores);
+  tessera::run(argc > 1 ? argv[1] : "", argc > 2 ? std::atoi(argv[2]) : num_cores, argc > 3);
 }

@@ -73,6 +73,9 @@ TEST(PrefixChain, NamesTellSaltsAdaptersAndPredecessorsApart) {
   EXPECT_NE(plain, name(chain_of(tokens, 0, digest(0))));
   EXPECT_NE(name(chain_of(tokens, 0, digest(0))), name(chain_of(tokens, 0, digest(1))));
   EXPECT_NE(plain, name(chain_of(other_head)));
+  PrefixChain long_rope(0, std::nullopt, true);
+  long_rope.extend(tokens, kBlockSize);
+  EXPECT_NE(plain, name(long_rope));
 }
 
 TEST(BlockPool, GrowTakesAllThatIsMissingOrNothing) {

@@ -76,7 +76,7 @@ class EngineCoreTest : public testing::Test {
     return answer;
   }
 
-  const ModelSpec spec_ = tiny_spec();
+  ModelSpec spec_ = tiny_spec();
   AdapterShelf shelf_{spec_, PageType::kF32};
   FakeBackend* backend_ = nullptr;
   std::unique_ptr<EngineCore> core_;
@@ -143,6 +143,21 @@ TEST_F(EngineCoreTest, ARepeatedPromptIsServedFromTheCacheOfItsSaltOnly) {
   EXPECT_EQ(first.ids(), second.ids());
   with_salt.cache_salt = 2;
   EXPECT_EQ(run(with_salt).finish->cached_prompt_tokens, 0);
+}
+
+// Whether a sequence turns by the long frequencies is settled before its first step, by what it may
+// grow to.
+TEST_F(EngineCoreTest, LongAndShortSequencesOfLongRopeShareNoPrefix) {
+  spec_.ropes.front().long_inv_freq = spec_.ropes.front().inv_freq;
+  spec_.ropes.front().short_positions = 44;
+  restart({});
+  const std::vector<TokenId> prompt(40, 3);
+  const auto shorter = run(request(prompt, 4));
+  const auto longer = run(request(prompt, 5));
+  EXPECT_EQ(longer.finish->cached_prompt_tokens, 0);
+  EXPECT_NE(shorter.ids()[0], longer.ids()[0]);
+  EXPECT_EQ(run(request(prompt, 3)).finish->cached_prompt_tokens, 32);
+  EXPECT_EQ(run(request(prompt, 50)).finish->cached_prompt_tokens, 32);
 }
 
 TEST_F(EngineCoreTest, CancelledRequestsLeaveWithinOneStep) {

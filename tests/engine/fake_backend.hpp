@@ -1,6 +1,7 @@
 // fake_backend.hpp — a Backend without arithmetic that notices every mistake in a step's arrays.
 //
-// A KV cell remembers which token was written to it, at which position and through which adapter.
+// A KV cell remembers which token was written to it, at which position, through which adapter and
+// by which of LongRoPE's frequencies.
 // The logits of a row are a hash of all cells up to it, so an answer changes if a block is shared
 // wrongly, written twice, left unwritten, or computed with another adapter.
 #pragma once
@@ -62,6 +63,7 @@ class FakeBackend final : public Backend {
     EXPECT_LE(std::ssize(input.head_rows), limits_.max_logit_rows);
     EXPECT_EQ(input.seq_indptr.size(), input.slots.size() + 1);
     EXPECT_EQ(input.block_indptr.size(), input.slots.size() + 1);
+    EXPECT_EQ(input.long_rope.size(), input.slots.size());
   }
   void embed() override {
     expect_stage(1);
@@ -92,7 +94,7 @@ class FakeBackend final : public Backend {
   struct Cell {
     TokenId token = -1;
     std::int32_t position = -1;
-    std::uint64_t adapter = 0;
+    std::uint64_t kind = 0;
   };
 
   static std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
@@ -104,7 +106,7 @@ class FakeBackend final : public Backend {
   static std::uint64_t fingerprint(const LoraView& adapter) {
     std::uint64_t hash = 1;
     for (const auto& layer : adapter.layers) {
-      for (const LoraModule& module : layer) {
+      for (const LoraModule& module : layer.linears) {
         hash = mix(hash, static_cast<std::uint64_t>(module.rank));
         if (module) hash = mix(hash, static_cast<std::uint64_t>(module.a[1]));
       }
@@ -122,9 +124,11 @@ class FakeBackend final : public Backend {
         static_cast<std::size_t>(block * limits_.block_size + position % limits_.block_size));
   }
 
-  std::uint64_t adapter_of(std::size_t sequence) const {
+  // What a sequence's keys depend on besides its tokens: its adapter and its rotation.
+  std::uint64_t kind_of(std::size_t sequence) const {
     const AdapterSlot slot = input_.slots[sequence];
-    return slot == kNoAdapter ? 0 : adapters_.at(slot);
+    const std::uint64_t adapter = slot == kNoAdapter ? 0 : adapters_.at(slot);
+    return input_.long_rope[sequence] == 0 ? adapter : mix(adapter, 1);
   }
 
   void write_cells(std::size_t sequence) {
@@ -134,7 +138,7 @@ class FakeBackend final : public Backend {
       EXPECT_EQ(input_.positions[row],
                 input_.positions[first] + static_cast<std::int32_t>(row - first));
       cell(sequence, input_.positions[row]) = {input_.tokens[row], input_.positions[row],
-                                               adapter_of(sequence)};
+                                               kind_of(sequence)};
     }
   }
 
@@ -144,8 +148,8 @@ class FakeBackend final : public Backend {
     for (std::int32_t position = 0; position <= last_position; ++position) {
       const Cell& read = cell(sequence, position);
       EXPECT_EQ(read.position, position) << "a cell holds something else";
-      EXPECT_EQ(read.adapter, adapter_of(sequence)) << "a cell was written by another adapter";
-      hash = mix(mix(hash, static_cast<std::uint64_t>(read.token)), read.adapter);
+      EXPECT_EQ(read.kind, kind_of(sequence)) << "a cell was written by another kind of sequence";
+      hash = mix(mix(hash, static_cast<std::uint64_t>(read.token)), read.kind);
       poisoned |= read.token == kPoison;
     }
     for (std::size_t id = 0; id < vocab_size_; ++id) {

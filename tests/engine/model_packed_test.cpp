@@ -94,6 +94,7 @@ ModelSpec tiny_spec(bool tied) {
   spec.head_dim = 64;
   spec.max_positions = 128;
   spec.tied_embeddings = tied;
+  spec.ropes = {{.inv_freq = plain_inv_freq(10000.0F, spec.head_dim)}};
   spec.layers.assign(2, LayerSpec{.attention_scale = 0.125F});
   return spec;
 }
@@ -158,10 +159,10 @@ const Tensor& find(const std::vector<Tensor>& tensors, const std::string& name) 
 
 void expect_weights(const PackedModel& model, const std::vector<Tensor>& tensors) {
   const ModelSpec& spec = model.spec();
-  const auto expect_bf16 = [&](const Bf16* got, const std::string& name) {
+  const auto expect_bf16 = [&](const WeightMatrix& got, const std::string& name) {
     const Tensor& tensor = find(tensors, name);
     for (std::size_t i = 0; i < tensor.values.size(); ++i) {
-      ASSERT_EQ(bf16_to_float(got[i]), tensor.values[i]) << name;
+      ASSERT_EQ(bf16_to_float(got.bf16[i]), tensor.values[i]) << name;
     }
   };
   const auto expect_fp32 = [&](const float* got, const std::string& name) {
@@ -184,10 +185,10 @@ void expect_weights(const PackedModel& model, const std::vector<Tensor>& tensors
       const LinearShape shape = spec.shape(linear);
       const Nf4Buffers expected =
           quantize_nf4(tensor.values, shape.out_features, shape.in_features);
-      const Nf4Matrix& got = layer.linears[static_cast<std::size_t>(linear)];
+      const WeightMatrix& got = layer.linears[static_cast<std::size_t>(linear)];
       std::vector<float> a(tensor.values.size());
       std::vector<float> b(tensor.values.size());
-      dequantize_nf4(got, a);
+      dequantize(got, a);
       dequantize_nf4(expected.view(), b);
       EXPECT_EQ(a, b) << tensor.name;
     }
@@ -295,7 +296,7 @@ TEST_F(PackedModelTest, AWrongSourceIsRefusedNamingTheTensorAndLeavesNothing) {
   expect_refusal(tensors, Code::kCorrupt, good[2].name);
 
   tensors = good;
-  tensors.push_back({"model.layers.0.self_attn.q_proj.bias", {64}, std::vector<float>(64)});
+  tensors.push_back({"model.layers.0.self_attn.q_proj.bias", {64}, std::vector<float>(64, 0.5F)});
   expect_refusal(tensors, Code::kUnsupportedModel, "q_proj.bias");
 }
 
@@ -312,7 +313,7 @@ TEST_F(PackedModelTest, MissingFilesAreNamed) {
 
 TEST_F(PackedModelTest, RandomModelsAreAFunctionOfTheirSeed) {
   ModelSpec spec = tiny_spec(false);
-  for (LayerSpec& layer : spec.layers) layer.qkv_bias = true;
+  for (LayerSpec& layer : spec.layers) layer.set_bias(Linear::kV);
   auto first = write_random_model(spec, 1, packed(), {.name = "random"});
   auto again = write_random_model(spec, 1, packed());
   auto other = write_random_model(spec, 2, packed());
@@ -321,7 +322,7 @@ TEST_F(PackedModelTest, RandomModelsAreAFunctionOfTheirSeed) {
   EXPECT_NE(*first, *other);
   auto model = PackedModel::open(packed(), {.verify = Verify::kContents});
   ASSERT_TRUE(model) << model.error().message;
-  EXPECT_NE((*model)->weights().layers[1].qkv_bias[2], nullptr);
+  EXPECT_NE((*model)->weights().layers[1].biases[2], nullptr);
   EXPECT_NEAR((*model)->weights().final_norm[0], 1.0F, 0.1F);
 }
 
@@ -366,11 +367,13 @@ TEST_F(PackedFile, OtherFilesAndOtherVersionsAreToldApart) {
   auto model = open_bytes(std::string(100, 'x'));
   ASSERT_FALSE(model);
   EXPECT_NE(model.error().message.find("not a packed model"), std::string::npos);
-  std::string newer = whole_;
-  newer[7] = 2;
-  model = open_bytes(newer);
-  ASSERT_FALSE(model);
-  EXPECT_NE(model.error().message.find("version"), std::string::npos);
+  for (const char version : {'\x01', '\x03'}) {
+    std::string other = whole_;
+    other[7] = version;
+    model = open_bytes(other);
+    ASSERT_FALSE(model);
+    EXPECT_NE(model.error().message.find("quantise the model again"), std::string::npos);
+  }
   EXPECT_EQ(PackedModel::open(directory_ / "nothing").error().code, Code::kNotFound);
 }
 
@@ -438,6 +441,18 @@ TEST_F(PackedFile, AForgedHeaderIsCheckedFieldByField) {
       {"/info/eos_ids", {"a"}},
       {"/digest", std::string(64, '0')},
       {"/spec", nullptr},
+      {"/formats/0/form", "float3"},
+      {"/formats/1/book", Json::array({1.0})},
+      {"/formats/1/group", 48},
+      {"/formats/1/group", 0},
+      {"/formats/1/group", 128},
+      {"/formats/1/nested", false},
+      {"/formats/1/offsets", true},
+      {"/formats/1/order", true},
+      {"/formats", Json::array()},
+      {"/matrix_formats/0", 7},
+      {"/matrix_formats", Json::array({0})},
+      {"/matrix_formats/1", 0},
   };
   for (const auto& [pointer, value] : forgeries) {
     Json forged = header;

@@ -10,8 +10,8 @@
 
 namespace tessera {
 
-inline constexpr const char* kTestBackends[] = {"reference", "portable", "avx2", "avx512",
-                                                "avx512vnni"};
+inline constexpr const char* kTestBackends[] = {"reference", "portable",   "avx2",
+                                                "avx512",    "avx512vnni", "amx"};
 
 // Null if this machine cannot run it.
 inline std::unique_ptr<Backend> make_test_backend(const std::string& name,

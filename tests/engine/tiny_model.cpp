@@ -29,6 +29,7 @@ ModelSpec tiny_spec() {
   spec.head_dim = 16;
   spec.max_positions = 256;
   spec.tied_embeddings = true;
+  spec.ropes = {{.inv_freq = plain_inv_freq(10000.0F, spec.head_dim)}};
   LayerSpec layer;
   layer.attention_scale = 0.25F;  // 1 / sqrt(head_dim)
   spec.layers.assign(2, layer);
@@ -52,14 +53,14 @@ TinyModel::TinyModel(std::uint64_t seed) {
       const float deviation = 1.5F / std::sqrt(static_cast<float>(cols));
       const auto values = normal_values(random, rows * cols, 0.0F, deviation);
       linears_.push_back(quantize_nf4(values, rows, cols));
-      weights.linears[static_cast<std::size_t>(linear)] = linears_.back().view();
+      weights.linears[static_cast<std::size_t>(linear)] = nf4_matrix(linears_.back().view());
     }
     weights.attention_norm = norms_[static_cast<std::size_t>(2 * layer)].data();
     weights.mlp_norm = norms_[static_cast<std::size_t>(2 * layer + 1)].data();
     weights_.layers.push_back(weights);
   }
-  weights_.embedding = embedding_.data();
-  weights_.head = embedding_.data();
+  weights_.embedding = bf16_matrix(embedding_.data(), spec.vocab_size, spec.hidden);
+  weights_.head = weights_.embedding;
   weights_.final_norm = norms_.back().data();
 }
 

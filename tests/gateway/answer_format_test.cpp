@@ -42,7 +42,8 @@ TEST_F(AnswerFormatTest, ChatStreamTranscript) {
   EXPECT_EQ(
       format->first_chunk(0).dump(),
       common + R"({"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]})");
-  EXPECT_EQ(format->piece_chunk(0, piece_).dump(),
+  ASSERT_EQ(format->piece_chunks(0, piece_).size(), 1U);
+  EXPECT_EQ(format->piece_chunks(0, piece_).front().dump(),
             common + R"({"content":"h"},"logprobs":null,"finish_reason":null}]})");
   EXPECT_EQ(format->last_chunk(0, "stop").dump(),
             common + R"({},"logprobs":null,"finish_reason":"stop"}]})");
@@ -51,7 +52,7 @@ TEST_F(AnswerFormatTest, ChatStreamTranscript) {
 
 TEST_F(AnswerFormatTest, WithUsageEveryChunkHasNullAndOneMoreHasNoChoices) {
   for (const auto& format : {chat(true), text(true)}) {
-    EXPECT_TRUE(format->piece_chunk(0, piece_).at("usage").is_null());
+    EXPECT_TRUE(format->piece_chunks(0, piece_).front().at("usage").is_null());
     EXPECT_TRUE(format->last_chunk(0, "length").at("usage").is_null());
     const Json last = format->usage_chunk(usage_);
     EXPECT_EQ(last.at("choices"), Json::array());
@@ -63,7 +64,7 @@ TEST_F(AnswerFormatTest, WithUsageEveryChunkHasNullAndOneMoreHasNoChoices) {
 }
 
 TEST_F(AnswerFormatTest, ChatLogprobsHaveTokensBytesAndAlternatives) {
-  const Json chunk = chat(false, true)->piece_chunk(0, piece_);
+  const Json chunk = chat(false, true)->piece_chunks(0, piece_).front();
   const Json& logprobs = chunk.at("choices").at(0).at("logprobs");
   EXPECT_TRUE(logprobs.at("refusal").is_null());
   const Json& entry = logprobs.at("content").at(0);
@@ -89,10 +90,72 @@ TEST_F(AnswerFormatTest, WholeChatAnswerHasEveryRequiredMember) {
   EXPECT_EQ(json.at("usage").at("total_tokens"), 9);
 }
 
+Json delta_of(const Json& chunk) {
+  return chunk.at("choices").at(0).at("delta");
+}
+
+TEST_F(AnswerFormatTest, ACallIsAnnouncedOnceAndItsArgumentsFollow) {
+  const Piece piece{
+      .text = "",
+      .calls = {{.index = 0, .begins = true, .name = "f", .id = "call_1", .arguments = "{\"a\""},
+                {.index = 1, .begins = true, .name = "g", .id = "call_2"}}};
+  const auto chunks = chat()->piece_chunks(0, piece);
+  ASSERT_EQ(chunks.size(), 3U);
+  EXPECT_EQ(delta_of(chunks[0]).dump(),
+            R"({"tool_calls":[{"index":0,"id":"call_1","type":"function",)"
+            R"("function":{"name":"f","arguments":""}}]})");
+  EXPECT_EQ(delta_of(chunks[1]).dump(),
+            R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]})");
+  EXPECT_EQ(delta_of(chunks[2]).at("tool_calls").at(0).at("id"), "call_2");
+
+  const Piece more{.text = "", .calls = {{.index = 1, .arguments = "{}"}}};
+  EXPECT_EQ(delta_of(chat()->piece_chunks(0, more).front()).dump(),
+            R"({"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]})");
+}
+
+TEST_F(AnswerFormatTest, ReasoningHasAMemberOfItsOwn) {
+  const auto chunks = chat()->piece_chunks(0, {.text = "", .reasoning = "Hm."});
+  ASSERT_EQ(chunks.size(), 1U);
+  EXPECT_EQ(delta_of(chunks[0]).dump(), R"({"reasoning_content":"Hm."})");
+  const Json both = chat()->piece_chunks(0, {.text = "Yes.", .reasoning = "Hm."}).front();
+  EXPECT_EQ(delta_of(both).dump(), R"({"reasoning_content":"Hm.","content":"Yes."})");
+}
+
+TEST_F(AnswerFormatTest, LogprobsComeOnceWithAPieceOfSeveralChunks) {
+  Piece piece = piece_;
+  piece.calls.push_back({.index = 0, .begins = true, .name = "f", .id = "c", .arguments = "{}"});
+  const auto chunks = chat(false, true)->piece_chunks(0, piece);
+  ASSERT_EQ(chunks.size(), 3U);
+  EXPECT_FALSE(chunks[0].at("choices").at(0).at("logprobs").is_null());
+  EXPECT_TRUE(chunks[1].at("choices").at(0).at("logprobs").is_null());
+  EXPECT_TRUE(chunks[2].at("choices").at(0).at("logprobs").is_null());
+}
+
+TEST_F(AnswerFormatTest, AWholeAnswerHasItsWholeCallsAndNoBrokenOnes) {
+  Piece piece{.text = "", .reasoning = "Hm."};
+  piece.append(
+      {.text = "",
+       .calls = {{.index = 0, .begins = true, .name = "f", .id = "a", .arguments = "{\"x\":"}}});
+  piece.append({.text = "", .calls = {{.index = 0, .arguments = "1}"}}});
+  piece.append({.text = "",
+                .calls = {{.index = 1, .begins = true, .name = "g", .id = "b", .arguments = "{"}}});
+  piece.append({.text = "", .calls = {{.index = 1, .broken = true}}});
+  Usage usage = usage_;
+  usage.reasoning_tokens = 1;
+  const Json json = chat()->whole({{piece, "tool_calls"}}, usage);
+  const Json& message = json.at("choices").at(0).at("message");
+  EXPECT_TRUE(message.at("content").is_null());
+  EXPECT_EQ(message.at("reasoning_content"), "Hm.");
+  EXPECT_EQ(message.at("tool_calls").dump(),
+            R"([{"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}])");
+  EXPECT_EQ(json.at("choices").at(0).at("finish_reason"), "tool_calls");
+  EXPECT_EQ(json.at("usage").at("completion_tokens_details").at("reasoning_tokens"), 1);
+}
+
 TEST_F(AnswerFormatTest, CompletionsAreTextInBothForms) {
   const auto format = text(false, true);
   EXPECT_TRUE(format->first_chunk(0).is_null()) << "a text begins with its first piece";
-  const Json chunk = format->piece_chunk(1, piece_);
+  const Json chunk = format->piece_chunks(1, piece_).front();
   EXPECT_EQ(chunk.at("object"), "text_completion");
   const Json& choice = chunk.at("choices").at(0);
   EXPECT_EQ(choice.at("text"), "h");

@@ -24,6 +24,17 @@ class ChoiceTextTest : public testing::Test {
   ChoiceText choice(std::vector<std::string> stops) {
     return ChoiceText(*tokenizer_, stops, /*keep_records=*/true);
   }
+  // One that looks for calls; </s> stands for a special mark.
+  ChoiceText reading(std::vector<std::string> stops, AnswerOptions options = {.tools = true}) {
+    AnswerReading how{.syntax = {.tools = ToolFormat::kHermes,
+                                 .call_open = "<tool_call>",
+                                 .call_close = "</s>",
+                                 .think_open = "<think>",
+                                 .think_close = "</think>"},
+                      .options = std::move(options),
+                      .marks = {kEosId}};
+    return ChoiceText(*tokenizer_, stops, /*keep_records=*/false, how);
+  }
 
  private:
   std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
@@ -115,6 +126,57 @@ TEST_F(ChoiceTextTest, ResultDoesNotDependOnHowTokensArrive) {
     EXPECT_EQ(shown, "one \xe2\x98\x85 two ") << "in steps of " << step;
     EXPECT_EQ(text.num_tokens(), static_cast<int>(bytes.find("STOP")) + 4);
   }
+}
+
+constexpr std::string_view kCall = R"(<tool_call>{"name": "f", "arguments": {"a": "b"}})";
+
+TEST_F(ChoiceTextTest, CallsAndReasoningAreToldApartAndCounted) {
+  ChoiceText text = reading({});
+  Piece piece = text.push(tokens("<think>ab</think>Hi. " + std::string(kCall)));
+  piece.append(text.push({{.id = kEosId, .logprob = 0, .top = {}}}));
+  piece.append(text.flush());
+  EXPECT_EQ(piece.reasoning, "ab");
+  EXPECT_EQ(piece.text, "Hi.");
+  ASSERT_EQ(piece.calls.size(), 1U);
+  EXPECT_EQ(piece.calls[0].name, "f");
+  EXPECT_EQ(piece.calls[0].arguments, R"({"a": "b"})");
+  EXPECT_TRUE(piece.calls[0].id.starts_with("call_"));
+  EXPECT_EQ(text.num_calls(), 1);
+  EXPECT_EQ(text.num_reasoning_tokens(), 11) << "from the mark's last byte to the other's";
+  EXPECT_FALSE(text.stopped());
+}
+
+TEST_F(ChoiceTextTest, AMarkIsSeenThoughItIsASpecialToken) {
+  ChoiceText text = reading({});
+  text.push(tokens(kCall));
+  EXPECT_EQ(text.push({{.id = kEosId, .logprob = 0, .top = {}}}).text, "");
+  EXPECT_EQ(text.push({{.id = kBosId, .logprob = 0, .top = {}}}).text, "") << "not a mark";
+  EXPECT_EQ(text.push(tokens("x")).text, "x");
+}
+
+TEST_F(ChoiceTextTest, StopsComeBeforeTheParser) {
+  ChoiceText text = reading({"\"f\""});
+  Piece piece = text.push(tokens("Well. " + std::string(kCall)));
+  EXPECT_TRUE(text.stopped());
+  EXPECT_EQ(piece.text, R"(Well. <tool_call>{"name": )") << "what the parser held back is shown";
+  EXPECT_EQ(text.num_calls(), 0);
+  EXPECT_TRUE(text.flush().empty());
+}
+
+TEST_F(ChoiceTextTest, TheOneCallThatIsWantedEndsTheAnswer) {
+  ChoiceText text = reading({}, {.tools = true, .one_call = true});
+  const Piece piece = text.push(tokens(std::string(kCall) + "more"));
+  EXPECT_TRUE(text.stopped());
+  EXPECT_EQ(text.num_calls(), 1);
+  EXPECT_EQ(piece.text, "");
+  EXPECT_EQ(text.num_tokens(), static_cast<int>(kCall.size()));
+}
+
+TEST_F(ChoiceTextTest, TheEndOfAParsedAnswerIsNoStop) {
+  ChoiceText text = reading({});
+  text.push(tokens("Hi. <tool"));
+  EXPECT_EQ(text.flush().text, " <tool");
+  EXPECT_FALSE(text.stopped()) << "else its last token would not be charged";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "gateway/chat_messages.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -73,8 +74,35 @@ const Refusal kChatRefusals[] = {
     {R"("logit_bias": {"1": 2})", Code::kUnsupportedParameter, "logit_bias"},
     {R"("response_format": {"type": "json_object"})", Code::kUnsupportedParameter,
      "response_format"},
-    {R"("tools": [{"type": "function"}])", Code::kUnsupportedParameter, "tools"},
+    {R"("tools": 7)", Code::kInvalidValue, "tools"},
+    {R"("tools": ["f"])", Code::kInvalidValue, "tools[0]"},
+    {R"("tools": [{"type": "function"}])", Code::kMissingRequiredParameter, "tools[0].function"},
+    {R"("tools": [{"type": "web_search"}])", Code::kUnsupportedParameter, "tools[0].type"},
+    {R"("tools": [{"type": "function", "function": {}}])", Code::kMissingRequiredParameter,
+     "tools[0].function.name"},
+    {R"("tools": [{"type": "function", "function": {"name": "a b"}}])", Code::kInvalidValue,
+     "tools[0].function.name"},
+    {R"("tools": [{"type": "function", "function": {"name": "f", "parameters": []}}])",
+     Code::kInvalidValue, "tools[0].function.parameters"},
+    {R"("tools": [{"type": "function", "function": {"name": "f", "strict": true}}])",
+     Code::kUnsupportedParameter, "tools[0].function.strict"},
+    {R"("tools": [{"type": "function", "function": {"name": "f", "returns": 1}}])",
+     Code::kUnknownParameter, "tools[0].function.returns"},
+    {R"("tools": [{"type": "function", "function": {"name": "f"}},
+                  {"type": "function", "function": {"name": "f"}}])",
+     Code::kInvalidValue, "tools[1].function.name"},
     {R"("tool_choice": "required")", Code::kUnsupportedParameter, "tool_choice"},
+    {R"("tool_choice": "always")", Code::kInvalidValue, "tool_choice"},
+    {R"("tool_choice": {"type": "function", "function": {"name": "f"}})",
+     Code::kUnsupportedParameter, "tool_choice"},
+    {R"("parallel_tool_calls": 1)", Code::kInvalidValue, "parallel_tool_calls"},
+    {R"("functions": [{"name": "f"}])", Code::kUnsupportedParameter, "functions"},
+    {R"("reasoning_effort": "vast")", Code::kInvalidValue, "reasoning_effort"},
+    {R"("chat_template_kwargs": [])", Code::kInvalidValue, "chat_template_kwargs"},
+    {R"("chat_template_kwargs": {"messages": []})", Code::kInvalidValue, "chat_template_kwargs"},
+    {R"("chat_template_kwargs": {"bos_token": "x"})", Code::kInvalidValue, "chat_template_kwargs"},
+    {R"("continue_final_message": true, "add_generation_prompt": true)", Code::kInvalidValue,
+     "add_generation_prompt"},
     {R"("store": true)", Code::kUnsupportedParameter, "store"},
     {R"("service_tier": "priority")", Code::kUnsupportedParameter, "service_tier"},
     {R"("priority": 0)", Code::kUnsupportedParameter, "priority"},
@@ -101,7 +129,8 @@ INSTANTIATE_TEST_SUITE_P(
         "", R"("temperature": null)", R"("max_tokens": null, "stop": null, "stream": null)",
         R"("n": 1)", R"("frequency_penalty": 0, "presence_penalty": 0.0)", R"("logit_bias": {})",
         R"("logit_bias": null)", R"("response_format": {"type": "text"})", R"("tools": [])",
-        R"("tool_choice": "auto", "parallel_tool_calls": true)", R"("store": false)",
+        R"("tool_choice": "auto", "parallel_tool_calls": true)", R"("tool_choice": "none")",
+        R"("reasoning_effort": "none", "chat_template_kwargs": {})", R"("store": false)",
         R"("service_tier": "auto")", R"("user": "u", "safety_identifier": "s")",
         R"("prompt_cache_key": "k", "metadata": {"a": "b"})", R"("modalities": ["text"])",
         R"("logprobs": false)", R"("stream": true, "stream_options": {})",
@@ -121,7 +150,25 @@ const Refusal kMessageRefusals[] = {
     {R"([{"role": "user"}])", Code::kMissingRequiredParameter, "messages[0].content"},
     {R"([{"content": "x"}])", Code::kMissingRequiredParameter, "messages[0].role"},
     {R"([{"role": "wizard", "content": "x"}])", Code::kInvalidValue, "messages[0].role"},
-    {R"([{"role": "tool", "content": "x"}])", Code::kUnsupportedContent, "messages[0].role"},
+    {R"([{"role": "function", "content": "x"}])", Code::kUnsupportedContent, "messages[0].role"},
+    {R"([{"role": "tool", "content": "x"}])", Code::kMissingRequiredParameter,
+     "messages[0].tool_call_id"},
+    {R"([{"role": "tool", "content": "x", "tool_call_id": "c1"}])", Code::kInvalidValue,
+     "messages[0].tool_call_id"},
+    {R"([{"role": "user", "content": "x", "tool_call_id": "c1"}])", Code::kUnsupportedParameter,
+     "messages[0].tool_call_id"},
+    {R"([{"role": "user", "content": "x", "reasoning_content": "y"}])", Code::kUnsupportedParameter,
+     "messages[0].reasoning_content"},
+    {R"([{"role": "assistant", "content": "x", "reasoning": 1}])", Code::kInvalidValue,
+     "messages[0].reasoning"},
+    {R"([{"role": "assistant", "tool_calls": {}}])", Code::kMissingRequiredParameter,
+     "messages[0].content"},
+    {R"([{"role": "assistant", "tool_calls": 1}])", Code::kInvalidValue, "messages[0].tool_calls"},
+    {R"([{"role": "assistant", "tool_calls": [{"id": "a", "type": "custom", "function": {}}]}])",
+     Code::kUnsupportedContent, "messages[0].tool_calls[0].type"},
+    {R"([{"role": "assistant", "tool_calls": [{"id": "a", "type": "function",
+          "function": {"name": "f", "arguments": {}}}]}])",
+     Code::kInvalidValue, "messages[0].tool_calls[0].function.arguments"},
     {R"([{"role": "user", "content": 7}])", Code::kInvalidValue, "messages[0].content"},
     {R"([{"role": "user", "content": "x", "tone": "y"}])", Code::kUnknownParameter,
      "messages[0].tone"},
@@ -129,20 +176,84 @@ const Refusal kMessageRefusals[] = {
      Code::kUnsupportedContent, "messages[1].content[0]"},
     {R"([{"role": "user", "content": [{"type": "text"}]}])", Code::kMissingRequiredParameter,
      "messages[0].content[0].text"},
-    {R"([{"role": "assistant", "content": "", "tool_calls": [{}]}])", Code::kUnsupportedParameter,
-     "messages[0].tool_calls"},
+    {R"([{"role": "assistant", "content": "", "tool_calls": [{}]}])",
+     Code::kMissingRequiredParameter, "messages[0].tool_calls[0].id"},
     {R"(["hi"])", Code::kInvalidValue, "messages[0]"},
 };
 INSTANTIATE_TEST_SUITE_P(Messages, MessagesRefused, testing::ValuesIn(kMessageRefusals));
 
-TEST(ParseChatRequest, DeveloperIsSystemAndTextPartsAreLines) {
+TEST(ParseChatRequest, MessagesComeInTheFormThatTheTemplateTakes) {
   const auto request = parse_chat_request(messages(
       R"([{"role": "developer", "content": "be kind"},
           {"role": "user", "content": [{"type": "text", "text": "a"},
-                                       {"type": "text", "text": "b"}]}])"));
+                                       {"type": "text", "text": "b"}]},
+          {"role": "assistant", "content": null, "reasoning": "hm", "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1}"}},
+            {"id": "c2", "type": "function", "function": {"name": "g", "arguments": "oops"}}]},
+          {"role": "tool", "tool_call_id": "c2", "content": "r"}])"));
   ASSERT_TRUE(request) << request.error().message;
-  EXPECT_EQ(request->messages[0].role, "system");
-  EXPECT_EQ(request->messages[1].content, "a\nb");
+  const Json plain = messages_for({.null_content_as_empty = true}, request->conversation.messages);
+  EXPECT_EQ(plain[0].dump(), R"({"role":"system","content":"be kind"})");
+  EXPECT_EQ(plain[1]["content"], "a\nb");
+  EXPECT_EQ(plain[2]["content"], "");
+  EXPECT_EQ(plain[2]["reasoning_content"], "hm");
+  EXPECT_EQ(plain[2]["tool_calls"][0]["function"]["arguments"], (Json{{"x", 1}}));
+  EXPECT_EQ(plain[2]["tool_calls"][1]["function"]["arguments"], "oops") << "it is no JSON";
+  EXPECT_EQ(plain[3]["name"], "g") << "of the call that it answers";
+
+  const Json rich =
+      messages_for({.takes_parts = true, .arguments_as_text = true, .knows_developer = true},
+                   request->conversation.messages);
+  EXPECT_EQ(rich[0]["role"], "developer");
+  EXPECT_EQ(rich[1]["content"].size(), 2U);
+  EXPECT_TRUE(rich[2]["content"].is_null());
+  EXPECT_EQ(rich[2]["tool_calls"][0]["function"]["arguments"], R"({"x":1})");
+}
+
+TEST(ParseChatRequest, ToolsArriveAsTheyWereGivenButForStrict) {
+  const std::string tools =
+      R"("tools": [{"type": "function", "function": {"description": "d", "name": "f",
+         "strict": false, "parameters": {"z": 1, "a": 2}}}])";
+  const auto request = parse_chat_request(chat_with(tools));
+  ASSERT_TRUE(request) << request.error().message;
+  const ChatTools& read = request->conversation.tools;
+  EXPECT_EQ(read.definitions[0].dump(),
+            R"({"type":"function","function":{"description":"d","name":"f",)"
+            R"("parameters":{"z":1,"a":2}}})");
+  EXPECT_EQ(read.names, std::vector<std::string>{"f"});
+  EXPECT_TRUE(read.parallel);
+  const auto none = parse_chat_request(chat_with(tools + R"(, "tool_choice": "none")"));
+  EXPECT_TRUE(none->conversation.tools.empty());
+}
+
+TEST(ParseChatRequest, ToolsAreBoundedInNumberAndBytes) {
+  const auto with_tools = [](int count, const std::string& description) {
+    std::string list;
+    for (int i = 0; i < count; ++i) {
+      list += std::string(i > 0 ? "," : "") + R"({"type": "function", "function": {"name": "f)" +
+              std::to_string(i) + R"(", "description": ")" + description + R"("}})";
+    }
+    return parse_chat_request(chat_with("\"tools\": [" + list + "]"));
+  };
+  EXPECT_TRUE(with_tools(128, ""));
+  EXPECT_EQ(with_tools(129, "").error().code, Code::kRequestExceedsLimit);
+  EXPECT_TRUE(with_tools(2, std::string(100'000, 'x')));
+  EXPECT_EQ(with_tools(3, std::string(100'000, 'x')).error().code, Code::kRequestExceedsLimit);
+}
+
+TEST(ParseTokenizeRequest, TakesAPromptOrMessages) {
+  const auto read = [](const std::string& fields) {
+    return parse_tokenize_request(parse_json("{\"model\": \"m\", " + fields + "}").value());
+  };
+  EXPECT_EQ(read(R"("prompt": "hi")")->prompt, "hi");
+  EXPECT_TRUE(read(R"("prompt": "hi")")->add_special_tokens);
+  EXPECT_TRUE(read(R"("prompt": "")")->prompt);
+  const auto chat = read(R"("messages": [{"role": "user", "content": "hi"}],
+                            "continue_final_message": true)");
+  ASSERT_TRUE(chat->conversation);
+  EXPECT_FALSE(chat->conversation->add_generation_prompt);
+  EXPECT_EQ(read(R"("prompt": ["a"])").error().param, "prompt");
+  EXPECT_EQ(read(R"("stream": true, "prompt": "a")").error().param, "stream");
 }
 
 TEST(ParseChatRequest, EveryUsedFieldArrives) {

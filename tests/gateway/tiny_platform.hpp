@@ -26,6 +26,7 @@ inline ModelSpec tiny_spec() {
   spec.vocab_size = kByteVocab;
   spec.max_positions = kTinyContext;
   spec.tied_embeddings = true;
+  spec.ropes = {{.inv_freq = plain_inv_freq(10000.0F, spec.head_dim)}};
   for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.25F;
   return spec;
 }
@@ -48,7 +49,8 @@ inline std::unique_ptr<Platform> open_tiny_platform(const std::filesystem::path&
   config.data = directory / "data";
   config.threads = 1;
   config.kv_bytes = std::int64_t{16} << 20;
-  EXPECT_TRUE(write_random_model(tiny_spec(), /*seed=*/7, config.model, tiny_info()));
+  const auto written = write_random_model(tiny_spec(), /*seed=*/7, config.model, tiny_info());
+  EXPECT_TRUE(written) << written.error().message;
   auto opened = Platform::open(config);
   EXPECT_TRUE(opened) << opened.error().message;
   return std::move(opened).value();

@@ -9,10 +9,8 @@
 // in fp16, within 1e-2. A greedy choice is compared where the golden lead of the best token exceeds
 // what two logits may move together: 2 * tolerance * max |b|.
 #include <algorithm>
-#include <cmath>
 #include <iostream>
 #include <memory>
-#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -23,29 +21,19 @@
 
 #include "adapters/packed_adapter.hpp"
 #include "adapters/validator.hpp"
-#include "engine/model/forward.hpp"
 #include "kernels/backend.hpp"
+#include "tests/goldens/golden_machine.hpp"
 #include "tests/goldens/goldens.hpp"
 
 namespace tessera {
 namespace {
 
+using goldens::Machine;
+using goldens::relative_error;
+using goldens::Row;
+using goldens::Sequence;
+using goldens::Tokens;
 using goldens::fs::path;
-using Tokens = std::vector<TokenId>;
-using Row = std::vector<float>;
-
-struct Machine {
-  std::string name;  // "reference", or the CPU path to force
-  double tolerance;
-};
-void PrintTo(const Machine& machine, std::ostream* out) {
-  *out << machine.name;
-}
-const std::vector<Machine> kMachines = {{"reference", 1e-4},
-                                        {"portable", 1e-2},
-                                        {"avx2", 1e-2},
-                                        {"avx512", 1e-2},
-                                        {"avx512vnni", 1e-2}};
 
 constexpr BackendLimits kLimits{.max_rows = 128,
                                 .max_seqs = 1,
@@ -53,15 +41,6 @@ constexpr BackendLimits kLimits{.max_rows = 128,
                                 .num_blocks = 32,
                                 .block_size = 16,
                                 .num_threads = 2};
-
-std::unique_ptr<Backend> make_backend(const Machine& machine, const ModelWeights& weights) {
-  if (machine.name == "reference") return make_reference_backend(weights, kLimits);
-  try {
-    return make_cpu_backend(weights, kLimits, machine.name);
-  } catch (const std::invalid_argument&) {
-    return nullptr;  // this processor does not have it
-  }
-}
 
 // Where a model of data/ and its adapters lie.
 path model_directory(const std::string& model, const std::string& relative) {
@@ -77,60 +56,6 @@ Adapter read_adapter(const path& directory, const BaseModel& base) {
     throw std::runtime_error(directory.string() + ": " + finding.subject + ": " + finding.message);
   }
   return std::move(*validation.adapter);
-}
-
-// One sequence on one backend.
-class Sequence {
- public:
-  Sequence(Backend& backend, const ModelSpec& spec, AdapterSlot slot)
-      : backend_(backend), spec_(spec), slots_{slot}, blocks_(kLimits.num_blocks) {
-    std::iota(blocks_.rbegin(), blocks_.rend(), 0);  // the pool's order must not matter
-  }
-
-  // Appends `tokens` in one step; the logits of the last `kept` of them.
-  std::vector<Row> extend(const Tokens& tokens, int kept) {
-    const int count = static_cast<int>(tokens.size());
-    std::vector<std::int32_t> positions(tokens.size());
-    std::iota(positions.begin(), positions.end(), length_);
-    std::vector<std::int32_t> head_rows(static_cast<std::size_t>(kept));
-    std::iota(head_rows.begin(), head_rows.end(), count - kept);
-    length_ += count;
-    const std::vector<std::int32_t> seq_indptr = {0, count};
-    const std::vector<std::int32_t> block_indptr = {0, static_cast<std::int32_t>(blocks_.size())};
-    run_forward(backend_, spec_.num_layers(),
-                {.tokens = tokens,
-                 .positions = positions,
-                 .seq_indptr = seq_indptr,
-                 .blocks = blocks_,
-                 .block_indptr = block_indptr,
-                 .slots = slots_,
-                 .head_rows = head_rows});
-    std::vector<Row> rows;
-    for (int i = 0; i < kept; ++i) {
-      const auto logits = backend_.logits(i);
-      rows.emplace_back(logits.begin(), logits.end());
-    }
-    return rows;
-  }
-
- private:
-  Backend& backend_;
-  const ModelSpec& spec_;
-  std::vector<AdapterSlot> slots_;
-  std::vector<BlockId> blocks_;
-  std::int32_t length_ = 0;
-};
-
-double relative_error(std::span<const float> ours, std::span<const float> golden) {
-  EXPECT_EQ(ours.size(), golden.size());
-  double difference = 0.0;
-  double scale = 0.0;
-  for (std::size_t i = 0; i < std::min(ours.size(), golden.size()); ++i) {
-    const double off = std::abs(static_cast<double>(ours[i]) - static_cast<double>(golden[i]));
-    if (!(off <= difference)) difference = off;  // keeps a NaN
-    scale = std::max(scale, std::abs(static_cast<double>(golden[i])));
-  }
-  return difference / scale;
 }
 
 TokenId best(const Row& row) {
@@ -149,9 +74,9 @@ class Golden : public testing::TestWithParam<std::tuple<std::string, Machine>> {
              .aliases = {},
              .digest = model_->digest(),
              .spec = model_->spec(),
-             .embedding = model_->weights().embedding,
-             .head = model_->weights().head};
-    backend_ = make_backend(machine, model_->weights());
+             .embedding = model_->weights().embedding.bf16,
+             .head = model_->weights().head.bf16};
+    backend_ = goldens::make_backend(machine, model_->weights(), kLimits);
     if (!backend_) GTEST_SKIP() << "this processor has no " << machine.name;
   }
 
@@ -172,7 +97,7 @@ class Golden : public testing::TestWithParam<std::tuple<std::string, Machine>> {
     }
   }
 
-  Sequence sequence(AdapterSlot slot) { return {*backend_, model_->spec(), slot}; }
+  Sequence sequence(AdapterSlot slot) { return {*backend_, model_->spec(), kLimits, slot}; }
 
   static const std::string& name() { return std::get<0>(GetParam()); }
 
@@ -231,7 +156,7 @@ TEST_P(Golden, GreedyAnswersAreEqualWhereTheLeadExceedsTheNoise) {
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
                          testing::Combine(testing::Values("tiny-tied", "tiny-untied", "tiny-wide",
                                                           "demo"),
-                                          testing::ValuesIn(kMachines)),
+                                          testing::ValuesIn(goldens::kMachines)),
                          [](const auto& param) {
                            std::string name =
                                std::get<0>(param.param) + "_" + std::get<1>(param.param).name;

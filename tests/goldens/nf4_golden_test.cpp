@@ -29,7 +29,8 @@ std::string sha256_hex(std::span<const T> values) {
   return to_hex(std::span<const std::uint8_t>(sha256(std::as_bytes(values))));
 }
 
-std::size_t num_weights(const Nf4Matrix& matrix) {
+template <class Matrix>
+std::size_t num_weights(const Matrix& matrix) {
   return static_cast<std::size_t>(matrix.rows) * static_cast<std::size_t>(matrix.cols);
 }
 
@@ -62,8 +63,14 @@ TEST(Nf4Golden, RandomMatricesAreQuantisedAsBitsandbytesDoes) {
   }
 }
 
+std::vector<float> decoded_scales(const WeightMatrix& matrix) {
+  std::vector<float> scales(num_weights(matrix) / kNf4Block);
+  decode_scales(matrix, 0, matrix.rows, scales);
+  return scales;
+}
+
 // "model.layers.3.mlp.up_proj.weight" in the packed model.
-const Nf4Matrix& matrix_called(const ModelWeights& weights, const std::string& name) {
+const WeightMatrix& matrix_called(const ModelWeights& weights, const std::string& name) {
   const std::string prefix = "model.layers.";
   const auto layer = static_cast<std::size_t>(std::stoi(name.substr(prefix.size())));
   for (const Linear linear : kAllLinears) {
@@ -80,15 +87,15 @@ TEST(Nf4Golden, ThePackedDemoHoldsWhatBitsandbytesMakesOfItsWeights) {
   EXPECT_EQ(described.size(), demo->weights().layers.size() * kNumLinears);
   for (const auto& golden : described) {
     SCOPED_TRACE(golden.at("name").get<std::string>());
-    const Nf4Matrix& matrix = matrix_called(demo->weights(), golden.at("name"));
+    const WeightMatrix& matrix = matrix_called(demo->weights(), golden.at("name"));
     const std::size_t blocks = num_weights(matrix) / kNf4Block;
     const std::size_t groups = (blocks + kAbsmaxBlock - 1) / kAbsmaxBlock;
     EXPECT_EQ(sha256_hex<std::uint8_t>({matrix.codes, num_weights(matrix) / 2}),
               golden.at("codes"));
     EXPECT_EQ(sha256_hex<std::uint8_t>({matrix.absmax_codes, blocks}), golden.at("absmax_codes"));
     EXPECT_EQ(sha256_hex<float>({matrix.absmax_scales, groups}), golden.at("absmax_scales"));
-    EXPECT_EQ(sha256_hex<float>({&matrix.offset, 1}), golden.at("offset"));
-    EXPECT_EQ(sha256_hex<float>(decoded_absmax(matrix)), golden.at("absmax"));
+    EXPECT_EQ(sha256_hex<float>({&matrix.absmax_offset, 1}), golden.at("offset"));
+    EXPECT_EQ(sha256_hex<float>(decoded_scales(matrix)), golden.at("absmax"));
   }
 }
 

@@ -75,9 +75,11 @@ def wait_until(condition, seconds=ANSWER_SECONDS, what="condition"):
 
 
 class Server:
-    """One data directory; `options` are further arguments of `tessera serve`."""
+    """One data directory; `options` are further arguments of `tessera serve`. Serves the demo's
+    base unless another packed `model` is given."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, model=None):
+        self.model = model
         self.data = pathlib.Path(tempfile.mkdtemp(prefix="data-", dir=scratch()))
         self.log = self.data.with_suffix(".log")
         self.options = options
@@ -88,8 +90,8 @@ class Server:
         addresses.unlink(missing_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--model", packed_demo(), "--data", self.data, "--listen",
-                 "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", *self.options],
+                [BINARY, "serve", "--model", self.model or packed_demo(), "--data", self.data,
+                 "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", *self.options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         wait_until(lambda: self._is_ready(addresses), START_SECONDS, "server ready")
         self.admin = Client(self, (self.data / "admin.key").read_text().strip())
@@ -228,9 +230,10 @@ class Client:
         return exchange(self.server.api, "POST", path, json.dumps(fields).encode(),
                         self.headers(**{"Content-Type": "application/json"}))
 
-    def upload(self, name, config, tensors, path="/v1/adapters"):
-        """An adapter package; both files as bytes."""
-        body, content_type = multipart(name=name, adapter_config=config, adapter_model=tensors)
+    def upload(self, name, config, tensors, path="/v1/adapters", **more):
+        """An adapter package; both files as bytes, and further parts."""
+        body, content_type = multipart(name=name, adapter_config=config, adapter_model=tensors,
+                                       **more)
         return exchange(self.server.api, "POST", path, body,
                         self.headers(**{"Content-Type": content_type}))
 

@@ -30,6 +30,7 @@ ModelSpec spec_of(int heads, int kv_heads, int hidden, int intermediate, int lay
   spec.head_dim = 64;
   spec.max_positions = 4096;
   spec.tied_embeddings = true;
+  spec.ropes = {{.inv_freq = plain_inv_freq(10000.0F, spec.head_dim)}};
   spec.layers.resize(static_cast<std::size_t>(layers));
   for (LayerSpec& layer : spec.layers) layer.attention_scale = 0.125F;
   return spec;

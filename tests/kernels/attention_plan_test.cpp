@@ -1,5 +1,6 @@
 #include "kernels/cpu/attention_plan.hpp"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
@@ -44,23 +45,27 @@ class Step {
   std::vector<AdapterSlot> slots_;
 };
 
-// Every row's every part is done by exactly one thread for every KV head, a divided item has
-// records of its own and all others none.
+// Every part that a row attends to is done by exactly one thread for every KV head, and none that
+// no row of its tile does; a divided item has records of its own and all others none.
 void expect_complete(const AttentionPlan& plan, const Step& step, int num_kv_heads,
                      int num_threads) {
+  const auto first_part = [&](int position) {
+    return plan.window() == 0 ? 0 : std::max(0, position + 1 - plan.window()) / kAttentionSplit;
+  };
   std::map<std::tuple<int, int, int>, int> done;  // row, KV head, part
   std::map<int, std::pair<int, int>> item_of_records;
   for (int thread = 0; thread < num_threads; ++thread) {
     for (const AttentionShare& share : plan.shares_of(thread)) {
       const AttentionTile& tile = plan.tile(share);
-      const bool is_whole = share.first_part == 0 && share.last_part == tile.num_parts;
+      const bool is_whole = share.first_part == tile.first_part && share.last_part == tile.end_part;
       EXPECT_EQ(is_whole, share.records == kNoRecords);
       if (!is_whole) {
         const std::pair<int, int> item(share.tile, share.kv_head);
         EXPECT_EQ(item_of_records.emplace(share.records, item).first->second, item);
       }
+      EXPECT_EQ(first_part(tile.first_position), tile.first_part);
       for (int row = tile.first_row; row < tile.first_row + tile.num_rows; ++row) {
-        EXPECT_EQ(step.position(row) / kAttentionSplit + 1, tile.num_parts);
+        EXPECT_EQ(step.position(row) / kAttentionSplit + 1, tile.end_part);
         for (int part = share.first_part; part < share.last_part; ++part) {
           ++done[{row, share.kv_head, part}];
         }
@@ -71,7 +76,8 @@ void expect_complete(const AttentionPlan& plan, const Step& step, int num_kv_hea
   EXPECT_LT(plan.divided().size(), static_cast<std::size_t>(num_threads));
   for (int row = 0; row < step.size(); ++row) {
     for (int head = 0; head < num_kv_heads; ++head) {
-      for (int part = 0; part <= step.position(row) / kAttentionSplit; ++part) {
+      const int end = step.position(row) / kAttentionSplit + 1;
+      for (int part = first_part(step.position(row)); part < end; ++part) {
         EXPECT_EQ((done[{row, head, part}]), 1) << row << " " << head << " " << part;
       }
     }
@@ -86,7 +92,8 @@ TEST(AttentionPlan, DealsEveryPartOfEveryRowOnceWhateverTheStep) {
     const int num_kv_heads = uniform(random, 1, 4);
     const int num_threads = uniform(random, 1, 9);
     const int max_records = uniform(random, 1, 400);
-    AttentionPlan plan(200, group, num_kv_heads, num_threads, max_records);
+    const int window = chance(random, 0.5) ? uniform(random, 1, 1000) : 0;
+    AttentionPlan plan(200, group, num_kv_heads, num_threads, max_records, window);
     for (int step_index = 0; step_index < 3; ++step_index) {
       std::vector<Sequence> sequences(static_cast<std::size_t>(uniform(random, 0, 5)));
       for (Sequence& sequence : sequences) {
@@ -139,6 +146,17 @@ TEST(AttentionPlan, TilesShareNoPartWithTheirNeighboursEnd) {
     tiles.emplace_back(plan.tile(share).first_position, plan.tile(share).num_rows);
   }
   EXPECT_EQ(tiles, (std::vector<std::pair<int, int>>{{250, 6}, {256, 8}, {264, 6}}));
+}
+
+TEST(AttentionPlan, PartsBeforeTheWindowAreNotDealt) {
+  AttentionPlan plan(8, 4, 2, 1, 1000, 100);
+  const Step step({{4095, 1}, {4096, 1}, {99, 1}});
+  plan.build(step.input());
+  for (const AttentionShare& share : plan.shares_of(0)) {
+    const AttentionTile& tile = plan.tile(share);
+    EXPECT_EQ(share.first_part, (tile.first_position - 99) / kAttentionSplit);
+    EXPECT_EQ(share.last_part, tile.first_position / kAttentionSplit + 1);
+  }
 }
 
 TEST(AttentionPlan, RebuildingAllocatesNothing) {

@@ -32,6 +32,21 @@ class CpuKernels : public testing::TestWithParam<CpuPath> {
     return gate[5];
   }
 
+  static float gelu(float x) {
+    std::array<float, 16> gate;
+    std::array<float, 16> up;
+    gate.fill(x);
+    up.fill(1.0F);
+    kernels().gelu_multiply(gate.data(), up.data(), 16);
+    return gate[5];
+  }
+  static float softcap(float x, float cap) {
+    std::array<float, 16> values;
+    values.fill(x);
+    kernels().softcap(values.data(), cap, 16);
+    return values[5];
+  }
+
   // What a value becomes in the cache and back out, through attention over one position: the only
   // weight is one.
   static float through_cache(float value) {
@@ -71,6 +86,53 @@ TEST_P(CpuKernels, SiluOfExtremesIsFinite) {
   EXPECT_EQ(silu(1e30F), 1e30F);
   EXPECT_NEAR(silu(-1e30F), 0.0F, 1e-7F);
   EXPECT_EQ(silu(0.0F), 0.0F);
+}
+
+TEST_P(CpuKernels, GeluIsItsFormByTanh) {
+  for (float x = -12.0F; x < 12.0F; x += 0.00137F) {
+    const auto exact_x = static_cast<double>(x);
+    const double u = std::sqrt(2.0 / M_PI) * (exact_x + 0.044715 * exact_x * exact_x * exact_x);
+    const double exact = 0.5 * exact_x * (1.0 + std::tanh(u));
+    ASSERT_NEAR(static_cast<double>(gelu(x)), exact, 4e-7 * std::max(1.0, std::abs(exact))) << x;
+  }
+  EXPECT_EQ(gelu(0.0F), 0.0F);
+  EXPECT_EQ(gelu(1e20F), 1e20F);
+  EXPECT_NEAR(gelu(-1e20F), 0.0F, 1e-7F);
+}
+
+TEST_P(CpuKernels, SoftcapIsItsDefinitionAndKeepsWhatIsNoNumber) {
+  for (const float cap : {5.0F, 30.0F, 50.0F}) {
+    for (float x = -300.0F; x < 300.0F; x += 0.137F) {
+      const auto exact_cap = static_cast<double>(cap);
+      const double exact = exact_cap * std::tanh(static_cast<double>(x) / exact_cap);
+      ASSERT_NEAR(static_cast<double>(softcap(x, cap)), exact, 3e-7 * exact_cap) << x;
+    }
+    EXPECT_EQ(softcap(INFINITY, cap), cap);
+    EXPECT_EQ(softcap(-INFINITY, cap), -cap);
+    EXPECT_TRUE(std::isnan(softcap(std::nanf(""), cap)));
+  }
+}
+
+TEST_P(CpuKernels, NormsOfAnyWidthAreTheirDefinition) {
+  for (int width = 1; width <= 70; ++width) {
+    std::vector<float> x(static_cast<std::size_t>(width));
+    std::vector<float> weight(x.size());
+    double squares = 0.0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = std::sin(static_cast<float>(i + 1));
+      weight[i] = 1.0F + static_cast<float>(i) / 8.0F;
+      squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    }
+    const double inverse = 1.0 / std::sqrt(squares / width + 1e-5);
+    std::vector<float> y = x;
+    y.push_back(77.0F);
+    kernels().rms_norm(y.data(), weight.data(), 1e-5F, width, y.data());  // in place
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double exact = static_cast<double>(weight[i]) * static_cast<double>(x[i]) * inverse;
+      ASSERT_NEAR(static_cast<double>(y[i]), exact, 1e-6 * std::max(1.0, std::abs(exact))) << width;
+    }
+    EXPECT_EQ(y.back(), 77.0F) << width;
+  }
 }
 
 TEST_P(CpuKernels, CacheKeepsElevenBitsAndRoundsTiesToEven) {

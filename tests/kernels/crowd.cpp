@@ -1,10 +1,30 @@
 #include "tests/kernels/crowd.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace tessera {
+namespace {
 
-Crowd::Crowd(std::uint32_t seed, CrowdShape shape) : random_(seed), model_(random_) {
+ModelSpec draw_spec(Random& random, const CrowdShape& shape) {
+  ModelSpec spec = shape.model == CrowdModel::kLlamaNf4 ? RandomModel::random_llama_spec(random)
+                                                        : RandomModel::random_spec(random);
+  for (LayerSpec& layer : spec.layers) {
+    if (shape.window >= 0) layer.window = shape.window;
+  }
+  return spec;
+}
+
+}  // namespace
+
+Crowd::Crowd(std::uint32_t seed, CrowdShape shape)
+    : random_(seed),
+      model_(random_, draw_spec(random_, shape),
+             shape.model == CrowdModel::kLlamaNf4 ? RandomForms::kNf4 : RandomForms::kAny),
+      weights_(model_.weights()),
+      is_attention_silent_(shape.is_attention_silent) {
+  if (is_attention_silent_) silence_attention();
+  if (shape.has_quantised_tables) quantise_tables();
   for (int i = 0; i < shape.num_adapters; ++i) adapters_.emplace_back(random_, model_.spec());
   block_size_ = 1 << uniform(random_, 2, 5);
   sequences_.resize(static_cast<std::size_t>(uniform(random_, 2, shape.max_sequences)));
@@ -15,6 +35,7 @@ Crowd::Crowd(std::uint32_t seed, CrowdShape shape) : random_(seed), model_(rando
     for (TokenId& token : sequence.tokens)
       token = uniform(random_, 0, model_.spec().vocab_size - 1);
     sequence.slot = uniform(random_, kNoAdapter, shape.num_adapters - 1);
+    sequence.long_rope = chance(random_, 0.3);
     for (int at = 0; at < static_cast<int>(sequence.tokens.size()); at += block_size_) {
       sequence.blocks.push_back(next_block++);
     }
@@ -35,8 +56,49 @@ BackendLimits Crowd::limits(int num_threads) const {
 }
 
 void Crowd::add_adapters(Backend& backend) const {
-  for (const RandomAdapter& adapter : adapters_)
-    backend.add_adapter(adapter.view(backend.page_type()));
+  for (const RandomAdapter& adapter : adapters_) {
+    LoraView view = adapter.view(backend.page_type());
+    for (LoraLayer& layer : view.layers) {
+      if (is_attention_silent_) layer[static_cast<std::size_t>(Linear::kO)] = {};
+    }
+    backend.add_adapter(view);
+  }
+}
+
+void Crowd::silence_attention() {
+  const auto [out, in] = model_.spec().shape(Linear::kO);
+  zeros_.resize(static_cast<std::size_t>(out) * static_cast<std::size_t>(in));
+  for (LayerWeights& layer : weights_.layers) {
+    layer.linears[static_cast<std::size_t>(Linear::kO)] = bf16_matrix(zeros_.data(), out, in);
+  }
+}
+
+// The embedding in 8 bits, a scale a row; the head, unless they are one, in 4 bits of a book with
+// offsets, its columns in an order of their own.
+void Crowd::quantise_tables() {
+  const auto [vocab, hidden] = std::pair(model_.spec().vocab_size, model_.spec().hidden);
+  const std::size_t size = static_cast<std::size_t>(vocab) * static_cast<std::size_t>(hidden);
+  codes_.resize(size);
+  for (std::uint8_t& code : codes_) code = static_cast<std::uint8_t>(uniform(random_, 0, 255));
+  scales_.resize(size / 32);
+  for (float& scale : scales_) scale = 1e-4F * static_cast<float>(uniform(random_, 100, 200));
+  order_.resize(static_cast<std::size_t>(hidden));
+  std::iota(order_.begin(), order_.end(), 0);
+  std::shuffle(order_.begin(), order_.end(), random_);
+  WeightMatrix table;
+  table.rows = vocab;
+  table.cols = hidden;
+  table.form = WeightForm::kInt8;
+  table.codes = codes_.data();
+  table.group = hidden;
+  table.scales = scales_.data();
+  weights_.embedding = weights_.head = table;
+  if (model_.spec().tied_embeddings) return;
+  weights_.head.form = WeightForm::kBook16;
+  for (float& value : weights_.head.book) value = static_cast<float>(uniform(random_, -7, 8));
+  weights_.head.group = 32;
+  weights_.head.offsets = scales_.data();
+  weights_.head.order = order_.data();
 }
 
 std::vector<std::vector<Logits>> Crowd::run_together(Backend& backend,

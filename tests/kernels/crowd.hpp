@@ -11,7 +11,15 @@
 
 namespace tessera {
 
+// What the model is like: Llama and Qwen 2 with NF4 alone, or of any family that ModelSpec can
+// describe, its matrices in any form.
+enum class CrowdModel { kLlamaNf4, kAnyFamily };
+
 struct CrowdShape {
+  CrowdModel model = CrowdModel::kAnyFamily;
+  int window = -1;                    // of every layer; -1: as drawn
+  bool has_quantised_tables = false;  // embedding and head have codes too
+  bool is_attention_silent = false;   // o_proj has zero weights and no adapters
   int num_adapters = 3;
   int max_sequences = 8;
   int min_tokens = 1;
@@ -23,6 +31,7 @@ class Crowd {
   explicit Crowd(std::uint32_t seed, CrowdShape shape = {});
 
   const RandomModel& model() const { return model_; }
+  const ModelWeights& weights() const { return weights_; }
   RandomAdapter& adapter(std::size_t i) { return adapters_[i]; }
   std::size_t size() const { return sequences_.size(); }
   AdapterSlot slot(std::size_t sequence) const { return sequences_[sequence].slot; }
@@ -40,8 +49,17 @@ class Crowd {
   std::vector<Logits> run_alone(Backend& backend, std::size_t sequence) const;
 
  private:
+  void silence_attention();
+  void quantise_tables();
+
   Random random_;
   RandomModel model_;
+  ModelWeights weights_;  // the model's, but for what the shape says
+  bool is_attention_silent_;
+  std::vector<Bf16> zeros_;
+  std::vector<std::uint8_t> codes_;  // of the tables
+  std::vector<float> scales_;
+  std::vector<std::int32_t> order_;
   std::deque<RandomAdapter> adapters_;
   std::vector<TestSequence> sequences_;
   int block_size_;

@@ -98,7 +98,7 @@ TEST_F(Int16Kernels, Nf4IsMultipliedAsDefinedWhateverTheNumberOfRows) {
       quantize_nf4(normal_values(random_, std::size_t{kOut} * kIn, 0.05F), kOut, kIn);
   std::vector<float> scales(matrix.absmax_codes.size());
   decode_absmax(matrix.view(), scales);
-  const TiledMatrix tiled(matrix.view(), pool_);
+  const TiledMatrix tiled(nf4_matrix(matrix.view()), kernels(), pool_);
   const auto rows = random_rows(70);
   for (const int num_rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 25, 40, 70}) {
     const auto y = multiply(kernels().multiply_nf4, tiled, {rows.begin(), rows.begin() + num_rows});
@@ -132,7 +132,8 @@ TEST_F(Int16Kernels, IntegersAreMultipliedAsDefined) {
   for (const float value : normal_values(random_, std::size_t{kOut} * kIn, 0.05F)) {
     weights.push_back(float_to_bf16(value));
   }
-  const TiledMatrix tiled(weights.data(), kOut, kIn, HeadForm::kInt8, pool_);
+  const TiledMatrix tiled(bf16_matrix(weights.data(), kOut, kIn), HeadForm::kInt8, kernels(),
+                          pool_);
   const auto rows = random_rows(5);
   const auto y = multiply(kernels().multiply_int8, tiled, rows);
   for (std::size_t n = 0; n < kOut; ++n) {
@@ -158,7 +159,7 @@ TEST_F(Int16Kernels, IntegersAreMultipliedAsDefined) {
 TEST_F(Int16Kernels, AnActivationThatIsNotFiniteMakesItsRowNotFiniteAndNoOther) {
   const Nf4Buffers matrix =
       quantize_nf4(normal_values(random_, std::size_t{kOut} * kIn, 0.05F), kOut, kIn);
-  const TiledMatrix tiled(matrix.view(), pool_);
+  const TiledMatrix tiled(nf4_matrix(matrix.view()), kernels(), pool_);
   auto rows = random_rows(3);
   const auto clean = multiply(kernels().multiply_nf4, tiled, rows);
   for (const float poison : {std::nanf(""), INFINITY, -INFINITY}) {
@@ -177,7 +178,7 @@ class IntegerHead : public testing::TestWithParam<const char*> {
   static std::unique_ptr<Backend> make(const Crowd& crowd, HeadForm form) {
     BackendLimits limits = crowd.limits(2);
     limits.head_form = form;
-    auto backend = make_cpu_backend(crowd.model().weights(), limits, GetParam());
+    auto backend = make_cpu_backend(crowd.weights(), limits, GetParam());
     crowd.add_adapters(*backend);
     return backend;
   }
@@ -224,7 +225,7 @@ TEST_P(IntegerHead, IsCloseToTheOtherAndTheSameAloneAndInACrowd) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, IntegerHead,
-                         testing::Values("portable", "avx2", "avx512", "avx512vnni"),
+                         testing::Values("portable", "avx2", "avx512", "avx512vnni", "amx"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

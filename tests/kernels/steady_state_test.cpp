@@ -47,8 +47,25 @@ ModelSpec tiny_spec() {
   spec.num_kv_heads = 1;
   spec.head_dim = 16;
   spec.max_positions = 4096;
+  spec.ropes = {{.inv_freq = plain_inv_freq(10000.0F, spec.head_dim)}};
   spec.layers.resize(1);
   spec.layers[0].attention_scale = 0.25F;
+  return spec;
+}
+
+// The same with all that has arrays of its own: experts, a window, norms, a cap.
+ModelSpec tiny_spec_with_experts() {
+  ModelSpec spec = tiny_spec();
+  spec.num_experts = 5;
+  spec.experts_per_token = 2;
+  spec.expert_intermediate = 64;
+  spec.layers.resize(2, spec.layers[0]);
+  LayerSpec& layer = spec.layers[1];
+  layer.experts = true;
+  layer.window = 300;
+  layer.qk_norm = QkNorm::kWhole;
+  layer.post_norms = true;
+  layer.attention_softcap = 30.0F;
   return spec;
 }
 
@@ -85,9 +102,9 @@ class Decoding {
   std::vector<BlockId> blocks_;
 };
 
-TEST(SteadyState, StepsWithoutEndAllocateNothingAndGrowNothing) {
+void expect_steady(const ModelSpec& spec, RandomForms forms) {
   Random random(601);
-  const RandomModel model(random, tiny_spec());
+  const RandomModel model(random, spec, forms);
   const RandomAdapter first(random, model.spec(), 5);
   const RandomAdapter second(random, model.spec(), 8);
   const BackendLimits limits{.max_rows = kSeqs,
@@ -112,6 +129,14 @@ TEST(SteadyState, StepsWithoutEndAllocateNothingAndGrowNothing) {
   run(num_steps());
   EXPECT_EQ(num_allocations(), allocations + of_looking);
   EXPECT_LE(resident_bytes(), resident + kSlackBytes);
+}
+
+TEST(SteadyState, StepsWithoutEndAllocateNothingAndGrowNothing) {
+  expect_steady(tiny_spec(), RandomForms::kNf4);
+}
+
+TEST(SteadyState, StepsOfExpertsAndWindowsAllocateNothingAndGrowNothing) {
+  expect_steady(tiny_spec_with_experts(), RandomForms::kAny);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ void run_step(Backend& backend, const ModelSpec& spec, std::span<const Chunk> ch
   std::vector<BlockId> blocks;
   std::vector<std::int32_t> block_indptr = {0};
   std::vector<AdapterSlot> slots;
+  std::vector<std::uint8_t> long_rope;
   for (const auto& [sequence, count] : chunks) {
     for (int i = 0; i < count; ++i) {
       positions.push_back(sequence->computed() + i);
@@ -33,11 +34,12 @@ void run_step(Backend& backend, const ModelSpec& spec, std::span<const Chunk> ch
     seq_indptr.push_back(static_cast<std::int32_t>(tokens.size()));
     block_indptr.push_back(static_cast<std::int32_t>(blocks.size()));
     slots.push_back(sequence->slot);
+    long_rope.push_back(sequence->long_rope ? 1 : 0);
   }
   std::vector<std::int32_t> head_rows(tokens.size());
   std::iota(head_rows.begin(), head_rows.end(), 0);
   run_stages(backend, spec,
-             {tokens, positions, seq_indptr, blocks, block_indptr, slots, head_rows});
+             {tokens, positions, seq_indptr, blocks, block_indptr, slots, head_rows, long_rope});
   int row = 0;
   for (const auto& [sequence, count] : chunks) {
     for (int i = 0; i < count; ++i, ++row) {

@@ -18,6 +18,7 @@ void run_stages(Backend& backend, const ModelSpec& spec, const StepInput& input)
 struct TestSequence {
   std::vector<TokenId> tokens;
   AdapterSlot slot = kNoAdapter;
+  bool long_rope = false;  // StepInput::long_rope
   std::vector<BlockId> blocks;
   std::vector<Logits> logits;  // of the positions computed so far
 

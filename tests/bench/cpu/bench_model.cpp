@@ -76,15 +76,19 @@ BenchModel::BenchModel(const ModelSpec& spec)
                     static_cast<std::size_t>(spec.hidden));
   fill_values(random, PageType::kBf16, std::as_writable_bytes(std::span(embedding_)));
   weights_.spec = spec;
-  weights_.embedding = weights_.head = embedding_.data();
+  weights_.embedding = weights_.head = bf16_matrix(embedding_.data(), spec.vocab_size, spec.hidden);
   weights_.final_norm = norm_.data();
   for (const LayerSpec& layer_spec : spec.layers) {
     LayerWeights& layer = weights_.layers.emplace_back();
     layer.attention_norm = layer.mlp_norm = norm_.data();
-    if (layer_spec.qkv_bias) layer.qkv_bias.fill(bias_.data());
+    for (const Linear linear : kAllLinears) {
+      if (layer_spec.has_bias(linear)) {
+        layer.biases[static_cast<std::size_t>(linear)] = bias_.data();
+      }
+    }
     for (const Linear linear : kAllLinears) {
       matrices_.push_back(random_matrix(random, spec.shape(linear)));
-      layer.linears[static_cast<std::size_t>(linear)] = matrices_.back().view();
+      layer.linears[static_cast<std::size_t>(linear)] = nf4_matrix(matrices_.back().view());
     }
   }
 }

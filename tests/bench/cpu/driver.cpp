@@ -6,7 +6,9 @@
 //
 //   {"seqs", "tokens", "adapters", "ranks", "steps"}   {"seconds": [...], "bytes", "flops"}
 //   {"measure": "bandwidth"}                           {"bandwidth"}, bytes read a second
-//   {"measure": "rate"}                                {"rate", "unit"}, flops a second
+//   {"measure": "rates"}                               {"rates": [{"rate", "unit"}, ...]}, flops a
+//                                                      second, the one that bars are held against
+//                                                      first
 #include <cmath>
 #include <cstdlib>
 #include <exception>
@@ -36,17 +38,22 @@ ModelSpec spec_of(const Json& shape) {
   spec.tied_embeddings = true;
   LayerSpec layer;
   layer.rms_eps = spec.final_rms_eps = shape.at("rms_norm_eps");
-  layer.rope_theta = shape.at("rope_theta");
+  spec.ropes = {{.inv_freq = plain_inv_freq(shape.at("rope_theta"), spec.head_dim)}};
   layer.attention_scale = 1.0F / std::sqrt(static_cast<float>(spec.head_dim));
-  layer.qkv_bias = shape.at("attention_bias");
+  for (const Linear linear : {Linear::kQ, Linear::kK, Linear::kV}) {
+    if (shape.at("attention_bias")) layer.set_bias(linear);
+  }
   spec.layers.assign(shape.at("num_hidden_layers"), layer);
   return spec;
 }
 
 Json measure_machine(const Roofline& roofline, const std::string& what) {
   if (what == "bandwidth") return {{"bandwidth", roofline.read_bandwidth()}};
-  const ComputeRate rate = roofline.compute_rate();
-  return {{"rate", rate.flops}, {"unit", rate.unit}};
+  Json rates = Json::array();
+  for (const ComputeRate& rate : roofline.compute_rates()) {
+    rates.push_back({{"rate", rate.flops}, {"unit", rate.unit}});
+  }
+  return {{"rates", rates}};
 }
 
 Json measure_steps(StepBench& bench, const Json& request) {

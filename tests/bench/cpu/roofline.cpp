@@ -161,52 +161,72 @@ struct alignas(64) TileConfig {
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-__attribute__((target("amx-tile,amx-bf16"))) float multiply_amx(std::int64_t rounds) {
+// A loop's tiles, loaded with `values`, and what its first sum came to.
+#define TESSERA_BEGIN_TILES(values) \
+  const TileConfig config;          \
+  _tile_loadconfig(&config);        \
+  _tile_zero(0);                    \
+  _tile_zero(1);                    \
+  _tile_zero(2);                    \
+  _tile_zero(3);                    \
+  _tile_loadd(4, values, 64);       \
+  _tile_loadd(5, values, 64);       \
+  _tile_loadd(6, values, 64);       \
+  _tile_loadd(7, values, 64)
+#define TESSERA_END_TILES(values) \
+  _tile_stored(0, values, 64);    \
+  _tile_release()
+
+__attribute__((target("amx-tile,amx-bf16"))) float multiply_amx_bf16(std::int64_t rounds) {
   alignas(64) float values[16 * 16] = {};
-  const TileConfig config;
-  _tile_loadconfig(&config);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_loadd(4, values, 64);
-  _tile_loadd(5, values, 64);
-  _tile_loadd(6, values, 64);
-  _tile_loadd(7, values, 64);
+  TESSERA_BEGIN_TILES(values);
   for (std::int64_t i = 0; i < rounds; ++i) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-  _tile_stored(0, values, 64);
-  _tile_release();
+  TESSERA_END_TILES(values);
   return values[0];
 }
-constexpr ComputeLoop kAmx = {"AMX bf16", 4 * 2.0 * 16 * 16 * 32, multiply_amx};
+constexpr ComputeLoop kAmxBf16 = {"AMX bf16", 4 * 2.0 * 16 * 16 * 32, multiply_amx_bf16};
+
+__attribute__((target("amx-tile,amx-int8"))) float multiply_amx_int8(std::int64_t rounds) {
+  alignas(64) std::int32_t values[16 * 16] = {};
+  TESSERA_BEGIN_TILES(values);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  TESSERA_END_TILES(values);
+  return static_cast<float>(values[0]);
+}
+constexpr ComputeLoop kAmxInt8 = {"AMX int8", 4 * 2.0 * 16 * 16 * 64, multiply_amx_int8};
 
 // The processor has AMX and Linux lets this process use its tiles (arch_prctl(2)).
-bool may_use_amx() {
-  constexpr unsigned kAmxBf16 = 1U << 22;      // CPUID leaf 7, EDX
-  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+bool may_use_amx_for_both() {
+  constexpr unsigned kAmx = 1U << 22 | 1U << 24 | 1U << 25;  // CPUID leaf 7, EDX: bf16, tile, int8
+  constexpr long kRequestPermission = 0x1023;                // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;                             // XFEATURE_XTILEDATA
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16) != 0 &&
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmx) == kAmx &&
          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
-ComputeLoop best_compute_loop() {
-  if (may_use_amx()) return kAmx;
-  if (__builtin_cpu_supports("avx512bf16")) return kAvx512Bf16;
-  if (__builtin_cpu_supports("avx512f")) return kAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kAvx2;
-  return kPortable;
+std::vector<ComputeLoop> compute_loops() {
+  if (may_use_amx_for_both()) return {kAmxBf16, kAmxInt8};
+  if (__builtin_cpu_supports("avx512bf16")) return {kAvx512Bf16};
+  if (__builtin_cpu_supports("avx512f")) return {kAvx512};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {kAvx2};
+  return {kPortable};
 }
 
 #else
 
-ComputeLoop best_compute_loop() {
-  return kPortable;
+std::vector<ComputeLoop> compute_loops() {
+  return {kPortable};
 }
 
 #endif
@@ -243,18 +263,21 @@ double Roofline::read_bandwidth() const {
   return best;
 }
 
-ComputeRate Roofline::compute_rate() const {
+std::vector<ComputeRate> Roofline::compute_rates() const {
   constexpr double kFlopsAPass = 5e9;  // of one thread: some hundredths of a second
-  const ComputeLoop multiply = best_compute_loop();
-  const auto rounds = static_cast<std::int64_t>(kFlopsAPass / multiply.flops_a_round);
-  double best = 0.0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const double seconds = seconds_of(
-        num_threads_, [&](int) { g_sink = static_cast<std::uint64_t>(multiply.loop(rounds)); });
-    best = std::max(best,
-                    multiply.flops_a_round * static_cast<double>(rounds) * num_threads_ / seconds);
+  std::vector<ComputeRate> rates;
+  for (const ComputeLoop& multiply : compute_loops()) {
+    const auto rounds = static_cast<std::int64_t>(kFlopsAPass / multiply.flops_a_round);
+    const double flops = multiply.flops_a_round * static_cast<double>(rounds) * num_threads_;
+    double best = 0.0;
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const double seconds = seconds_of(
+          num_threads_, [&](int) { g_sink = static_cast<std::uint64_t>(multiply.loop(rounds)); });
+      best = std::max(best, flops / seconds);
+    }
+    rates.push_back({multiply.unit, best});
   }
-  return {multiply.unit, best};
+  return rates;
 }
 
 }  // namespace tessera

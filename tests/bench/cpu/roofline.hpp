@@ -4,12 +4,13 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace tessera {
 
-// How fast the best matrix unit that the processor has multiplies, from registers alone.
+// How fast a matrix unit of the processor multiplies, from registers alone.
 struct ComputeRate {
-  std::string_view unit;  // "AMX bf16", "AVX-512 bf16" or what stands in for them
+  std::string_view unit;  // "AMX bf16", "AMX int8", "AVX-512 bf16" or what stands in for them
   double flops;           // a second, all threads together; a multiply-add is two
 };
 
@@ -20,7 +21,8 @@ class Roofline {
 
   // Bytes a second at which all threads together read a gibibyte once: the best of several passes.
   double read_bandwidth() const;
-  ComputeRate compute_rate() const;
+  // The best unit for numbers as models have them; then, if it is of AMX, that for bytes.
+  std::vector<ComputeRate> compute_rates() const;
 
  private:
   struct Unmap {

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-# make_chat_goldens.py — expected renderings of chat templates, made by jinja2.
+# make_chat_goldens.py — expected renderings of chat templates, made by transformers and jinja2.
 #
 #   python3 make_chat_goldens.py [DIRECTORY_WITH_CHAT_TEMPLATES]
+#
+# (transformers 5.23.0, jinja2 3.1.6)
 #
 # writes, beside itself:
 #   conversations.json     what the templates are rendered with
 #   chat_goldens.json      our own templates (chat/*.jinja) in full, and small expressions
 #   third_party_chat.json  templates of others, which are not part of this project: file name to
-#                          one digest a conversation (only if the directory is given)
+#                          one entry a conversation: t (a text), r (it raised) or e (an error), and
+#                          the beginning of the SHA-256 of the text (only if the directory is given)
 
 import hashlib
 import json
@@ -125,6 +128,76 @@ def conversations():
         conversation([user("long " * 500), assistant("word " * 300), user("end")]),
         conversation([user(None)]),
         conversation([]),
+        # reasoning under each of its names
+        conversation([user("2+2?"), assistant("Four.", thinking="Two and two."), user("3+3?")]),
+        conversation([user("2+2?"), assistant("Four.", reasoning="Two and two."), user("3+3?")]),
+        conversation([user("Q"), assistant("", reasoning_content="Only thought."), user("And?")]),
+        conversation([user("2+2?"), reasoned, user("3+3?")], enable_thinking=False),
+        conversation([user("2+2?"), thought, user("3+3?"), reasoned], enable_thinking=True,
+                     generate=False),
+        conversation([user("2+2?"), reasoned, user("3+3?")], preserve_thinking=True,
+                     clear_thinking=False, keep_past_thinking=True),
+        conversation([user("Weather?"), assistant(
+            "", reasoning_content="I need the tool.",
+            tool_calls=[call("get_weather", {"city": "Paris"})]), tool("20")], [WEATHER]),
+        conversation([user("Weather?"), assistant(
+            "I look.", reasoning_content="I need the tool.",
+            tool_calls=[call("get_weather", {"city": "Paris"})]), tool("20"),
+            assistant("20.", reasoning_content="Done."), user("Thanks")], [WEATHER],
+            enable_thinking=True),
+        conversation([system("/no_think"), user("Hello /no_think")]),
+        conversation([system("/think S"), user("Hello /think")], [WEATHER]),
+        # tool calls in other shapes
+        conversation([user("?"), assistant(None, tool_calls=[call("noop", {})]), tool("", "noop")],
+                     [EMPTY]),
+        conversation([user("?"), assistant(None, tool_calls=[call("noop", "{}")]),
+                      tool("ok", "noop"),
+                      assistant(None, tool_calls=[call("noop", "{}", "call54321")]),
+                      tool("again", "noop", "call54321"), assistant("Done.")], [EMPTY],
+                     generate=False),
+        conversation([user("?"), assistant(None, tool_calls=[call("search", {
+            "query": "a \"b\" <c> & 'd'\n\t\\ é 你", "limit": 10 ** 12, "rate": 1.5e-07,
+            "flags": [True, False, None], "nested": {"deep": {"er": []}}})]),
+            tool("none", "search")],
+            [SEARCH]),
+        conversation([user("?"), assistant(None, tool_calls=[
+            {"function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}]),
+            {"role": "tool", "content": "1"}], [WEATHER]),
+        conversation([user("?"), assistant(None, tool_calls=[call("get_weather", {"city": "A"}),
+                                                             call("get_weather", {"city": "B"})]),
+                      tool("1"), tool("2"), user("And?")], [WEATHER]),
+        conversation([user("?"),
+                      assistant(None, tool_calls=[call("get_weather", {"city": "A"}, "x")]),
+                      tool("1", call_id="x")], [WEATHER]),
+        conversation([user("?"), assistant("said", tool_calls=[]), user("so")], [WEATHER]),
+        conversation(asked + [{"role": "tool", "tool_call_id": "call12345", "content": [
+            {"type": "text", "text": "21"}, {"type": "text", "text": "°C"}]}], [WEATHER]),
+        conversation([system("S"), user("?")] + asked[1:] + [tool('{"a": [1, 2.0, "x"]}')],
+                     [WEATHER, SEARCH, EMPTY], enable_thinking=False),
+        conversation([{"role": "developer", "content": "Dev."}, user("?")], [WEATHER]),
+        # content in parts, of every role
+        conversation([{"role": "system", "content": [{"type": "text", "text": "Parts."}]}] + hello),
+        conversation(hello + [{"role": "assistant", "content": [{"type": "text", "text": "Hi."}]},
+                              user("Go on.")]),
+        conversation([{"role": "user", "content": []}]),
+        conversation([user(unicode), assistant(None, tool_calls=[
+            call("search", {"query": unicode})]), tool(unicode, "search")], [SEARCH]),
+        # continued answers
+        conversation(hello + [assistant("Hello, I")], generate=False, continue_final_message=True),
+        conversation(hello + [assistant("Trailing space ")], generate=False,
+                     continue_final_message=True),
+        conversation(hello + [{"role": "assistant", "content": [{"type": "text", "text": "In a"}]}],
+                     generate=False, continue_final_message=True),
+        conversation(hello + [assistant("", reasoning_content="I think that")], generate=False,
+                     continue_final_message="reasoning_content"),
+        conversation(hello + [assistant(None)], generate=False, continue_final_message=True),
+        conversation([], generate=False, continue_final_message=True),
+        # variables that templates ask for
+        conversation(hello, reasoning_effort="high", model_identity="You are M."),
+        conversation(hello, [WEATHER], thinking=True, custom_tools=[SEARCH], xml_tools=[WEATHER]),
+        conversation(hello, documents=[{"doc_id": 1, "title": "T <1>", "text": unicode}],
+                     citation_mode="fast", controls={"length": "long"}),
+        conversation(hello, add_vision_id=True, thinking_budget=512, think=False, guideline="G"),
     ]
 
 
@@ -137,6 +210,10 @@ VARIABLES = {"s": "Hello, World", "n": 7, "f": 2.5, "t": True, "z": None, "empty
              "u": "Grüße 你好 👩‍👩‍👧", "html": "<a href='x'>&\"</a>"}
 
 
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def main():
     every = conversations()
     (HERE / "conversations.json").write_text(
@@ -145,7 +222,7 @@ def main():
     goldens = {"templates": {}, "variables": VARIABLES, "snippets": []}
     for path in sorted((HERE / "chat").glob("*.jinja")):
         goldens["templates"][path.name] = [
-            transformers_jinja.render(path.read_text(), c) for c in every]
+            transformers_jinja.render_chat(path.read_text(), c) for c in every]
     for source in SNIPPETS:
         goldens["snippets"].append([source, *transformers_jinja.render(source, VARIABLES)])
     (HERE / "chat_goldens.json").write_text(
@@ -155,11 +232,10 @@ def main():
         third_party = {}
         for path in sorted(pathlib.Path(sys.argv[1]).glob("*.jinja")):
             source = path.read_text(encoding="utf-8")
-            rows = [transformers_jinja.render(source, c) for c in every]
+            rows = [transformers_jinja.render_chat(source, c) for c in every]
             third_party[path.name] = {
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "rows": [kind + " " + hashlib.sha256(text.encode()).hexdigest()[:16]
-                         for kind, text in rows]}
+                "rows": " ".join(kind[0] + digest(text) for kind, text in rows)}
         (HERE / "third_party_chat.json").write_text(json.dumps(third_party, indent=1) + "\n")
 
 

@@ -1,84 +1,45 @@
-# transformers_jinja.py — jinja2 set up as transformers 5 renders chat templates: the test oracle.
+# transformers_jinja.py — chat templates rendered by transformers itself: the test oracle.
 #
-# Needs jinja2 >= 3.1.6 and nothing else. The clock stands still, so that goldens do too.
+# Needs transformers 5 (5.23.0 made the goldens) and jinja2 >= 3.1.6. The clock stands still, so
+# that goldens do too.
 
 import datetime
 import functools
-import json
 
 import jinja2
-import jinja2.ext
-import jinja2.sandbox
+from transformers.utils import chat_template_utils
 
 NOW = datetime.datetime(2024, 7, 26, 9, 5, 7)
 
 
-class Raised(jinja2.exceptions.TemplateError):
-    """The template called raise_exception."""
+class StoppedClock(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return NOW
 
 
-class Generation(jinja2.ext.Extension):
-    """{% generation %} ... {% endgeneration %}: renders as its body."""
-    tags = {"generation"}
-
-    def parse(self, parser):
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-        call = self.call_method("_body")
-        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
-
-    def _body(self, caller):
-        return caller()
+chat_template_utils.datetime = StoppedClock
+compiled = functools.lru_cache(chat_template_utils._compile_jinja_template)
+chat_template_utils._compile_jinja_template = compiled
 
 
-class Namespace(jinja2.utils.Namespace):
-    def __init__(*args, **kwargs):
-        self, args = args[0], args[1:]
-        attributes = dict(*args, **kwargs)
-        for name in attributes:
-            Namespace.check(name)
-        jinja2.utils.Namespace.__init__(self, attributes)
-
-    def __setitem__(self, name, value):
-        Namespace.check(name)
-        jinja2.utils.Namespace.__setitem__(self, name, value)
-
-    @staticmethod
-    def check(name):
-        if isinstance(name, str) and name.startswith("_"):
-            raise jinja2.exceptions.SecurityError("underscore in a namespace")
-
-
-def _raise(message):
-    raise Raised(message)
-
-
-def _tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators,
-                      sort_keys=sort_keys)
-
-
-def environment():
-    env = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True,
-        extensions=[Generation, jinja2.ext.loopcontrols])
-    env.filters["tojson"] = _tojson
-    env.globals["raise_exception"] = _raise
-    env.globals["strftime_now"] = NOW.strftime
-    env.globals["namespace"] = Namespace
-    return env
-
-
-@functools.lru_cache
-def compiled(source):
-    return environment().from_string(source)
+def guarded(rendering):
+    """("text", text), ("raised", message) or ("error", "")."""
+    try:
+        return "text", rendering()
+    except Exception as error:  # whatever Python raises: a wrong type, an undefined value used
+        # raise_exception raises this very class; Jinja's own faults are of classes below it.
+        raised = type(error) is jinja2.exceptions.TemplateError
+        return ("raised", str(error)) if raised else ("error", "")
 
 
 def render(source, variables):
-    """("text", text), ("raised", message) or ("error", "")."""
-    try:
-        return "text", compiled(source).render(**variables)
-    except Raised as raised:
-        return "raised", str(raised)
-    except Exception:  # whatever Python raises: a wrong type, an undefined value used
-        return "error", ""
+    """A program, with nothing done to its variables."""
+    return guarded(lambda: compiled(source).render(**variables))
+
+
+def render_chat(source, conversation):
+    """A conversation as apply_chat_template renders it: `conversation` is its arguments."""
+    arguments = {name: value for name, value in conversation.items() if name != "messages"}
+    return guarded(lambda: chat_template_utils.render_jinja_template(
+        [conversation["messages"]], chat_template=source, **arguments)[0][0])
