@@ -50,8 +50,8 @@ inline double negative_log_probability(std::span<const float> logits, TokenId to
   return largest + std::log(total) - static_cast<double>(logits[static_cast<std::size_t>(token)]);
 }
 
-// Mean surprise at each token but the first, in nats.
-inline double surprise(Backend& backend, const ModelSpec& spec, std::span<const TokenId> chunk) {
+// Computes a chunk: backend.logits(i) are then those after its token i.
+inline void run_chunk(Backend& backend, const ModelSpec& spec, std::span<const TokenId> chunk) {
   std::vector<std::int32_t> positions(kChunk);
   std::iota(positions.begin(), positions.end(), 0);
   std::vector<BlockId> blocks(kChunk / 16);
@@ -67,6 +67,10 @@ inline double surprise(Backend& backend, const ModelSpec& spec, std::span<const 
                .block_indptr = block_indptr,
                .slots = slots,
                .head_rows = positions});
+}
+
+// Mean surprise at each token but the first of the chunk that was run, in nats.
+inline double surprise(Backend& backend, std::span<const TokenId> chunk) {
   double sum = 0.0;
   for (int i = 0; i + 1 < kChunk; ++i) {
     sum += negative_log_probability(backend.logits(i), chunk[static_cast<std::size_t>(i + 1)]);
@@ -79,7 +83,9 @@ inline double perplexity(Backend& backend, const ModelSpec& spec, std::span<cons
                          int chunks) {
   double sum = 0.0;
   for (int i = 0; i < chunks; ++i) {
-    sum += surprise(backend, spec, tokens.subspan(static_cast<std::size_t>(i) * kChunk, kChunk));
+    const auto chunk = tokens.subspan(static_cast<std::size_t>(i) * kChunk, kChunk);
+    run_chunk(backend, spec, chunk);
+    sum += surprise(backend, chunk);
   }
   return std::exp(sum / chunks);
 }
