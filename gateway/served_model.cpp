@@ -89,6 +89,12 @@ Result<ServedModel> open_served_model(const ServerConfig& config) {
   if (!packed) return explained(packed.error(), "The model cannot be opened");
   model.packed = *std::move(packed);
   const ModelInfo& info = model.packed->info();
+  if (info.tokenizer.empty()) {
+    return Error{
+        Code::kUnsupportedModel,
+        "The model has no tokenizer, so it cannot be served; quantise it again from a "
+        "source that has one (a directory with tokenizer.json, or a GGUF with its vocabulary)."};
+  }
   auto tokenizer = Tokenizer::from_json(info.tokenizer);
   if (!tokenizer) return explained(tokenizer.error(), "The model's tokenizer cannot be used");
   model.tokenizer = *std::move(tokenizer);

@@ -1,5 +1,6 @@
 """startup_test.py — what `tessera serve` refuses to start with, each in one clear line."""
 
+import shutil
 import subprocess
 import unittest
 
@@ -41,6 +42,14 @@ class Startup(unittest.TestCase):
     def test_a_model_that_is_not_there(self):
         self.refused("cannot be opened", "--model", harness.scratch() / "nowhere",
                      "--data", harness.scratch() / "startup")
+
+    def test_a_model_without_a_tokenizer(self):
+        source = harness.scratch() / "no-tokenizer"
+        shutil.copytree(harness.DEMO / "base", source, ignore=shutil.ignore_patterns("tokenizer*"))
+        packed = harness.scratch() / "no-tokenizer.packed"
+        subprocess.run([harness.BINARY, "quantize", source, packed], check=True,
+                       capture_output=True)
+        self.refused("has no tokenizer", "--model", packed, "--data", harness.scratch() / "startup")
 
     def test_a_data_directory_that_another_server_uses(self):
         server = harness.Server().start()
