@@ -78,9 +78,10 @@ class ChatFormat final : public AnswerFormat {
 
   std::vector<ordered_json> piece_chunks(int index, const Piece& piece) const override {
     std::vector<ordered_json> deltas;
-    if (!piece.text.empty() || !piece.reasoning.empty()) deltas.push_back(text_delta(piece));
+    if (!piece.reasoning.empty()) deltas.push_back({{"reasoning_content", piece.reasoning}});
+    if (!piece.text.empty()) deltas.push_back({{"content", piece.text}});
     for (const ToolCallDelta& call : piece.calls) append_call_deltas(call, deltas);
-    if (deltas.empty() && !piece.records.empty()) deltas.push_back(text_delta(piece));
+    if (deltas.empty() && !piece.records.empty()) deltas.push_back({{"content", ""}});
     std::vector<ordered_json> chunks;
     for (ordered_json& delta : deltas) {  // log-probabilities come once
       chunks.push_back(chunk(choice(index, std::move(delta),
@@ -122,14 +123,6 @@ class ChatFormat final : public AnswerFormat {
     if (!piece.reasoning.empty()) message["reasoning_content"] = piece.reasoning;
     if (!calls.empty()) message["tool_calls"] = std::move(calls);
     return message;
-  }
-
-  // Of a text without reasoning, or reasoning without text, the other is not mentioned.
-  static ordered_json text_delta(const Piece& piece) {
-    ordered_json delta = ordered_json::object();
-    if (!piece.reasoning.empty()) delta["reasoning_content"] = piece.reasoning;
-    if (!piece.text.empty() || piece.reasoning.empty()) delta["content"] = piece.text;
-    return delta;
   }
 
   // Clients concatenate the strings of a call's deltas: id, type and name come once.

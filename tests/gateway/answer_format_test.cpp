@@ -117,8 +117,10 @@ TEST_F(AnswerFormatTest, ReasoningHasAMemberOfItsOwn) {
   const auto chunks = chat()->piece_chunks(0, {.text = "", .reasoning = "Hm."});
   ASSERT_EQ(chunks.size(), 1U);
   EXPECT_EQ(delta_of(chunks[0]).dump(), R"({"reasoning_content":"Hm."})");
-  const Json both = chat()->piece_chunks(0, {.text = "Yes.", .reasoning = "Hm."}).front();
-  EXPECT_EQ(delta_of(both).dump(), R"({"reasoning_content":"Hm.","content":"Yes."})");
+  const auto both = chat()->piece_chunks(0, {.text = "Yes.", .reasoning = "Hm."});
+  ASSERT_EQ(both.size(), 2U);
+  EXPECT_EQ(delta_of(both[0]).dump(), R"({"reasoning_content":"Hm."})");
+  EXPECT_EQ(delta_of(both[1]).dump(), R"({"content":"Yes."})");
 }
 
 TEST_F(AnswerFormatTest, LogprobsComeOnceWithAPieceOfSeveralChunks) {
