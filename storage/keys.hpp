@@ -21,6 +21,8 @@
 //            q <request id>                        when that request finished (be64): exactly once
 //            t <tenant>                            totals of a tenant
 //            a <tenant> · <adapter>                totals of one adapter of a tenant
+//            g <chain>                             the last link of a hash chain ('u'sage, 'a'udit)
+//            h <chain> <number:be64>               link: 32 bytes of hash, key of the record
 //   kAudit   <time:be64> <id>                      audit record
 //
 // A function named in the singular builds one key; in the plural, the prefix of many, to scan.
@@ -188,6 +190,16 @@ inline std::string adapter_totals(std::string_view tenant) {
 }
 inline std::string totals_of_adapter(std::string_view tenant, std::string_view adapter) {
   return adapter_totals(tenant).append(adapter);
+}
+
+inline std::string chain_head(char chain) {
+  return std::string("g") + chain;
+}
+inline std::string chain_links(char chain) {
+  return std::string("h") + chain;
+}
+inline std::string chain_link(char chain, std::uint64_t number) {
+  return chain_links(chain) + big_endian(number);
 }
 
 // kAudit

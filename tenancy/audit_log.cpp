@@ -1,6 +1,7 @@
 #include "tenancy/audit_log.hpp"
 
 #include "storage/keys.hpp"
+#include "tenancy/hash_chain.hpp"
 #include "tenancy/records.hpp"
 
 namespace tessera {
@@ -15,8 +16,9 @@ AuditRecord new_audit_record(std::string event, const KeyId& actor, const Tenant
           .target = std::move(target)};
 }
 
-void append_audit(Batch& batch, const AuditRecord& record) {
-  batch.put(Family::kAudit, keys::audit_record(record.time, record.id), encode(record));
+Result<void> append_audit(const Store& store, Batch& batch, const AuditRecord& record) {
+  return append_to_chain(store, Chain::kAudit, keys::audit_record(record.time, record.id),
+                         encode(record), batch);
 }
 
 Result<void> scan_audit(const Store& store, WallTime from, WallTime to,

@@ -25,8 +25,9 @@ struct AuditRecord {
 AuditRecord new_audit_record(std::string event, const KeyId& actor, const TenantId& tenant,
                              std::string target, WallTime now);
 
-// Adds `record` to a batch.
-void append_audit(Batch& batch, const AuditRecord& record);
+// Adds `record` and its link of the audit chain (tenancy/hash_chain.hpp) to a batch. The caller
+// holds a lock that serialises audited changes. Errors: kCorrupt, those of Store.
+Result<void> append_audit(const Store& store, Batch& batch, const AuditRecord& record);
 
 // Visits the records with from <= time < to, oldest first, until `visit` returns false.
 // Errors: kCorrupt, those of Store.

@@ -155,7 +155,7 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
 // The one place where a change takes effect: on disk with its audit record, then in memory.
 Result<void> TenantDirectory::commit(Batch batch, const AuditRecord& audit,
                                      DirectorySnapshot next) {
-  append_audit(batch, audit);
+  if (auto appended = append_audit(store_, batch, audit); !appended) return appended;
   if (auto written = store_.write(batch); !written) return written;
   publish(std::move(next));
   return {};

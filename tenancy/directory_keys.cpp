@@ -126,7 +126,8 @@ Result<CreatedServiceAccount> TenantDirectory::create_service_account_with_key(
   Batch batch;
   if (auto put = put_account(account, next, batch); !put) return put.error();
   put_key(record, next, batch);
-  append_audit(batch, account_created(account, actor.key));
+  const auto audited = append_audit(store_, batch, account_created(account, actor.key));
+  if (!audited) return audited.error();
   const auto done = commit(std::move(batch), key_created(record), std::move(next));
   if (!done) return done.error();
   return CreatedServiceAccount{account, {record, to_text(key)}};

@@ -6,6 +6,7 @@
 
 #include "storage/keys.hpp"
 #include "storage/log.hpp"
+#include "tenancy/hash_chain.hpp"
 #include "tenancy/records.hpp"
 
 namespace tessera {
@@ -61,11 +62,13 @@ Result<void> UsageLedger::record(const UsageRecord& record) {
   Batch batch;
   batch.expect(Family::kLedger, keys::usage_by_request(record.request.str()), std::nullopt)
       .put(Family::kLedger, keys::usage_by_request(record.request.str()),
-           keys::big_endian(record.finished))
-      .put(Family::kLedger, keys::usage_record(record.finished, record.request.str()),
-           encode(record));
+           keys::big_endian(record.finished));
 
   const MutexLock lock(mutex_);
+  auto appended = append_to_chain(store_, Chain::kUsage,
+                                  keys::usage_record(record.finished, record.request.str()),
+                                  encode(record), batch);
+  if (!appended) return appended;
   for (const std::string& key : {keys::totals_of_tenant(record.tenant.str()),
                                  keys::totals_of_adapter(record.tenant.str(), record.adapter)}) {
     if (auto added = add_totals(store_, batch, key, totals_of(record)); !added) return added;

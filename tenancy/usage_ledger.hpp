@@ -7,6 +7,8 @@
 // Durability: record() returns once the batch is in the operating system's hands, so it survives
 // kill -9; call it before the last byte of an answer is sent. Power loss can take the records since
 // the last sync; a background thread syncs every kSyncInterval, and flush() at once.
+//
+// Each record is linked into a hash chain (tenancy/hash_chain.hpp).
 #pragma once
 
 #include <chrono>

@@ -31,8 +31,9 @@ class AuditLogTest : public testing::Test {
 TEST_F(AuditLogTest, RecordsComeBackOldestFirstWithinTheTimesAskedFor) {
   Batch batch;
   for (const int second : {3, 1, 2}) {
-    append_audit(batch, new_audit_record("event" + std::to_string(second), KeyId("k"),
-                                         TenantId("t"), "x", kStart + second * 1s));
+    ASSERT_TRUE(append_audit(*store_, batch,
+                             new_audit_record("event" + std::to_string(second), KeyId("k"),
+                                              TenantId("t"), "x", kStart + second * 1s)));
   }
   ASSERT_TRUE(store_->write(batch));
   EXPECT_EQ(events(kStart, kStart + 1h), (std::vector<std::string>{"event1", "event2", "event3"}));
@@ -42,7 +43,8 @@ TEST_F(AuditLogTest, RecordsComeBackOldestFirstWithinTheTimesAskedFor) {
 TEST_F(AuditLogTest, RecordsOfOneInstantAreAllKept) {
   Batch batch;
   for (int i = 0; i < 10; ++i) {
-    append_audit(batch, new_audit_record("event", KeyId(), TenantId(), "x", kStart));
+    ASSERT_TRUE(
+        append_audit(*store_, batch, new_audit_record("event", KeyId(), TenantId(), "x", kStart)));
   }
   ASSERT_TRUE(store_->write(batch));
   EXPECT_EQ(events(kStart, kStart + 1us).size(), 10U);
