@@ -15,6 +15,7 @@ inline constexpr int kExitUsage = 2;
 int serve_command(std::span<const std::string> arguments);
 int quantize_command(std::span<const std::string> arguments);
 int inspect_command(std::span<const std::string> arguments);
+int audit_command(std::span<const std::string> arguments);
 int info_command(std::span<const std::string> arguments);
 
 // Says on stderr what is wrong and how to learn more; returns kExitUsage.

@@ -19,6 +19,7 @@ Commands:
   inspect FILE|DIR   tell what a model holds, in any of these forms
   serve              serve a packed model over HTTP
   info [FILE]        tell about this machine, or about a packed model
+  audit verify       check that no usage or audit record was altered or removed
   version            print the version
 
 Begin with:
@@ -37,6 +38,7 @@ int run(const std::vector<std::string>& arguments) {
   if (command == "serve") return tessera::serve_command(rest);
   if (command == "quantize") return tessera::quantize_command(rest);
   if (command == "inspect") return tessera::inspect_command(rest);
+  if (command == "audit") return tessera::audit_command(rest);
   if (command == "info") return tessera::info_command(rest);
   if (command == "version" || command == "--version") {
     std::printf("tessera %s\n", tessera::kVersion);

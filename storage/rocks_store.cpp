@@ -201,6 +201,16 @@ class RocksStore final : public Store {
   Mutex writer_;
 };
 
+std::vector<rocksdb::ColumnFamilyDescriptor> wanted_families() {
+  const auto cache = rocksdb::NewLRUCache(kCacheBytes);
+  std::vector<rocksdb::ColumnFamilyDescriptor> wanted{{rocksdb::kDefaultColumnFamilyName, {}}};
+  for (std::size_t i = 0; i < kFamilyNames.size(); ++i) {
+    wanted.emplace_back(std::string(kFamilyNames[i]),
+                        family_options(static_cast<Family>(i), cache));
+  }
+  return wanted;
+}
+
 Error error_from_open(const rocksdb::Status& status, const std::filesystem::path& directory) {
   const std::string doing = "cannot open the store " + directory.string();
   const bool locked = status.IsIOError() && status.ToString().find("lock") != std::string::npos;
@@ -215,16 +225,26 @@ Result<std::unique_ptr<Store>> open_rocks_store(const std::filesystem::path& dir
   std::filesystem::create_directories(directory, made);
   if (made) return Error{Code::kIo, "cannot make " + directory.string() + ": " + made.message()};
 
-  const auto cache = rocksdb::NewLRUCache(kCacheBytes);
-  std::vector<rocksdb::ColumnFamilyDescriptor> wanted{{rocksdb::kDefaultColumnFamilyName, {}}};
-  for (std::size_t i = 0; i < kFamilyNames.size(); ++i) {
-    wanted.emplace_back(std::string(kFamilyNames[i]),
-                        family_options(static_cast<Family>(i), cache));
-  }
   rocksdb::DB* opened = nullptr;
   RocksStore::Families families;
-  const auto status =
-      rocksdb::DB::Open(database_options(), directory.string(), wanted, &families, &opened);
+  const auto status = rocksdb::DB::Open(database_options(), directory.string(), wanted_families(),
+                                        &families, &opened);
+  if (!status.ok()) return error_from_open(status, directory);
+
+  auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);
+  if (auto format = store->check_format(); !format) return format.error();
+  return store;
+}
+
+Result<std::unique_ptr<Store>> open_rocks_store_read_only(const std::filesystem::path& directory) {
+  rocksdb::DBOptions options = database_options();
+  options.create_if_missing = false;
+  options.create_missing_column_families = false;
+  options.max_open_files = -1;  // all at once: the other process may remove files later
+  rocksdb::DB* opened = nullptr;
+  RocksStore::Families families;
+  const auto status = rocksdb::DB::OpenForReadOnly(options, directory.string(), wanted_families(),
+                                                   &families, &opened);
   if (!status.ok()) return error_from_open(status, directory);
 
   auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);

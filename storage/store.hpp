@@ -97,4 +97,8 @@ class Store {
 // Errors: kIo if it is locked by another process or cannot be made; kCorrupt if it is damaged.
 Result<std::unique_ptr<Store>> open_rocks_store(const std::filesystem::path& directory);
 
+// Opens a store that is there to be read as it is now, also while another process writes to it.
+// write() and sync() fail with kIo. Errors: kIo if there is none; kCorrupt.
+Result<std::unique_ptr<Store>> open_rocks_store_read_only(const std::filesystem::path& directory);
+
 }  // namespace tessera

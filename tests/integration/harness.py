@@ -156,6 +156,12 @@ class Server:
         return self.admin.post(f"/v1/organization/projects/{project}/rate_limits/{limit_id}",
                                limits).expect(200).json
 
+    def verify_audit(self):
+        """What `tessera audit verify` says of this server's store: (exit status, report)."""
+        done = subprocess.run([BINARY, "audit", "verify", "--json", "--data", self.data],
+                              stdout=subprocess.PIPE, timeout=ANSWER_SECONDS, check=False)
+        return done.returncode, json.loads(done.stdout)
+
     def usage(self, **group):
         """All usage so far: [{project_id, model, input_tokens, ...}, ...]."""
         query = "&".join(["start_time=0", "bucket_width=1d", "limit=31", "group_by[]=project_id",

@@ -199,6 +199,19 @@ class Limits(unittest.TestCase):
                               billed["output_tokens"]),
                              (len(mine), sum(a[1] for a in mine), sum(a[2] for a in mine)))
 
+    def test_the_records_chains_hold_beside_the_running_server(self):
+        tenant = self.server.new_tenant("chained")
+        for _ in range(3):
+            self.ask(tenant.key).expect(200)
+        status, chains = self.server.verify_audit()
+        self.assertEqual(status, 0)
+        self.assertTrue(chains["usage"]["holds"] and chains["audit"]["holds"])
+        self.assertGreaterEqual(chains["usage"]["links"], 3)
+        self.assertGreaterEqual(chains["audit"]["links"], 3)  # project, account, key
+        self.ask(tenant.key).expect(200)
+        self.assertNotEqual(self.server.verify_audit()[1]["usage"]["head"],
+                            chains["usage"]["head"])
+
 
 if __name__ == "__main__":
     unittest.main()

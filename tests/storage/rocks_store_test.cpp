@@ -198,6 +198,21 @@ TEST_F(RocksStoreTest, SecondOpeningIsRefusedAndSaysWhy) {
   EXPECT_NE(second.error().message.find("has it open"), std::string::npos);
 }
 
+TEST_F(RocksStoreTest, CanBeReadWhileItIsOpenButNotWritten) {
+  ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, "k", "value")));
+  const auto reader = open_rocks_store_read_only(directory_ / "db").value();
+  EXPECT_EQ(reader->get(Family::kMeta, "k").value(), "value");
+  const auto written = reader->write(Batch().put(Family::kMeta, "k", "other"));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::kIo);
+  EXPECT_EQ(store_->get(Family::kMeta, "k").value(), "value");
+}
+
+TEST_F(RocksStoreTest, ReadOnlyOpeningMakesNothing) {
+  EXPECT_EQ(open_rocks_store_read_only(directory_ / "absent").error().code, Code::kIo);
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "absent" / "CURRENT"));
+}
+
 TEST_F(RocksStoreTest, StoreOfAnotherFormatIsRefused) {
   ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, keys::format_version(), "999")));
   store_.reset();
