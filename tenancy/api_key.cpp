@@ -150,13 +150,20 @@ std::array<std::uint8_t, 32> PepperFile::hmac(std::uint32_t version,
   return hmac_sha256(std::as_bytes(std::span(peppers_.at(version))), message);
 }
 
-bool verify_api_key(const PepperFile& peppers, const ApiKeyRecord* record,
-                    const ApiKey& presented) {
+bool verify_api_key(const PepperFile& peppers, const ApiKeyRecord* record, const ApiKey& presented,
+                    WallTime now) {
   const ApiKeyRecord unknown{.pepper_version = peppers.current_version()};
   const ApiKeyRecord& expected = record != nullptr ? *record : unknown;
-  const auto hmac = peppers.hmac(expected.pepper_version, presented.secret);
-  const bool same = CRYPTO_memcmp(hmac.data(), expected.secret_hmac.data(), hmac.size()) == 0;
-  return same && record != nullptr && expected.kind == presented.kind;
+  const RetiredSecret retired = expected.retired.value_or(RetiredSecret{
+      .pepper_version = expected.pepper_version, .hmac = {}, .valid_until = WallTime::min()});
+  const auto is_secret = [&](std::uint32_t pepper, const std::array<std::uint8_t, 32>& hmac) {
+    const auto of_presented = peppers.hmac(pepper, presented.secret);
+    return CRYPTO_memcmp(of_presented.data(), hmac.data(), hmac.size()) == 0;
+  };
+  const bool is_current = is_secret(expected.pepper_version, expected.secret_hmac);
+  const bool is_retired = is_secret(retired.pepper_version, retired.hmac);
+  const bool opens = is_current || (is_retired && now < retired.valid_until);
+  return opens && record != nullptr && expected.kind == presented.kind;
 }
 
 }  // namespace tessera

@@ -63,8 +63,10 @@ class PepperFile {
   std::map<std::uint32_t, Pepper> peppers_;  // never empty
 };
 
-// Whether `presented` is the key that `record` was made from; `record` may be null (unknown id).
-// Takes the same time whatever the answer: one HMAC and one constant-time comparison.
-bool verify_api_key(const PepperFile& peppers, const ApiKeyRecord* record, const ApiKey& presented);
+// Whether `presented` is the key that `record` was made from, with its secret or with the one
+// before its last rotation while that is valid; `record` may be null (unknown id). Takes the same
+// time whatever the answer: two HMACs and two constant-time comparisons.
+bool verify_api_key(const PepperFile& peppers, const ApiKeyRecord* record, const ApiKey& presented,
+                    WallTime now);
 
 }  // namespace tessera

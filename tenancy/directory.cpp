@@ -103,7 +103,8 @@ Result<void> TenantDirectory::load() {
   DirectorySnapshot loaded;
   bool lacks_pepper = false;
   loader.each<ApiKeyRecord>(keys::api_keys(), [&](const std::string&, const ApiKeyRecord& key) {
-    lacks_pepper |= !peppers_.has(key.pepper_version);
+    lacks_pepper |= !peppers_.has(key.pepper_version) ||
+                    (key.retired && !peppers_.has(key.retired->pepper_version));
     loaded.put_key(key);
   });
   if (!loader.done()) return loader.done();
@@ -131,7 +132,7 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
   if (!presented) return wrong_key();
   const auto current = snapshot();
   const ApiKeyRecord* key = current->find_key(presented->id);
-  if (!verify_api_key(peppers_, key, *presented)) return wrong_key();
+  if (!verify_api_key(peppers_, key, *presented, now)) return wrong_key();
   if (key->expires_at && *key->expires_at <= now) {
     return Error{Code::kExpiredApiKey, "This API key has expired."};
   }

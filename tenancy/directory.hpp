@@ -95,6 +95,12 @@ class TenantDirectory {
   Result<void> revoke_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
                           WallTime now);
 
+  // Gives the key another secret. The old one goes on opening it for `grace`, exactly until now +
+  // grace; one that an earlier rotation retired stops at once. Nobody rotates a key that can do
+  // more than he can: kInsufficientScope.
+  Result<CreatedApiKey> rotate_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
+                                   std::chrono::seconds grace, WallTime now);
+
   // Makes the first admin key, if there is none, and writes its text to `file` (mode 0600). The
   // file is written first: a crash in between leaves a text that opens nothing, and the next start
   // makes another. True if a key was made.

@@ -16,6 +16,10 @@ Error no_such_project() {
   return {Code::kNotFound, "There is no such project."};
 }
 
+Error no_such_key() {
+  return {Code::kNotFound, "There is no such API key."};
+}
+
 // May `actor` make and remove keys of `tenant`? Others' tenants look as if they did not exist.
 Result<void> check_may_manage_keys(const Caller& actor, const TenantId& tenant) {
   if (actor.may(Scope::kAdmin)) return {};
@@ -176,7 +180,7 @@ Result<void> TenantDirectory::revoke_key(const Caller& actor, const TenantId& te
   DirectorySnapshot next = *snapshot();
   const ApiKeyRecord* key = next.find_key(id);
   if (key == nullptr || key->tenant != tenant) {
-    return Error{Code::kNotFound, "There is no such API key."};
+    return no_such_key();
   }
   next.erase_key(id);
   if (!next.has_admin_key()) {
@@ -186,6 +190,32 @@ Result<void> TenantDirectory::revoke_key(const Caller& actor, const TenantId& te
   batch.erase(Family::kMeta, keys::api_key(id.str()));
   const auto audit = new_audit_record("api_key.deleted", actor.key, tenant, id.str(), now);
   return commit(std::move(batch), audit, std::move(next));
+}
+
+Result<CreatedApiKey> TenantDirectory::rotate_key(const Caller& actor, const TenantId& tenant,
+                                                  const KeyId& id, std::chrono::seconds grace,
+                                                  WallTime now) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  const ApiKeyRecord* current = next.find_key(id);
+  if (current == nullptr || current->tenant != tenant) return no_such_key();
+  if (!actor.may(Scope::kAdmin) && !current->scopes.is_subset_of(actor.scopes)) {
+    return Error{Code::kInsufficientScope, "This key has scopes that yours has not."};
+  }
+  ApiKeyRecord record = *current;
+  const ApiKey key{record.kind, record.id, new_api_key(record.kind).secret};
+  record.retired = {record.pepper_version, record.secret_hmac, now + grace};
+  record.pepper_version = peppers_.current_version();
+  record.secret_hmac = peppers_.hmac(record.pepper_version, key.secret);
+
+  next.erase_key(id);
+  next.put_key(record);
+  Batch batch;
+  batch.put(Family::kMeta, keys::api_key(id.str()), encode(record));
+  const auto audit = new_audit_record("api_key.updated", actor.key, tenant, id.str(), now);
+  if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
+  return CreatedApiKey{record, to_text(key)};
 }
 
 Result<bool> TenantDirectory::ensure_admin_key(const std::filesystem::path& file, WallTime now) {

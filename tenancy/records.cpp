@@ -38,6 +38,11 @@ Json to_json(ScopeSet scopes) {
 Json to_json(const std::array<std::uint8_t, 32>& digest) {
   return to_hex(digest);
 }
+Json to_json(const RetiredSecret& secret) {
+  return {{"pepper_version", to_json(secret.pepper_version)},
+          {"hmac", to_json(secret.hmac)},
+          {"valid_until", to_json(secret.valid_until)}};
+}
 template <class Tag>
 Json to_json(const Id<Tag>& id) {
   return id.str();
@@ -78,6 +83,11 @@ void from_json(const Json& json, std::array<std::uint8_t, 32>& digest) {
   const auto bytes = digest_from_hex(json.get<std::string>());
   if (!bytes) throw BadValue();
   digest = *bytes;
+}
+void from_json(const Json& json, RetiredSecret& secret) {
+  from_json(json.at("pepper_version"), secret.pepper_version);
+  from_json(json.at("hmac"), secret.hmac);
+  from_json(json.at("valid_until"), secret.valid_until);
 }
 template <class Tag>
 void from_json(const Json& json, Id<Tag>& id) {
@@ -152,6 +162,7 @@ void fields(Is<ApiKeyRecord> auto& key, auto visit) {
   visit("created_at", key.created_at);
   visit("created_by", key.created_by);
   visit("expires_at", key.expires_at);
+  visit("retired", key.retired);
 }
 
 void fields(Is<AuditRecord> auto& record, auto visit) {

@@ -40,6 +40,15 @@ struct ServiceAccount {
 
 enum class KeyKind : std::uint8_t { kLive, kTest, kAdmin };
 
+// The secret that a key had before its last rotation, for as long as both open it.
+struct RetiredSecret {
+  std::uint32_t pepper_version = 0;
+  std::array<std::uint8_t, 32> hmac{};
+  WallTime valid_until = {};  // from then on it opens nothing
+
+  bool operator==(const RetiredSecret&) const = default;
+};
+
 // What is kept of an API key: everything but its secret.
 struct ApiKeyRecord {
   KeyId id = {};
@@ -53,6 +62,7 @@ struct ApiKeyRecord {
   WallTime created_at = {};
   KeyId created_by = {};  // empty for the first admin key
   std::optional<WallTime> expires_at = {};
+  std::optional<RetiredSecret> retired = {};
 
   bool operator==(const ApiKeyRecord&) const = default;
 };

@@ -13,6 +13,9 @@
 
 namespace tessera {
 namespace {
+using namespace std::chrono_literals;
+
+constexpr WallTime kNow{1'000'000s};
 
 // Its last six characters were computed with zlib's crc32.
 constexpr std::string_view kKnown =
@@ -126,22 +129,32 @@ class VerifyApiKeyTest : public testing::Test {
 };
 
 TEST_F(VerifyApiKeyTest, AcceptsTheKeyItself) {
-  EXPECT_TRUE(verify_api_key(peppers_, &record_, key_));
+  EXPECT_TRUE(verify_api_key(peppers_, &record_, key_, kNow));
 }
 
 TEST_F(VerifyApiKeyTest, RefusesAnotherSecretAnUnknownIdAndAnotherKind) {
   ApiKey other = new_api_key(KeyKind::kLive);
   other.id = key_.id;
-  EXPECT_FALSE(verify_api_key(peppers_, &record_, other));
-  EXPECT_FALSE(verify_api_key(peppers_, nullptr, key_));
+  EXPECT_FALSE(verify_api_key(peppers_, &record_, other, kNow));
+  EXPECT_FALSE(verify_api_key(peppers_, nullptr, key_, kNow));
   ApiKey as_admin = key_;
   as_admin.kind = KeyKind::kAdmin;
-  EXPECT_FALSE(verify_api_key(peppers_, &record_, as_admin));
+  EXPECT_FALSE(verify_api_key(peppers_, &record_, as_admin, kNow));
 }
 
 TEST_F(VerifyApiKeyTest, AnAllZeroHmacOpensNothing) {
   const ApiKeyRecord empty{.pepper_version = 1};
-  EXPECT_FALSE(verify_api_key(peppers_, &empty, key_));
+  EXPECT_FALSE(verify_api_key(peppers_, &empty, key_, kNow));
+}
+
+TEST_F(VerifyApiKeyTest, ARetiredSecretOpensExactlyUntilItsTime) {
+  const ApiKey next{key_.kind, key_.id, new_api_key(KeyKind::kLive).secret};
+  ApiKeyRecord rotated = record_of(next);
+  rotated.retired = {1, record_.secret_hmac, kNow};
+  EXPECT_TRUE(verify_api_key(peppers_, &rotated, key_, kNow - 1us));
+  EXPECT_FALSE(verify_api_key(peppers_, &rotated, key_, kNow));
+  EXPECT_TRUE(verify_api_key(peppers_, &rotated, next, kNow - 1us));
+  EXPECT_TRUE(verify_api_key(peppers_, &rotated, next, kNow));
 }
 
 }  // namespace

@@ -190,6 +190,49 @@ TEST_F(TenantDirectoryTest, KeyExpiresAtItsInstant) {
   EXPECT_EQ(refusal_of(key->value, kNow + 1h), Code::kExpiredApiKey);
 }
 
+TEST_F(TenantDirectoryTest, BothSecretsOpenARotatedKeyUntilTheGraceEnds) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey old = make_key(tenant);
+  const auto rotated = directory_->rotate_key(admin_, tenant.id, old.record.id, 3600s, kNow);
+  ASSERT_TRUE(rotated);
+  EXPECT_EQ(rotated->record.id, old.record.id);
+  EXPECT_NE(rotated->value, old.value);
+  EXPECT_TRUE(directory_->authenticate(old.value, kNow + 3600s - 1us));
+  EXPECT_EQ(refusal_of(old.value, kNow + 3600s), Code::kInvalidApiKey);
+  EXPECT_TRUE(directory_->authenticate(rotated->value, kNow + 3600s));
+  reopen();
+  EXPECT_TRUE(directory_->authenticate(old.value, kNow));
+  EXPECT_TRUE(directory_->authenticate(rotated->value, kNow));
+}
+
+TEST_F(TenantDirectoryTest, ASecondRotationEndsTheFirstSecretAtOnce) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey first = make_key(tenant);
+  const auto rotate = [&](std::chrono::seconds grace) {
+    return directory_->rotate_key(admin_, tenant.id, first.record.id, grace, kNow).value();
+  };
+  const CreatedApiKey second = rotate(3600s);
+  const CreatedApiKey third = rotate(0s);
+  EXPECT_EQ(refusal_of(first.value), Code::kInvalidApiKey);
+  EXPECT_EQ(refusal_of(second.value), Code::kInvalidApiKey);  // no grace
+  EXPECT_TRUE(directory_->authenticate(third.value, kNow));
+}
+
+TEST_F(TenantDirectoryTest, NobodyRotatesAKeyThatCanDoMoreOrIsAnothers) {
+  const Tenant tenant = make_tenant("acme");
+  const Tenant other = make_tenant("other");
+  const CreatedApiKey strong = make_key(tenant, kTenantScopes);
+  const Caller weak = caller_with(tenant, {Scope::kKeyWrite});
+  const auto code_of = [&](const Caller& actor, const TenantId& place, const KeyId& key) {
+    const auto done = directory_->rotate_key(actor, place, key, 0s, kNow);
+    return done ? Code::kInternalError : done.error().code;
+  };
+  EXPECT_EQ(code_of(weak, tenant.id, strong.record.id), Code::kInsufficientScope);
+  EXPECT_EQ(code_of(weak, other.id, strong.record.id), Code::kNotFound);
+  EXPECT_EQ(code_of(admin_, other.id, strong.record.id), Code::kNotFound);
+  EXPECT_TRUE(directory_->authenticate(strong.value, kNow));
+}
+
 TEST_F(TenantDirectoryTest, ArchivedTenantIsSuspendedAndTakesNoNewKeys) {
   const Tenant tenant = make_tenant("a");
   const CreatedApiKey key = make_key(tenant);
