@@ -1,0 +1,491 @@
+// token_walk.hpp — from a position to the tokens that may follow: the walk over the vocabulary.
+//
+// A depth-first walk over the trie of tokens, one step of the recognizer for each byte that is not
+// behind a dead one. Three things keep it short:
+//
+//   loops    where any code points of a set may follow, a slice of the vocabulary says at once
+//   which
+//            tokens are alive, and only the texts with which tokens leave the loop are walked
+//   merging  at the start of a key nearly every byte leads to one and the same loop (a name that is
+//            none of the declared ones): its mask is the base, and only where the two readings
+//            differ is anything walked
+//   memory   siblings lie side by side, and buffers are kept from mask to mask
+//
+// A template over the recognizer, so that its step() is inlined: each recognizer keeps a TokenWalk
+// and calls fill() from its own fill(), with its own (final) type.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/guided/recognizer.hpp"
+#include "engine/guided/token_mask.hpp"
+#include "engine/guided/token_slice.hpp"
+#include "engine/guided/vocabulary.hpp"
+
+namespace tessera::guided {
+
+// Not thread-safe; a member of its recognizer. May be left by an exception at any point.
+template <class R>
+class TokenWalk {
+ public:
+  // Sets the bits of all tokens whose bytes are live from `position`; `mask` is all clear.
+  void fill(R& recognizer, Position position, const Vocabulary& vocabulary, TokenMask& mask) {
+    begin(vocabulary);
+    const ByteLoop loop = recognizer.loop(position);
+    if (pays(loop)) {
+      fill_loop(recognizer, RankedTrie::kRoot, position, loop, mask, true);
+    } else {
+      fill_all(recognizer, whole(), position, mask);
+    }
+  }
+
+  // The same for what lies below `node` only, as if the bytes up to it had not been read.
+  void fill_below(R& recognizer, std::uint32_t node, Position position,
+                  const Vocabulary& vocabulary, TokenMask& mask) {
+    begin(vocabulary);
+    walk(recognizer, whole(), whole().trie[node], position, mask, true);
+  }
+
+ private:
+  using Node = RankedTrie::Node;
+
+  // Subtrees with fewer tokens are walked even where they are in a loop.
+  static constexpr std::uint32_t kLoopFrom = 256;
+  // Merging pays if one token in so many begins with a byte that leads to the same loop.
+  static constexpr std::uint32_t kMergeShare = 64;
+  static constexpr std::uint32_t kMergeFrom = 256;    // tokens
+  static constexpr std::uint32_t kMergeBelow = 2048;  // tokens below a node within the trie
+  static constexpr std::size_t kMaxSlices = 64;
+  static constexpr std::size_t kMostLeaving = 16'384;  // tokens
+  // So few long members are tried one by one.
+  static constexpr std::size_t kFewMembers = 64;
+
+  struct Tokens {  // all, or a part
+    const RankedTrie& trie;
+    std::span<const TokenId> ids;  // by rank
+  };
+  struct Open {  // siblings still to be walked
+    std::uint32_t next = 0;
+    std::uint32_t end = 0;
+    Position parent;
+  };
+  struct MergeOpen {
+    std::uint32_t next = 0;
+    std::uint32_t end = 0;
+    Position parent;
+    Position base;  // the same bytes read from the base's position
+  };
+  struct Run {  // positions after begin, begin + 1, ... code points of a loop: one position
+    Position position;
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+  };
+  struct SliceKey {
+    std::uint32_t node = 0;
+    const CodePointSet* set = nullptr;
+
+    bool operator==(const SliceKey&) const = default;
+  };
+  struct SliceKeyHash {
+    std::size_t operator()(const SliceKey& key) const {
+      return std::hash<const void*>()(key.set) * 31 + key.node;
+    }
+  };
+
+  static bool is_loop(const ByteLoop& loop) {
+    return loop.set && loop.remaining > 0 && !loop.set->empty();
+  }
+
+  // Whether it matters only how many code points were read.
+  static bool is_counted(const ByteLoop& loop) { return loop.same == loop.set; }
+
+  // Whether a loop is worth a slice, which is not made for less than a few characters that may come
+  // again, or many that come once.
+  static bool pays(const ByteLoop& loop) {
+    if (!is_loop(loop)) return false;
+    const std::uint32_t few = loop.remaining == 1 ? 64 : 8;
+    std::uint32_t count = 0;
+    for (const CodePointSet::Range& range : loop.set->ranges()) {
+      count += range.end - range.begin;
+      if (count >= few) return true;
+    }
+    return false;
+  }
+
+  // Whether so much of the vocabulary may leave the loop by a letter or a digit that its suffixes
+  // are most of it: then a plain walk is the shorter way.
+  bool leaves_often(R& recognizer, Position position, const ByteLoop& loop) const {
+    std::size_t leaving = 0;  // tokens
+    for (std::uint8_t byte = '0'; byte <= 'z'; ++byte) {
+      const bool word = byte <= '9' || byte >= 'a' || (byte >= 'A' && byte <= 'Z');
+      if (!word || loop.set->contains(byte)) continue;
+      if (recognizer.step(position, byte).dead()) continue;
+      leaving += vocabulary_->containing(byte).size();
+      if (leaving > kMostLeaving) return true;
+    }
+    return false;
+  }
+
+  void begin(const Vocabulary& vocabulary) {
+    if (vocabulary_ != &vocabulary) slices_.clear();
+    vocabulary_ = &vocabulary;
+    open_.clear();
+    merge_open_.clear();
+  }
+
+  Tokens whole() const { return {vocabulary_->trie(), vocabulary_->ids()}; }
+
+  static void set_own(const Tokens& tokens, const Node& node, TokenMask& mask) {
+    const std::uint32_t end = tokens.trie.own_end(node);
+    for (std::uint32_t rank = node.rank; rank < end; ++rank) mask.set(tokens.ids[rank]);
+  }
+
+  static void clear_below(const Tokens& tokens, const Node& node, TokenMask& mask) {
+    for (std::uint32_t rank = node.rank; rank < node.rank_end; ++rank) {
+      mask.clear(tokens.ids[rank]);
+    }
+  }
+
+  // What lies below `node`, whose position is `position`. `slices`: loops are looked for (in the
+  // whole vocabulary only).
+  void walk(R& recognizer, const Tokens& tokens, const Node& node, Position position,
+            TokenMask& mask, bool slices) {
+    const std::size_t below = open_.size();  // slices are filled from within a walk
+    open_.push_back({node.children, node.children + node.num_children, position});
+    while (open_.size() > below) {
+      Open& siblings = open_.back();
+      if (siblings.next == siblings.end) {
+        open_.pop_back();
+        continue;
+      }
+      const Node& child = tokens.trie[siblings.next++];
+      const Position at = recognizer.step(siblings.parent, child.byte);
+      if (at.dead()) continue;
+      set_own(tokens, child, mask);
+      if (child.num_children == 0) continue;
+      if (slices && fill_if_loop(recognizer, child, at, mask)) continue;
+      if (slices && fill_if_merged(recognizer, child, at, mask)) continue;
+      open_.push_back({child.children, child.children + child.num_children, at});
+    }
+  }
+
+  bool fill_if_loop(R& recognizer, const Node& node, Position position, TokenMask& mask) {
+    if (node.rank_end - node.rank < kLoopFrom) return false;
+    const ByteLoop loop = recognizer.loop(position);
+    if (!pays(loop) || !is_counted(loop) || leaves_often(recognizer, position, loop)) return false;
+    const auto tokens = slice(vocabulary_->trie().index(node), loop);
+    return fill_counted(recognizer, *tokens, position, loop, mask);
+  }
+
+  // merge() below a node of the whole vocabulary: a blank, behind which any name may begin. What is
+  // apart from the loop's slice is not the base's, but filled anew.
+  bool fill_if_merged(R& recognizer, const Node& node, Position position, TokenMask& mask) {
+    const std::uint32_t size = node.rank_end - node.rank;
+    if (size < kMergeBelow) return false;
+    const std::span<const Node> children = vocabulary_->trie().children(node);
+    std::array<Position, 256> first;
+    for (std::size_t i = 0; i < children.size(); ++i)
+      first[i] = recognizer.step(position, children[i].byte);
+    const Position base = most_common_loop(recognizer, children, first, size);
+    if (base.dead()) return false;
+    const ByteLoop loop = recognizer.loop(base);
+    const auto tokens = slice(vocabulary_->trie().index(node), loop);
+    if (!fill_counted(recognizer, *tokens, base, loop, mask, false)) return false;
+    for (std::size_t i = 0; i < children.size(); ++i) {
+      const bool apart = std::ranges::count(tokens->apart(), node.children + i) != 0;
+      const Position other = apart ? Position{} : recognizer.step(base, children[i].byte);
+      mend_all(recognizer, whole(), children[i], first[i], other, mask);
+    }
+    return true;
+  }
+
+  // All of `tokens`.
+  void fill_all(R& recognizer, const Tokens& tokens, Position position, TokenMask& mask) {
+    const bool is_whole = &tokens.trie == &vocabulary_->trie();
+    const std::span<const Node> children = tokens.trie.children(tokens.trie[RankedTrie::kRoot]);
+    std::uint32_t alive = 0;
+    for (std::size_t i = 0; i < children.size(); ++i) {
+      first_[i] = recognizer.step(position, children[i].byte);
+      if (!first_[i].dead()) alive += children[i].rank_end - children[i].rank;
+    }
+    if (is_whole && fill_if_merged(recognizer, whole().trie[RankedTrie::kRoot], position, mask))
+      return;
+    if (!is_whole && alive >= kMergeFrom && alive >= tokens.ids.size() / kMergeShare &&
+        merge(recognizer, tokens, mask)) {
+      return;
+    }
+    for (std::size_t i = 0; i < children.size(); ++i) {
+      if (first_[i].dead()) continue;
+      set_own(tokens, children[i], mask);
+      if (children[i].num_children == 0) continue;
+      if (is_whole && fill_if_loop(recognizer, children[i], first_[i], mask)) continue;
+      if (is_whole && fill_if_merged(recognizer, children[i], first_[i], mask)) continue;
+      walk(recognizer, tokens, children[i], first_[i], mask, is_whole);
+    }
+  }
+
+  // The loop that most tokens are in after their first byte: dead if there is none worth while.
+  // `first`: the positions behind `children`, of which there are `size` tokens in all.
+  Position most_common_loop(R& recognizer, std::span<const Node> children,
+                            std::span<const Position> first, std::size_t size) {
+    struct Candidate {
+      Position position;
+      std::uint32_t weight = 0;  // tokens
+      bool loops = false;
+    };
+    std::array<Candidate, 64> candidates{};
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < children.size(); ++i) {
+      if (first[i].dead()) continue;
+      std::size_t k = 0;
+      while (k < count && !(candidates[k].position == first[i])) ++k;
+      if (k == candidates.size()) continue;
+      if (k == count) {
+        const ByteLoop loop = recognizer.loop(first[i]);
+        candidates[count++] = {first[i], 0, pays(loop) && is_counted(loop)};
+      }
+      if (candidates[k].loops) candidates[k].weight += children[i].rank_end - children[i].rank;
+    }
+    const Candidate& best = *std::max_element(
+        candidates.begin(), candidates.end(),
+        [](const Candidate& a, const Candidate& b) { return a.weight < b.weight; });
+    return best.weight >= size / kMergeShare ? best.position : Position{};
+  }
+
+  // Fills the mask of the most common loop, then mends it where the readings differ. False, and
+  // nothing done, if there is no such loop.
+  bool merge(R& recognizer, const Tokens& tokens, TokenMask& mask) {
+    const Position base =
+        most_common_loop(recognizer, tokens.trie.children(tokens.trie[RankedTrie::kRoot]), first_,
+                         tokens.ids.size());
+    if (base.dead()) return false;
+    fill_loop(recognizer, RankedTrie::kRoot, base, recognizer.loop(base), mask, false);
+    for (const Node& child : tokens.trie.children(tokens.trie[RankedTrie::kRoot])) {
+      const auto i = tokens.trie.index(child) - tokens.trie[RankedTrie::kRoot].children;
+      mend_all(recognizer, tokens, child, first_[i], recognizer.step(base, child.byte), mask);
+    }
+    return true;
+  }
+
+  // The mask is right for `base`; it becomes right for `position`.
+  void mend(R& recognizer, const Tokens& tokens, const Node& node, Position position, Position base,
+            TokenMask& mask) {
+    if (position == base) return;
+    if (position.dead()) {
+      if (!base.dead()) clear_below(tokens, node, mask);
+      return;
+    }
+    set_own(tokens, node, mask);
+    if (node.num_children == 0) return;
+    const bool is_whole = &tokens.trie == &vocabulary_->trie();
+    if (is_whole && node.rank_end - node.rank >= kLoopFrom &&
+        fill_anew(recognizer, node, position, base, mask)) {
+      return;
+    }
+    merge_open_.push_back({node.children, node.children + node.num_children, position, base});
+  }
+
+  // Where nothing is set yet, or another loop is, mending is no shorter than filling.
+  bool fill_anew(R& recognizer, const Node& node, Position position, Position base,
+                 TokenMask& mask) {
+    if (!base.dead()) {
+      const ByteLoop loop = recognizer.loop(position);
+      if (!pays(loop) || !is_counted(loop)) return false;
+      clear_below(whole(), node, mask);
+      set_own(whole(), node, mask);
+    }
+    if (!fill_if_loop(recognizer, node, position, mask) &&
+        !fill_if_merged(recognizer, node, position, mask)) {
+      walk(recognizer, whole(), node, position, mask, true);
+    }
+    return true;
+  }
+
+  // One of the siblings and what lies below it. Called again from within, by way of fill_anew().
+  void mend_all(R& recognizer, const Tokens& tokens, const Node& node, Position position,
+                Position base, TokenMask& mask) {
+    const std::size_t below = merge_open_.size();
+    mend(recognizer, tokens, node, position, base, mask);
+    while (merge_open_.size() > below) {
+      MergeOpen& siblings = merge_open_.back();
+      if (siblings.next == siblings.end) {
+        merge_open_.pop_back();
+        continue;
+      }
+      const Node& child = tokens.trie[siblings.next++];
+      const Position at = recognizer.step(siblings.parent, child.byte);
+      const Position base_at =
+          siblings.base.dead() ? Position{} : recognizer.step(siblings.base, child.byte);
+      if (at.dead() && base_at.dead()) continue;
+      mend(recognizer, tokens, child, at, base_at, mask);
+    }
+  }
+
+  std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const ByteLoop& loop) {
+    const SliceKey key{node, loop.set};
+    const auto found = slices_.find(key);
+    if (found != slices_.end()) return found->second;
+    if (slices_.size() >= kMaxSlices) slices_.clear();
+    return (slices_[key] = vocabulary_->slice(node, *loop.set));
+  }
+
+  // What lies below `node`, where `position` is in a loop.
+  void fill_loop(R& recognizer, std::uint32_t node, Position position, ByteLoop loop,
+                 TokenMask& mask, bool may_merge) {
+    if (is_counted(loop) && leaves_often(recognizer, position, loop)) {
+      walk(recognizer, whole(), whole().trie[node], position, mask, false);
+      return;
+    }
+    const std::shared_ptr<const TokenSlice> tokens = slice(node, loop);
+    if (is_counted(loop) && fill_counted(recognizer, *tokens, position, loop, mask)) return;
+    if (loop.remaining < tokens->deepest_member() || !tokens->residual_is_small()) {
+      if (may_merge && node == RankedTrie::kRoot) {
+        fill_all(recognizer, whole(), position, mask);
+      } else {
+        walk(recognizer, whole(), whole().trie[node], position, mask, false);
+      }
+      return;
+    }
+    tokens->add_members(loop.remaining, mask);
+    const Tokens rest{tokens->residual().trie, tokens->residual().ids};
+    if (may_merge) {
+      fill_all(recognizer, rest, position, mask);
+    } else {
+      walk(recognizer, rest, rest.trie[RankedTrie::kRoot], position, mask, false);
+    }
+  }
+
+  // Fills what lies below the slice's node if it matters for positions in the loop only how many
+  // code points were read. False, and nothing done, if it matters which.
+  bool fill_counted(R& recognizer, const TokenSlice& tokens, Position position, ByteLoop loop,
+                    TokenMask& mask, bool with_apart = true) {
+    const Extent extent = find_runs(recognizer, position, loop, tokens);
+    if (!extent.known) return false;
+    tokens.add_members(extent.limit, mask);
+    if (!extent.ends) try_members(recognizer, position, tokens, extent.limit, mask);
+    for (const Run& run : runs_) {
+      for (const std::uint8_t byte : tokens.breaks()) {
+        if (tokens.max_prefix(byte) < run.begin) continue;
+        const Position out = recognizer.step(run.position, byte);
+        if (!out.dead()) fill_suffixes(recognizer, tokens.suffixes(byte), out, run, mask);
+      }
+    }
+    if (!with_apart) return true;
+    for (const std::uint32_t child : tokens.apart()) {
+      const Node& node = vocabulary_->trie()[child];
+      const Position out = recognizer.step(position, node.byte);
+      if (out.dead()) continue;
+      set_own(whole(), node, mask);
+      if (fill_if_loop(recognizer, node, out, mask)) continue;
+      if (fill_if_merged(recognizer, node, out, mask)) continue;
+      walk(recognizer, whole(), node, out, mask, true);
+    }
+    return true;
+  }
+
+  // How far a loop goes.
+  struct Extent {
+    bool known = false;       // the runs are all there is to know
+    std::uint32_t limit = 0;  // members of up to so many code points are alive,
+    bool ends = false;        // and no longer ones
+  };
+
+  // The positions that the loop's code points lead to, one after the other, as far as tokens go:
+  // runs_.
+  Extent find_runs(R& recognizer, Position position, ByteLoop loop, const TokenSlice& tokens) {
+    const CodePointSet* const set = loop.set;
+    std::uint32_t deepest = tokens.deepest_prefix();
+    if (tokens.members_beyond(loop.remaining).size() > kFewMembers) {
+      deepest = std::max(deepest, tokens.deepest_member());
+    }
+    const std::uint32_t limit = std::max(loop.remaining, deepest);
+    runs_.assign(1, {position, 0, 1});
+    for (std::uint32_t count = 0; count < deepest; ++count) {
+      if (!is_loop(loop) || loop.set != set || !is_counted(loop)) {
+        // The loop ends here: nothing longer is alive, if none of its code points may follow.
+        const bool ends = !enters(recognizer, position, tokens);
+        return {ends, count, ends};
+      }
+      for (const char byte : tokens.sample()) {
+        position = recognizer.step(position, static_cast<std::uint8_t>(byte));
+      }
+      if (position == runs_.back().position) {
+        runs_.back().end = TokenSlice::kUnlimited;
+        return {true, TokenSlice::kUnlimited, true};
+      }
+      runs_.push_back({position, count + 1, count + 2});
+      loop = recognizer.loop(position);
+    }
+    return {true, limit, false};
+  }
+
+  // Members that are longer than the loop is known to go on.
+  void try_members(R& recognizer, Position from, const TokenSlice& tokens, std::uint32_t limit,
+                   TokenMask& mask) {
+    for (const TokenId id : tokens.members_beyond(limit)) {
+      Position position = from;
+      for (const char byte : vocabulary_->bytes(id).substr(tokens.depth())) {
+        position = recognizer.step(position, static_cast<std::uint8_t>(byte));
+        if (position.dead()) break;
+      }
+      if (!position.dead()) mask.set(id);
+    }
+  }
+
+  // Whether a code point of the slice's set may follow (or, beyond ASCII, might).
+  static bool enters(R& recognizer, Position position, const TokenSlice& tokens) {
+    const unsigned end = tokens.set().ranges().back().end > 0x80 ? 0xF5U : 0x80U;
+    for (unsigned byte = 0; byte < end; ++byte) {
+      if (byte < 0x80 && !tokens.set().contains(byte)) continue;
+      if (!recognizer.step(position, static_cast<std::uint8_t>(byte)).dead()) return true;
+    }
+    return false;
+  }
+
+  void fill_suffixes(R& recognizer, const TokenSuffixes& suffixes, Position position,
+                     const Run& run, TokenMask& mask) {
+    const Node& root = suffixes.trie[RankedTrie::kRoot];
+    set_suffixes(suffixes, root, run, mask);
+    suffix_open_.assign(1, {root.children, root.children + root.num_children, position});
+    while (!suffix_open_.empty()) {
+      Open& siblings = suffix_open_.back();
+      if (siblings.next == siblings.end) {
+        suffix_open_.pop_back();
+        continue;
+      }
+      const std::uint32_t index = siblings.next++;
+      const TokenSuffixes::Span span = suffixes.spans[index];
+      if (span.max_prefix < run.begin || span.min_prefix >= run.end) continue;
+      const Node& node = suffixes.trie[index];
+      const Position next = recognizer.step(siblings.parent, node.byte);
+      if (next.dead()) continue;
+      set_suffixes(suffixes, node, run, mask);
+      suffix_open_.push_back({node.children, node.children + node.num_children, next});
+    }
+  }
+
+  static void set_suffixes(const TokenSuffixes& suffixes, const Node& node, const Run& run,
+                           TokenMask& mask) {
+    const std::uint32_t end = suffixes.trie.own_end(node);
+    for (std::uint32_t rank = node.rank; rank < end; ++rank) {
+      const TokenSuffixes::Token& token = suffixes.tokens[rank];
+      if (token.prefix >= run.begin && token.prefix < run.end) mask.set(token.id);
+    }
+  }
+
+  const Vocabulary* vocabulary_ = nullptr;
+  std::unordered_map<SliceKey, std::shared_ptr<const TokenSlice>, SliceKeyHash> slices_;
+  std::array<Position, 256> first_{};  // behind the first byte of tokens
+  std::vector<Open> open_;
+  std::vector<Open> suffix_open_;
+  std::vector<MergeOpen> merge_open_;
+  std::vector<Run> runs_;
+};
+
+}  // namespace tessera::guided

@@ -1,0 +1,242 @@
+#include "engine/guided/vocabulary.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <list>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/guided/token_slice.hpp"
+#include "storage/mutex.hpp"
+
+namespace tessera::guided {
+namespace {
+
+// A token while the tokens are being sorted. `head`: its first eight bytes, the first of them the
+// most significant, so that most comparisons are of two numbers.
+struct SortedToken {
+  std::uint64_t head = 0;
+  std::string_view bytes;
+  TokenId id = 0;
+
+  bool operator<(const SortedToken& other) const {
+    if (head != other.head) return head < other.head;
+    const int order = bytes.compare(other.bytes);
+    return order != 0 ? order < 0 : id < other.id;
+  }
+};
+
+std::uint64_t head_of(std::string_view bytes) {
+  std::uint64_t head = 0;
+  for (std::size_t i = 0; i < std::min<std::size_t>(bytes.size(), 8); ++i) {
+    head |= std::uint64_t{static_cast<std::uint8_t>(bytes[i])} << (56 - 8 * i);
+  }
+  return head;
+}
+
+std::vector<SortedToken> sort_tokens(const VocabularyTokens& tokens) {
+  std::vector<SortedToken> sorted;
+  const std::size_t count =
+      std::min(tokens.bytes.size(), static_cast<std::size_t>(tokens.vocab_size));
+  sorted.reserve(count);
+  for (std::size_t id = 0; id < count; ++id) {
+    const std::string& bytes = tokens.bytes[id];
+    if (bytes.empty() || bytes.size() > Vocabulary::kMaxTokenBytes) continue;
+    if (id < tokens.special.size() && tokens.special[id]) continue;
+    sorted.push_back({head_of(bytes), bytes, static_cast<TokenId>(id)});
+  }
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+std::uint64_t hash_of(std::uint32_t node, const CodePointSet& set) {
+  std::uint64_t hash = node * 0x9E3779B97F4A7C15U + 1;
+  for (const CodePointSet::Range& range : set.ranges()) {
+    hash ^= (std::uint64_t{range.begin} << 32U) | range.end;
+    hash = std::rotl(hash * 0xBF58476D1CE4E5B9U, 29) * 0x94D049BB133111EBU;
+  }
+  return hash;
+}
+
+// Slices by content, the least recently used dropped first.
+class SliceShelf {
+ public:
+  std::shared_ptr<const TokenSlice> get(const Vocabulary& vocabulary, std::uint32_t node,
+                                        const CodePointSet& set) {
+    const std::uint64_t hash = hash_of(node, set);
+    const MutexLock lock(mutex_);
+    const auto found = by_hash_.find(hash);
+    if (found != by_hash_.end() && found->second.slice->is(node, set)) {
+      recent_.splice(recent_.begin(), recent_, found->second.place);
+      return found->second.slice;
+    }
+    if (found != by_hash_.end()) drop(found->second.place);  // another set of the same hash
+    make_room();
+    auto slice = std::make_shared<const TokenSlice>(vocabulary, node, set);
+    recent_.push_front(hash);
+    by_hash_[hash] = {slice, recent_.begin()};
+    return slice;
+  }
+
+ private:
+  struct Entry {
+    std::shared_ptr<const TokenSlice> slice;
+    std::list<std::uint64_t>::iterator place;
+  };
+
+  void drop(std::list<std::uint64_t>::iterator place) TESSERA_REQUIRES(mutex_) {
+    by_hash_.erase(*place);
+    recent_.erase(place);
+  }
+  // Slices grow after they were made, so their sizes are asked for anew.
+  void make_room() TESSERA_REQUIRES(mutex_) {
+    std::size_t bytes = 0;
+    for (const auto& [hash, entry] : by_hash_) bytes += entry.slice->bytes();
+    while (bytes > Vocabulary::kMaxSliceBytes && !recent_.empty()) {
+      bytes -= by_hash_.at(recent_.back()).slice->bytes();
+      drop(std::prev(recent_.end()));
+    }
+  }
+
+  Mutex mutex_;
+  std::unordered_map<std::uint64_t, Entry> by_hash_ TESSERA_GUARDED_BY(mutex_);
+  std::list<std::uint64_t> recent_ TESSERA_GUARDED_BY(mutex_);  // hashes, the latest first
+};
+
+}  // namespace
+
+struct Vocabulary::Impl {
+  explicit Impl(VocabularyTokens given)
+      : tokens(std::move(given)), trie(std::span<const std::string_view>{}) {}
+
+  void sort();
+  void index_bytes();
+
+  VocabularyTokens tokens;
+  std::string arena;                  // the tokens' bytes, by rank
+  std::vector<std::uint32_t> begins;  // in the arena, by rank; one more at the end
+  std::vector<TokenId> ids;           // by rank
+  RankedTrie trie;
+  std::array<std::uint32_t, 257> containing_begins{};
+  std::vector<std::uint32_t> containing;  // ranks
+  std::vector<bool> is_end;
+  std::size_t longest = 0;
+  SliceShelf slices;
+};
+
+void Vocabulary::Impl::sort() {
+  const std::vector<SortedToken> sorted = sort_tokens(tokens);
+  std::vector<std::string_view> views;
+  views.reserve(sorted.size());
+  for (const SortedToken& token : sorted) {
+    begins.push_back(static_cast<std::uint32_t>(arena.size()));
+    arena += token.bytes;
+    ids.push_back(token.id);
+    views.push_back(token.bytes);
+    longest = std::max(longest, token.bytes.size());
+  }
+  begins.push_back(static_cast<std::uint32_t>(arena.size()));
+  trie = RankedTrie(views);
+}
+
+// Calls `visit(rank, byte)` once for each byte that occurs in a token.
+template <class Visit>
+void for_each_byte(std::string_view arena, std::span<const std::uint32_t> begins, Visit visit) {
+  std::array<std::uint32_t, 256> seen{};  // rank + 1 of the last token with that byte
+  for (std::uint32_t rank = 0; rank + 1 < begins.size(); ++rank) {
+    for (std::uint32_t i = begins[rank]; i < begins[rank + 1]; ++i) {
+      const auto byte = static_cast<std::uint8_t>(arena[i]);
+      if (seen[byte] == rank + 1) continue;
+      seen[byte] = rank + 1;
+      visit(rank, byte);
+    }
+  }
+}
+
+void Vocabulary::Impl::index_bytes() {
+  for_each_byte(arena, begins, [&](std::uint32_t, std::uint8_t byte) {
+    ++containing_begins[std::size_t{byte} + 1];
+  });
+  for (std::size_t i = 1; i < containing_begins.size(); ++i) {
+    containing_begins[i] += containing_begins[i - 1];
+  }
+  containing.resize(containing_begins.back());
+  std::array<std::uint32_t, 257> next = containing_begins;
+  for_each_byte(arena, begins,
+                [&](std::uint32_t rank, std::uint8_t byte) { containing[next[byte]++] = rank; });
+}
+
+Vocabulary::Vocabulary(VocabularyTokens tokens) : impl_(std::make_unique<Impl>(std::move(tokens))) {
+  impl_->sort();
+  impl_->index_bytes();
+  std::vector<TokenId>& ends = impl_->tokens.end_tokens;
+  std::erase_if(ends, [this](TokenId id) { return id < 0 || id >= vocab_size(); });
+  impl_->is_end.resize(static_cast<std::size_t>(vocab_size()));
+  for (const TokenId id : ends) impl_->is_end[static_cast<std::size_t>(id)] = true;
+}
+
+Vocabulary::~Vocabulary() = default;
+
+int Vocabulary::vocab_size() const {
+  return impl_->tokens.vocab_size;
+}
+
+std::string_view Vocabulary::bytes(TokenId id) const {
+  const auto index = static_cast<std::size_t>(id);
+  if (id < 0 || index >= impl_->tokens.bytes.size() || special(id)) return {};
+  const std::string_view bytes = impl_->tokens.bytes[index];
+  return bytes.size() > kMaxTokenBytes ? std::string_view() : bytes;
+}
+
+bool Vocabulary::special(TokenId id) const {
+  const auto index = static_cast<std::size_t>(id);
+  return id >= 0 && index < impl_->tokens.special.size() && impl_->tokens.special[index];
+}
+
+std::span<const TokenId> Vocabulary::end_tokens() const {
+  return impl_->tokens.end_tokens;
+}
+
+bool Vocabulary::is_end(TokenId id) const {
+  return id >= 0 && id < vocab_size() && impl_->is_end[static_cast<std::size_t>(id)];
+}
+
+bool Vocabulary::drops_first_space() const {
+  return impl_->tokens.drops_first_space;
+}
+
+std::size_t Vocabulary::longest_token() const {
+  return impl_->longest;
+}
+
+std::vector<TokenId> Vocabulary::encode(std::string_view text) const {
+  return impl_->tokens.encode ? impl_->tokens.encode(text) : std::vector<TokenId>{};
+}
+
+const RankedTrie& Vocabulary::trie() const {
+  return impl_->trie;
+}
+
+std::span<const TokenId> Vocabulary::ids() const {
+  return impl_->ids;
+}
+
+std::string_view Vocabulary::bytes_at(std::uint32_t rank) const {
+  const std::uint32_t begin = impl_->begins[rank];
+  return std::string_view(impl_->arena).substr(begin, impl_->begins[rank + 1] - begin);
+}
+
+std::span<const std::uint32_t> Vocabulary::containing(std::uint8_t byte) const {
+  const std::uint32_t begin = impl_->containing_begins[byte];
+  const std::uint32_t end = impl_->containing_begins[std::size_t{byte} + 1];
+  return {impl_->containing.data() + begin, end - begin};
+}
+
+std::shared_ptr<const TokenSlice> Vocabulary::slice(std::uint32_t node,
+                                                    const CodePointSet& set) const {
+  return impl_->slices.get(*this, node, set);
+}
+
+}  // namespace tessera::guided

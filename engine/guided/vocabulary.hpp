@@ -1,0 +1,71 @@
+// vocabulary.hpp — a tokenizer's tokens as bytes, laid out so that a mask is a short walk.
+//
+// Made once per model, shared by all constraints, thread-safe. Tokens are sorted by their bytes (a
+// token's place among them is its rank) into a trie in which a subtree is a range of ranks. For a
+// set of code points a slice says which tokens lie wholly within it (token_slice.hpp), made when
+// first asked for and kept for all constraints, within kMaxSliceBytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/guided/ranked_trie.hpp"
+#include "engine/guided/token_mask.hpp"
+#include "engine/text/code_point_set.hpp"
+#include "kernels/model_spec.hpp"
+
+namespace tessera::guided {
+
+class TokenSlice;
+
+struct VocabularyTokens {
+  std::vector<std::string> bytes;   // of each id; empty for special and unused ids
+  std::vector<bool> special;        // never matches bytes
+  std::vector<TokenId> end_tokens;  // any of them ends the text
+  int vocab_size = 0;               // the logits' width; may be larger than bytes.size()
+  // The tokenizer's own way from text to ids (without special tokens), for forced text: the ids of
+  // `text` where it stands in the middle of a longer one.
+  std::function<std::vector<TokenId>(std::string_view)> encode;
+  // The first token of a text loses the space it begins with (SentencePiece's models).
+  bool drops_first_space = false;
+};
+
+class Vocabulary {
+ public:
+  static constexpr std::size_t kMaxTokenBytes = 1024;  // a longer token is never allowed
+  static constexpr std::size_t kMaxSliceBytes = std::size_t{64} << 20;
+
+  explicit Vocabulary(VocabularyTokens tokens);
+  ~Vocabulary();
+
+  int vocab_size() const;  // the logits' width
+  std::string_view bytes(TokenId id) const;
+  bool special(TokenId id) const;
+  std::span<const TokenId> end_tokens() const;
+  bool is_end(TokenId id) const;
+  bool drops_first_space() const;
+  std::size_t longest_token() const;  // bytes
+  // The ids of `text` in the middle of a longer one; empty if the tokenizer has no such ids.
+  std::vector<TokenId> encode(std::string_view text) const;
+
+  const RankedTrie& trie() const;        // of the tokens that have bytes, by rank
+  std::span<const TokenId> ids() const;  // by rank
+  std::string_view bytes_at(std::uint32_t rank) const;
+  // Ranks of the tokens in which `byte` occurs, rising.
+  std::span<const std::uint32_t> containing(std::uint8_t byte) const;
+  // The tokens below `node` of the trie, seen from a loop over `set`. The vocabulary must outlive
+  // it.
+  std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const CodePointSet& set) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tessera::guided

@@ -1,0 +1,235 @@
+"""guided — MaskBench beside llguidance and xgrammar, the official suite, exactness, random walks.
+
+Every engine follows the same instances, as the same tokens of the Llama-3 vocabulary, with one
+thread and that thread's CPU clock: a mask and the acceptance of the token, token by token. Then
+come the official test suite, the masks against a brute-force recogniser, documents drawn from the
+masks judged by jsonschema, and the suites of the server and of hostile input where they are
+there.
+
+guided/README.md says what is compared and how. Without the shared data only the rest is run.
+"""
+
+import os
+import pathlib
+import random
+import re
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE / "guided"))
+
+import bench_report
+import maskbench
+import suite
+import walks
+import worker
+
+CACHE = ROOT / "build" / "bench" / "guided"
+SECONDS, PEER_SECONDS = 10, 20  # for one schema: after that it is a timeout
+# Schemas that the peers are measured on, by name; a whole run of ours takes all of them.
+PEERS = {"llguidance": 1_500, "xgrammar": 300}
+QUICK_PEERS = {"llguidance": 200, "xgrammar": 60}
+QUICK_SCHEMAS = 500
+WALKED_SCHEMAS, QUICK_WALKED = 2_100, 40
+OPTIONS = dict(order="any", integers="value")  # what JSON Schema itself means
+LIMITS = dict(mean=1 / 5, p99=1 / 8, compile=1 / 5)
+MAX_MASK_US, WARM_US, MAX_COMPILE_US = 5_000, 2, 100_000
+SHOWN = 2_000  # samples of a row that are kept
+BUILD = pathlib.Path(os.environ["TESSERA_DRIVER"]).parents[2]
+
+
+def peer_program(name, *arguments):
+    return worker.Worker(os.environ["TESSERA_PEER_PYTHON"], HERE / "guided" / name, *arguments)
+
+
+class Replays:
+    """All engines over MaskBench."""
+
+    def __init__(self, shared, quick):
+        self.quick = quick
+        self.tokenizer = shared / "tokenizers" / "llama3.tokenizer.json"
+        folder = maskbench.unpack(shared / maskbench.ARCHIVE, CACHE / "maskbench")
+        self.driver = worker.Worker(os.environ["TESSERA_DRIVER"],
+                                    greeting=(dict(tokenizer=str(self.tokenizer)),))
+        self.files = maskbench.files(folder)
+        self.names = maskbench.sample(self.files, QUICK_SCHEMAS if quick else len(self.files))
+        self.own, self.by_schema_order = maskbench.Results(), maskbench.Results()
+        self.peers = {name: maskbench.Results() for name in PEERS}
+
+    def case(self, name):
+        return maskbench.tokenized(maskbench.read(self.files[name]), self.driver)
+
+    def run(self):
+        counts = QUICK_PEERS if self.quick else PEERS
+        engines = {name: peer_program("peer.py", name, self.tokenizer) for name in counts}
+        print(f"    {len(self.names)} schemas; peers: "
+              + ", ".join(f"{engine.name} on {counts[name]}" for name, engine in engines.items()))
+        self.say_clocks(engines)
+        for i, name in enumerate(self.names):
+            case = self.case(name)
+            self.own.add(name, case, self.driver, SECONDS, **OPTIONS)
+            if i < max(counts.values()):
+                self.by_schema_order.add(name, case, self.driver, SECONDS, integers="value")
+            for peer, engine in engines.items():
+                if i < counts[peer]:
+                    self.peers[peer].add(name, case, engine, PEER_SECONDS)
+        for engine in engines.values():
+            engine.close()
+
+    def say_clocks(self, engines):
+        empty = {"tessera": self.driver, **engines}
+        said = ", ".join(f"{name} {statistics.median(one.ask(60, clock=5_000)['ns']) / 1000:.2f} us"
+                         for name, one in empty.items())
+        print(f"    an empty token costs (the clock, and Python's calls): {said}")
+
+    def report(self, report):
+        add_rows(report, "tessera", self.own)
+        add_rows(report, "tessera, schema's order", self.by_schema_order)
+        for name, results in self.peers.items():
+            add_rows(report, name, results)
+        self.coverage_bars(report)
+        self.speed_bars(report)
+
+    def coverage_bars(self, report):
+        own = self.own
+        share = 100 * own.count("pass") / len(own.outcomes)
+        report.bar("coverage-percent", share, 99, at_least=True, digits=2)
+        report.bar("valid-refused", own.count("valid refused"), 0, at_least=False, digits=0)
+        report.bar("invalid-accepted", own.count("invalid accepted"), 0, at_least=False, digits=0)
+        lost = sum(own.count(what) for what in ("timeout", "crash", "failed"))
+        report.bar("crashes-and-timeouts", lost, 0, at_least=False, digits=0)
+        report.bar("mask-and-accept-differ", own.disagreements(), 0, at_least=False, digits=0)
+
+    def speed_bars(self, report):
+        """Each peer beside ours on the schemas that it was given; the worse of the two counts."""
+        def worst(what, of, which):
+            ratios = []
+            for results in which:
+                own = maskbench.flat(getattr(self.own, what), results.outcomes)
+                ratios.append(of(own) / of(maskbench.flat(getattr(results, what))))
+            return max(ratios)
+
+        both = self.peers.values()
+        first = [self.peers["llguidance"]]
+        at_most = dict(at_least=False, digits=3)
+        report.bar("cold-mean-vs-peer", worst("cold", statistics.mean, both), LIMITS["mean"],
+                   **at_most)
+        report.bar("cold-p99-vs-peer", worst("cold", p99, both), LIMITS["p99"], **at_most)
+        report.bar("cold-max-us", max(maskbench.flat(self.own.cold)), MAX_MASK_US, **at_most)
+        report.bar("warm-mean-us", statistics.mean(maskbench.flat(self.own.warm)), WARM_US,
+                   **at_most)
+        report.bar("compile-p50-vs-llguidance", worst("compile", statistics.median, first),
+                   LIMITS["compile"], **at_most)
+        report.bar("compile-p99-vs-llguidance", worst("compile", p99, first), LIMITS["compile"],
+                   **at_most)
+        report.bar("compile-max-us", max(maskbench.flat(self.own.compile)), MAX_COMPILE_US,
+                   **at_most)
+
+
+def p99(ordered):
+    return maskbench.quantile(ordered, 0.99)
+
+
+def add_rows(report, engine, results):
+    counted = {what: results.count(what) for what in maskbench.OUTCOMES if results.count(what)}
+    said = ", ".join(f"{count} {what}" for what, count in counted.items())
+    print(f"    {engine}, of {len(results.outcomes)} schemas: {said}")
+    for what in ("compile", "cold", "warm"):
+        times = maskbench.flat(getattr(results, what))
+        if not times:
+            continue
+        notes = {"mean": f"{statistics.mean(times):.2f}"}
+        for share in (0.9, 0.99, 0.999):
+            notes[f"p{100 * share:g}"] = f"{maskbench.quantile(times, share):.1f}"
+        kept = times if len(times) <= SHOWN else random.Random(1).sample(times, SHOWN)
+        report.row(f"{engine}: {what}", kept, "us", digits=2, of=len(times), **notes,
+                   max=f"{times[-1]:.0f}")
+
+
+def official_suite(report, shared):
+    folder = maskbench.unpack(shared / suite.ARCHIVE, CACHE / "suite")
+    driver = worker.Worker(os.environ["TESSERA_DRIVER"], greeting=(suite.VOCABULARY,))
+    false_accepts = 0
+    for draft in suite.DRAFTS:
+        run, formats = suite.Run(), suite.Run()
+        run.add(driver, folder, draft)
+        formats.add(driver, folder, draft, part="optional/format", formats=True)
+        print(f"    {draft}: {dict(run.counts)}; optional/format: {dict(formats.counts)}")
+        for name, test, what, _ in run.wrong:
+            print(f"      {what}: {name}: {test}")
+        report.bar(f"suite-{draft}-percent", 100 * run.share_right(), 98, at_least=True, digits=2)
+        false_accepts += run.counts["false accept"]
+    report.bar("suite-false-accepts", false_accepts, 0, at_least=False, digits=0)
+
+
+def exactness(report, quick):
+    """The brute-force audit, which is a test program."""
+    program = BUILD / "tests" / "engine" / "guided" / "guided_brute_force_test"
+    environment = dict(os.environ, **({} if quick else {"TESSERA_LONG": "1"}))
+    done = subprocess.run([program, "--gtest_filter=*MasksAllow*"], env=environment, text=True,
+                          stdout=subprocess.PIPE)
+    found = re.search(r"(\d+) schemas \(.*?(\d+) pairs, .*?(\d+) over, (\d+) under", done.stdout)
+    if not found:
+        sys.exit(f"{program} gave no counts:\n{done.stdout[-2000:]}")
+    schemas, pairs, over, under = map(int, found.groups())
+    print(f"    exactness: {found.group(0)}")
+    if not quick:
+        report.bar("exactness-pairs", pairs, 1_000_000, at_least=True, digits=0)
+        report.bar("exactness-schemas", schemas, 1_000, at_least=True, digits=0)
+    report.bar("exactness-over", over, 0, at_least=False, digits=0)
+    report.bar("exactness-under", under, 0, at_least=False, digits=0)
+
+
+def random_walks(report, replays, quick):
+    validator = peer_program("validate.py")
+    run = walks.Walks()
+    for name in replays.names[:QUICK_WALKED if quick else WALKED_SCHEMAS]:
+        schema = maskbench.read(replays.files[name])["schema"]
+        run.add(name, schema, replays.driver, validator, order="any")
+    print(f"    walks, judged by {validator.name}: {dict(run.counts)}")
+    for name, text, why in run.invalid[:10]:
+        print(f"      invalid: {name}: {text[:200]}: {why}")
+    if not quick:
+        report.bar("walks", run.counts["documents"], 100_000, at_least=True, digits=0)
+    report.bar("walks-invalid", run.counts["invalid"], 0, at_least=False, digits=0)
+    report.bar("walks-dead-ends", run.dead_ends(), 0, at_least=False, digits=0)
+
+
+def other_suites(report, quick):
+    """Those that stand by themselves: their bars are printed with ours."""
+    for name in ("guided_server", "guided_hostile"):
+        program = HERE / f"{name}.py"
+        if not program.exists():
+            continue
+        environment = dict(os.environ, TESSERA_BINARY=str(BUILD / "tessera"))
+        done = subprocess.run([sys.executable, program, *(["--quick"] if quick else [])],
+                              env=environment, text=True, stdout=subprocess.PIPE)
+        print(done.stdout, end="")
+        report.bar(f"{name.replace('_', '-')}-missed",
+                   len(re.findall(r"^bar .* MISSED$", done.stdout, re.MULTILINE))
+                   or int(done.returncode != 0), 0, at_least=False, digits=0)
+
+
+def main():
+    options = bench_report.arguments(__doc__)
+    report = bench_report.Report("guided", options.quick)
+    shared = maskbench.shared_data()
+    if (shared / maskbench.ARCHIVE).exists():
+        replays = Replays(shared, options.quick)
+        replays.run()
+        replays.report(report)
+        official_suite(report, shared)
+        random_walks(report, replays, options.quick)
+    else:
+        print(f"    no {shared / maskbench.ARCHIVE}: only exactness and the server are measured")
+    exactness(report, options.quick)
+    other_suites(report, options.quick)
+    sys.exit(report.finish(options.json))
+
+
+if __name__ == "__main__":
+    main()

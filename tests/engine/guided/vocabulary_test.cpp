@@ -1,0 +1,108 @@
+#include "engine/guided/vocabulary.hpp"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "engine/guided/token_slice.hpp"
+#include "tests/engine/guided/mask_fixture.hpp"
+
+namespace tessera::guided {
+namespace {
+
+TEST(Vocabulary, RanksAreTheOrderOfBytesAndASubtreeIsARangeOfThem) {
+  const auto vocabulary = toy_vocabulary(1);
+  const RankedTrie& trie = vocabulary->trie();
+  for (std::uint32_t rank = 1; rank < vocabulary->ids().size(); ++rank) {
+    ASSERT_LE(vocabulary->bytes_at(rank - 1), vocabulary->bytes_at(rank));
+    ASSERT_EQ(vocabulary->bytes_at(rank), vocabulary->bytes(vocabulary->ids()[rank]));
+  }
+  for (std::uint32_t node = 0; node < trie.num_nodes(); ++node) {
+    const std::size_t depth = trie.depth(node);
+    const std::string_view prefix = vocabulary->bytes_at(trie[node].rank).substr(0, depth);
+    for (std::uint32_t rank = trie[node].rank; rank < trie[node].rank_end; ++rank) {
+      const std::string_view bytes = vocabulary->bytes_at(rank);
+      ASSERT_TRUE(bytes.starts_with(prefix));
+      ASSERT_EQ(bytes.size() == depth, rank < trie.own_end(trie[node]));
+    }
+  }
+}
+
+TEST(Vocabulary, SpecialTokensPadsAndWhatIsNoIdHaveNoBytes) {
+  const auto vocabulary = toy_vocabulary(2);
+  EXPECT_TRUE(vocabulary->special(0));
+  EXPECT_TRUE(vocabulary->is_end(0));
+  EXPECT_FALSE(vocabulary->is_end(1));
+  for (const TokenId id : {0, 1, vocabulary->vocab_size() - 1, vocabulary->vocab_size(), -1}) {
+    EXPECT_TRUE(vocabulary->bytes(id).empty()) << id;
+  }
+}
+
+TEST(Vocabulary, EveryByteKnowsTheTokensItOccursIn) {
+  const auto vocabulary = toy_vocabulary(3);
+  for (int byte = 0; byte < 256; ++byte) {
+    std::vector<std::uint32_t> expected;
+    for (std::uint32_t rank = 0; rank < vocabulary->ids().size(); ++rank) {
+      if (vocabulary->bytes_at(rank).find(static_cast<char>(byte)) != std::string_view::npos) {
+        expected.push_back(rank);
+      }
+    }
+    const auto found = vocabulary->containing(static_cast<std::uint8_t>(byte));
+    ASSERT_TRUE(std::equal(expected.begin(), expected.end(), found.begin(), found.end())) << byte;
+  }
+}
+
+TEST(Vocabulary, ASliceIsMadeOnceForASet) {
+  const auto vocabulary = toy_vocabulary(4);
+  CodePointSet letters;
+  letters.add(U'a', U'z' + 1);
+  EXPECT_EQ(vocabulary->slice(0, letters), vocabulary->slice(0, letters));
+  EXPECT_NE(vocabulary->slice(0, letters), vocabulary->slice(0, letters.complement()));
+}
+
+// A tokenizer of each kind: what its tokens are, joined, is the text that the detokenizer makes.
+class TokenizerVocabulary : public testing::TestWithParam<const char*> {};
+
+constexpr const char* kTexts[] = {"{\"name\": \"Jürgen\", \"n\": [1, 2.5e3]}", "日本 🙂 text",
+                                  "two words"};
+
+TEST_P(TokenizerVocabulary, BytesAreWhatTheDetokenizerMakesOfThem) {
+  const auto tokenizer = small_tokenizer(GetParam());
+  const auto vocabulary = vocabulary_of_tokenizer(tokenizer, {});
+  for (const std::string text : kTexts) {
+    const std::vector<TokenId> ids = tokenizer->encode(text, {.parse_special = false});
+    std::string bytes;
+    for (const TokenId id : ids) bytes += vocabulary->bytes(id);
+    if (vocabulary->drops_first_space() && bytes.starts_with(' ')) bytes.erase(0, 1);
+    EXPECT_EQ(bytes, tokenizer->decode(ids));
+  }
+}
+
+TEST_P(TokenizerVocabulary, TextIsEncodedAsItStandsInTheMiddle) {
+  const auto vocabulary = vocabulary_of_tokenizer(small_tokenizer(GetParam()), {});
+  for (const std::string_view text : {"name\":\"", " words", "words"}) {
+    std::string bytes;
+    for (const TokenId id : vocabulary->encode(text)) bytes += vocabulary->bytes(id);
+    EXPECT_EQ(bytes, text);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, TokenizerVocabulary,
+                         testing::Values("gpt2_style", "llama_style", "o200k_style", "falcon_style",
+                                         "spm_prepend"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
+TEST(Vocabulary, SentencePieceDropsTheFirstSpaceAndByteLevelDoesNot) {
+  EXPECT_TRUE(vocabulary_of_tokenizer(small_tokenizer("spm_prepend"), {})->drops_first_space());
+  EXPECT_FALSE(vocabulary_of_tokenizer(small_tokenizer("llama_style"), {})->drops_first_space());
+}
+
+TEST(Vocabulary, ByteFallbackTokensAreTheirByte) {
+  const auto tokenizer = small_tokenizer("spm_prepend");
+  const auto id = tokenizer->id_of("<0xE6>");
+  ASSERT_TRUE(id);
+  EXPECT_EQ(vocabulary_of_tokenizer(tokenizer, {})->bytes(*id), "\xE6");
+}
+
+}  // namespace
+}  // namespace tessera::guided
