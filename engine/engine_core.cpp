@@ -19,6 +19,12 @@ struct EngineCore::Request : Sequence {
     tenant = std::move(request.tenant);
     cache_salt = request.cache_salt;
     adapter = request.adapter;
+    if (!request.constraint) return;
+    guided = std::make_shared<GuidedSequence>(
+        std::move(request.constraint),
+        GuidedSequence::Options{.max_tokens = sampling.max_tokens,
+                                .complete_within = request.complete_within_max_tokens,
+                                .may_force = sampling.num_logprobs < 0});
   }
 
   SamplingParams sampling;
@@ -26,6 +32,11 @@ struct EngineCore::Request : Sequence {
   int num_prompt_computed = 0;  // at most; preemption does not take it back
   HostCache::Pin pages;         // of its adapter, once they are in host memory
   AdapterSlots::Pin pin;        // of its adapter, while it runs
+  bool answered = false;        // its first token was counted
+
+  std::shared_ptr<GuidedSequence> guided;  // null: no constraint
+  bool held = false;                       // caught up, and waits for its mask with
+  std::vector<float> held_logits;          // (vocab_size,)
 };
 
 namespace {
@@ -61,6 +72,23 @@ Result<void> check_sampling(const SamplingParams& params, int max_logprobs) {
   return {};
 }
 
+Result<void> check_guided(const GenerationRequest& request) {
+  if (request.constraint && request.sampling.ignore_eos) {
+    return invalid("ignore_eos", "false where the answer is constrained");
+  }
+  if (request.complete_within_max_tokens && request.sampling.num_logprobs >= 0) {
+    return invalid("complete_within_max_tokens", "false where log-probabilities are asked for");
+  }
+  return {};
+}
+
+Error not_finite() {
+  return {Code::kInternalError, "The model's output for this request is not finite."};
+}
+
+// How long a step waits for masks when there is nothing else to do.
+constexpr std::chrono::milliseconds kIdlePatience{2};
+
 }  // namespace
 
 EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
@@ -75,7 +103,8 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       sampler_(vocab_size_),
       scheduler_(std::in_place, scheduler_limits(config_)),
       batch_(config_.backend, max_context_),
-      slots_(*backend_, config_.adapters) {}
+      slots_(*backend_, config_.adapters),
+      mask_workers_(config_.mask_threads) {}
 
 EngineCore::~EngineCore() {
   cancel_all();
@@ -98,7 +127,7 @@ Result<void> EngineCore::check(const GenerationRequest& request) const {
                      std::to_string(prompt) + " in the prompt and " + std::to_string(answer) +
                      " for the answer. Shorten the prompt or ask for a shorter answer."};
   }
-  return {};
+  return check_guided(request);
 }
 
 void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
@@ -106,6 +135,7 @@ void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> str
   auto added = std::make_unique<Request>(next_id_++, std::move(request), std::move(stream));
   added->long_rope = short_positions_ > 0 && added->max_total_tokens > short_positions_;
   if (added->adapter) host_cache_.prefetch(*added->adapter);
+  if (added->guided) ++counters_.num_guided_requests;
   scheduler_->add(*added);
   requests_.push_back(std::move(added));
 }
@@ -113,19 +143,24 @@ void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> str
 bool EngineCore::step(int max_rows) {
   drop_cancelled();
   receive_adapters();
+  const bool holds = resume_held();
   scheduler_->schedule(batch_, max_rows);
+  release_preempted();
   const bool computes = !batch_.empty();
   if (computes) {
     try {
       pin_adapters();
+      request_masks();
       run();
       update();
     } catch (const std::exception& failure) {
       fail_running(failure.what());
     }
+  } else if (holds) {
+    mask_workers_.wait_for_any(MaskWorkers::Clock::now() + kIdlePatience);
   }
   erase_finished();
-  return computes;
+  return computes || holds;
 }
 
 void EngineCore::drop_cancelled() {
@@ -174,18 +209,47 @@ bool EngineCore::may_get_room(const AdapterDigest& digest) {
                              [](const auto& request) { return request->pages != nullptr; });
 }
 
-// Whoever was preempted has let go of its adapter's slot, and whoever runs gets one: the scheduler
-// has counted that they suffice.
-void EngineCore::pin_adapters() {
+// Whoever was preempted lets go of its adapter's slot.
+void EngineCore::release_preempted() {
   for (Sequence* sequence : batch_.preempted()) {
-    static_cast<Request&>(*sequence).pin = {};
+    auto& request = static_cast<Request&>(*sequence);
+    request.pin = {};
+    request.held = false;  // the same logits will come again
     ++counters_.num_preemptions;
   }
+}
+
+// Whoever runs gets a slot: the scheduler has counted that they suffice.
+void EngineCore::pin_adapters() {
   for (const BatchEntry& entry : batch_.entries()) {
     auto& request = static_cast<Request&>(*entry.sequence);
     if (!request.adapter || request.pin) continue;
     request.pin = slots_.pin(*request.adapter, request.pages);
     request.slot = request.pin.slot();
+  }
+}
+
+// Begins the masks that this step's logits will meet, and the constraints of those who are new.
+// Those at hand come first: a worker that has begun keeps others from looking.
+void EngineCore::request_masks() {
+  mask_deadline_ = MaskWorkers::Clock::now() + config_.mask_patience;
+  bool all_filled = true;
+  for (const BatchEntry& entry : batch_.entries()) {
+    const auto& guided = static_cast<Request&>(*entry.sequence).guided;
+    if (guided == nullptr || !guided->done() || guided->filled()) continue;
+    if (entry.catches_up && guided->fill_at_once()) {
+      ++counters_.num_ready_masks;
+    } else {
+      all_filled = false;
+    }
+  }
+  if (all_filled) return;
+  for (const BatchEntry& entry : batch_.entries()) {
+    const auto& guided = static_cast<Request&>(*entry.sequence).guided;
+    if (guided == nullptr || !guided->done() || guided->filled()) continue;
+    if (!entry.catches_up && guided->begun()) continue;
+    ++counters_.num_computed_masks;
+    mask_workers_.start(guided);
   }
 }
 
@@ -202,27 +266,101 @@ void EngineCore::update() {
     auto& request = static_cast<Request&>(*entry.sequence);
     const int reached = std::min(request.num_computed, request.num_prompt_tokens);
     request.num_prompt_computed = std::max(request.num_prompt_computed, reached);
-    if (entry.catches_up) accept(request, backend_->logits(logit_row++));
+    if (!entry.catches_up) continue;
+    const auto logits = backend_->logits(logit_row++);
+    if (can_sample(request)) {
+      accept(request, logits);
+    } else {
+      request.held = true;
+      request.held_logits.assign(logits.begin(), logits.end());
+      ++counters_.num_late_masks;
+    }
   }
 }
 
-void EngineCore::accept(Request& request, std::span<const float> logits) {
-  auto token = sampler_.sample(logits, request.sampling, request.num_tokens());
-  if (!token) {
-    return finish(request, FinishReason::kError,
-                  {Code::kInternalError, "The model's output for this request is not finite."});
+// Whether the request's mask is there, if it needs one, and nobody is at work on its constraint.
+bool EngineCore::can_sample(Request& request) {
+  if (request.guided == nullptr) return true;
+  return mask_workers_.wait(*request.guided, mask_deadline_) &&
+         !mask_workers_.is_busy(*request.guided, mask_deadline_);
+}
+
+// Those whose masks have come meanwhile go on from the logits that they kept. Whether any is left.
+bool EngineCore::resume_held() {
+  bool any_left = false;
+  for (const auto& request : requests_) {
+    if (!request->held) continue;
+    if (!request->guided->done() || mask_workers_.is_busy(*request->guided, {})) {
+      any_left = true;
+      continue;
+    }
+    request->held = false;
+    accept(*request, request->held_logits);
   }
-  if (request.num_generated() == 0) {
+  return any_left;
+}
+
+void EngineCore::accept(Request& request, std::span<const float> logits) {
+  if (!std::exchange(request.answered, true)) {
     counters_.num_prompt_tokens += static_cast<std::uint64_t>(request.num_prompt_tokens);
     counters_.num_cached_tokens += static_cast<std::uint64_t>(request.num_cached);
   }
-  ++counters_.num_generated_tokens;
-  request.append(token->id);
-  if (ends(request, token->id)) return finish(request, FinishReason::kStop);
-  request.stream->push(std::move(*token));
-  if (request.num_generated() == request.sampling.max_tokens) {
-    finish(request, FinishReason::kLength);
+  if (request.guided) return accept_guided(request, logits);
+  auto token = sampler_.sample(logits, request.sampling, request.num_tokens());
+  if (!token) return finish(request, FinishReason::kError, not_finite());
+  append_sampled(request, *std::move(token));
+  finish_if_cut(request);
+}
+
+void EngineCore::accept_guided(Request& request, std::span<const float> logits) {
+  GuidedSequence& guided = *request.guided;
+  if (guided.error()) return finish(request, FinishReason::kError, *guided.error());
+  auto advance = guided.take_opening();
+  if (!advance) {
+    finish_if_cut(request);  // whether it was finished is only known now, if the sequence is slow
+    if (request.state == SequenceState::kFinished) return;
+    auto token = sampler_.sample(logits, request.sampling, request.num_tokens(), guided.mask());
+    if (!token) return finish(request, FinishReason::kError, not_finite());
+    if (ends(request, token->id)) return append_sampled(request, *std::move(token));
+    const int left = request.sampling.max_tokens - request.num_generated();
+    if (guided.slow) {
+      guided.advance_later(token->id, left);
+      return append_sampled(request, *std::move(token));
+    }
+    advance = guided.advance(token->id, left);
+    if (guided.error()) return finish(request, FinishReason::kError, *guided.error());
+    if (advance->sampled) append_sampled(request, *std::move(token));
   }
+  append_forced(request, advance->forced);
+  if (request.state == SequenceState::kFinished) return;
+  if (advance->finished) return finish(request, FinishReason::kStop);
+  finish_if_cut(request);
+}
+
+void EngineCore::append_sampled(Request& request, GeneratedToken token) {
+  ++counters_.num_generated_tokens;
+  request.append(token.id);
+  if (ends(request, token.id)) return finish(request, FinishReason::kStop);
+  request.stream->push(std::move(token));
+}
+
+// Up to a stop token of the request's own, if there is one among them.
+void EngineCore::append_forced(Request& request, std::span<const TokenId> ids) {
+  if (ids.empty()) return;
+  const auto end = std::ranges::find_if(ids, [&](TokenId id) { return ends(request, id); });
+  const bool stops = end != ids.end();
+  const auto shown = ids.first(static_cast<std::size_t>(end - ids.begin()));
+  for (const TokenId id : ids.first(shown.size() + (stops ? 1 : 0))) request.append(id);
+  counters_.num_generated_tokens += shown.size() + (stops ? 1 : 0);
+  counters_.num_forced_tokens += shown.size() + (stops ? 1 : 0);
+  request.stream->push(shown);
+  if (stops) finish(request, FinishReason::kStop);
+}
+
+void EngineCore::finish_if_cut(Request& request) {
+  if (request.state == SequenceState::kFinished) return;
+  if (request.num_generated() < request.sampling.max_tokens) return;
+  finish(request, FinishReason::kLength);
 }
 
 bool EngineCore::ends(const Request& request, TokenId id) const {
@@ -244,6 +382,7 @@ void EngineCore::close(Request& request, FinishReason reason, Error error) {
   request.state = SequenceState::kFinished;
   request.pin = {};
   request.pages = nullptr;
+  request.held = false;
   ++counters_.num_finished[static_cast<std::size_t>(reason)];
   request.stream->finish({.reason = reason,
                           .generated_tokens = request.num_generated(),

@@ -1,13 +1,15 @@
 // engine_core.hpp — continuous batching without a thread: step() reads as schedule, run, update.
 //
 // A request goes: check, add, steps until its stream is finished. While its adapter's pages are
-// being loaded it waits beside the queue and everyone else runs. A request that is cancelled leaves
-// at the start of the next step. The thread, the inbox and the locks are engine.hpp's; tests drive
-// this class directly and so are exactly repeatable.
+// being loaded it waits beside the queue and everyone else runs. One whose mask
+// (guided_sequence.hpp) is not there when the logits are keeps them and sits out steps. A request
+// that is cancelled leaves at the start of the next step. The thread, the inbox and the locks are
+// engine.hpp's; tests drive this class directly and so are exactly repeatable.
 //
 // Not thread-safe, except check(): owned and called by the engine thread alone.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +22,8 @@
 #include "engine/adapter_slots.hpp"
 #include "engine/engine_stats.hpp"
 #include "engine/generation_request.hpp"
+#include "engine/guided_sequence.hpp"
+#include "engine/mask_workers.hpp"
 #include "engine/sampler.hpp"
 #include "engine/schedule/running_adapters.hpp"
 #include "engine/schedule/scheduler.hpp"
@@ -38,6 +42,9 @@ struct EngineConfig {
   int max_requests = 1024;            // submitted and not finished; one more is kQueueFull
   int max_logprobs = 20;              // that a request may ask for, for each token
   std::vector<TokenId> eos_ids = {};  // the model's own end tokens
+  int mask_threads = 1;               // of MaskWorkers' fast lane; 0: masks are made by the step
+  // How long after a step's beginning its masks are waited for. Who has none then sits out.
+  std::chrono::microseconds mask_patience{1000};
   // Called on the engine thread with what the backend threw; for the log.
   std::function<void(std::string_view what)> on_failure = [](std::string_view) {};
 };
@@ -58,8 +65,8 @@ class EngineCore {
   // fail_all() must follow.
   void add(GenerationRequest request, std::shared_ptr<TokenStream> stream);
 
-  // One step of at most `max_rows` tokens. False if there was nothing to compute: if there are
-  // requests at all, they wait for their adapters. If the backend throws, the running requests
+  // One step of at most `max_rows` tokens. False if there was nothing to do: if there are requests
+  // at all, they wait for their adapters. If the backend throws, the running requests
   // finish with kError, and the engine goes on with the others. If anything else throws, it comes
   // out of here, and fail_all() must follow.
   bool step(int max_rows);
@@ -90,10 +97,18 @@ class EngineCore {
   void receive_adapters();
   void receive_adapter(Request& request);
   bool may_get_room(const AdapterDigest& digest);
+  void release_preempted();
   void pin_adapters();
+  void request_masks();
   void run();
   void update();
+  bool resume_held();
+  bool can_sample(Request& request);
   void accept(Request& request, std::span<const float> logits);
+  void accept_guided(Request& request, std::span<const float> logits);
+  void append_sampled(Request& request, GeneratedToken token);
+  void append_forced(Request& request, std::span<const TokenId> ids);
+  void finish_if_cut(Request& request);
   bool ends(const Request& request, TokenId id) const;
   void finish(Request& request, FinishReason reason, Error error = {});
   void close(Request& request, FinishReason reason, Error error);
@@ -113,6 +128,8 @@ class EngineCore {
   StepBatch batch_;
   AdapterSlots slots_;                              // after the backend, which it calls
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
+  MaskWorkers mask_workers_;
+  MaskWorkers::Clock::time_point mask_deadline_;  // of this step
   std::uint64_t next_id_ = 1;
   EngineStats counters_;  // what has been counted; what is now is read when asked for
 };

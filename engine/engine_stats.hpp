@@ -22,7 +22,12 @@ struct EngineStats {
   std::uint64_t num_computed_tokens = 0;   // rows: of prompts, of answers, of recomputation
   std::uint64_t num_prompt_tokens = 0;     // of requests that got their first token
   std::uint64_t num_cached_tokens = 0;     // of those, found in the prefix cache
-  std::uint64_t num_generated_tokens = 0;  // sampled
+  std::uint64_t num_generated_tokens = 0;  // sampled or forced
+  std::uint64_t num_forced_tokens = 0;     // of them, appended because nothing else may follow
+  std::uint64_t num_guided_requests = 0;
+  std::uint64_t num_ready_masks = 0;     // that were there when they were asked for
+  std::uint64_t num_computed_masks = 0;  // that MaskWorkers made
+  std::uint64_t num_late_masks = 0;      // of them, those whose sequence sat out for them
   std::uint64_t num_preemptions = 0;
   std::uint64_t num_adapter_loads = 0;                             // into the backend's slots
   std::array<std::uint64_t, kNumFinishReasons> num_finished = {};  // by FinishReason

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,10 @@
 #include "storage/digest.hpp"
 
 namespace tessera {
+
+namespace guided {
+class Constraint;
+}
 
 // How the next token is chosen, and when to stop. The filters apply in the order in which they
 // stand here, each to what the one before has left.
@@ -34,6 +39,13 @@ struct GenerationRequest {
   std::optional<AdapterDigest> adapter = {};  // none: the base alone
   std::string tenant = {};                    // the fairness key
   std::uint64_t cache_salt = 0;  // who may share cached prefixes: the server's, not theirs
+
+  // What the answer has to be; null: anything. Of a vocabulary as wide as the model's, with the
+  // engine's end tokens. Not with ignore_eos.
+  std::shared_ptr<guided::Constraint> constraint = {};
+  // End the answer, by a shortest way that the constraint allows, before max_tokens would cut it.
+  // Not with log-probabilities, which tokens that are not sampled do not have.
+  bool complete_within_max_tokens = false;
 };
 
 }  // namespace tessera

@@ -1,9 +1,11 @@
 #include "engine/sampler.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 
 #include "engine/philox.hpp"
@@ -39,20 +41,58 @@ std::optional<TokenId> first_ranked(std::span<const float> logits) {
   return static_cast<TokenId>(best);
 }
 
+// The same of the tokens in `mask`, without a look at the others; nullopt too if there are none.
+std::optional<TokenId> first_ranked(std::span<const float> logits, const guided::TokenMask& mask) {
+  const auto words = mask.words();
+  std::size_t best = logits.size();
+  for (std::size_t w = 0; w < words.size(); ++w) {
+    for (std::uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
+      const std::size_t i = 64 * w + static_cast<std::size_t>(std::countr_zero(bits));
+      if (std::isnan(logits[i])) return std::nullopt;
+      if (best == logits.size() || logits[i] > logits[best]) best = i;
+    }
+  }
+  if (best == logits.size() || !std::isfinite(logits[best])) return std::nullopt;
+  return static_cast<TokenId>(best);
+}
+
 }  // namespace
 
 Sampler::Sampler(int vocab_size)
     : weights_(static_cast<std::size_t>(vocab_size)), ids_(static_cast<std::size_t>(vocab_size)) {}
 
 std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
-                                              const SamplingParams& params, int position) {
+                                              const SamplingParams& params, int position,
+                                              const guided::TokenMask* mask) {
   assert(logits.size() == ids_.size());
-  const auto best = first_ranked(logits);
+  assert(mask == nullptr || mask->vocab_size() == std::ssize(ids_));
+  const auto best = mask == nullptr ? first_ranked(logits) : first_ranked(logits, *mask);
   if (!best) return std::nullopt;
   GeneratedToken token;
-  token.id = params.temperature > 0.0F ? draw(logits, params, *best, position) : *best;
-  if (params.num_logprobs >= 0) add_logprobs(logits, *best, params.num_logprobs, token);
+  token.id = *best;
+  if (params.temperature > 0.0F) {
+    token.id = draw(mask == nullptr ? logits : masked(logits, *mask), params, *best, position);
+  }
+  if (params.num_logprobs >= 0) add_logprobs(logits, params.num_logprobs, token);
   return token;
+}
+
+// A word of the mask at a time: most are empty or full.
+std::span<const float> Sampler::masked(std::span<const float> logits,
+                                       const guided::TokenMask& mask) {
+  masked_.assign(logits.size(), -std::numeric_limits<float>::infinity());
+  const auto words = mask.words();
+  for (std::size_t w = 0; w < words.size(); ++w) {
+    if (words[w] == ~std::uint64_t{0}) {
+      std::ranges::copy(logits.subspan(64 * w, 64), masked_.begin() + std::ptrdiff_t(64 * w));
+      continue;
+    }
+    for (std::uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
+      const std::size_t i = 64 * w + static_cast<std::size_t>(std::countr_zero(bits));
+      masked_[i] = logits[i];
+    }
+  }
+  return masked_;
 }
 
 TokenId Sampler::draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
@@ -119,9 +159,9 @@ std::span<const TokenId> Sampler::rank_top(std::span<const float> logits, int co
   return std::span(ids_).first(static_cast<std::size_t>(count));
 }
 
-void Sampler::add_logprobs(std::span<const float> logits, TokenId best, int num_top,
-                           GeneratedToken& token) {
-  const double largest = static_cast<double>(at(logits, best));
+// `token.id` is set.
+void Sampler::add_logprobs(std::span<const float> logits, int num_top, GeneratedToken& token) {
+  const double largest = static_cast<double>(*std::ranges::max_element(logits));
   double total = 0.0;
   for (const float logit : logits) total += std::exp(static_cast<double>(logit) - largest);
   const double log_total = std::log(total);

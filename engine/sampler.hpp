@@ -4,6 +4,9 @@
 // The filters only find the last token that is kept in order of rank (higher logit first, ties by
 // lower id), so the result is a function of logits, params and position, and of nothing else: no
 // state, no sort whose order could matter, no dependence on the batch (promise P2).
+//
+// Under a constraint the tokens outside of its mask have no probability from the start: the filters
+// see, and the seed draws from, what is left. Log-probabilities stay the model's own.
 #pragma once
 
 #include <optional>
@@ -11,6 +14,7 @@
 #include <vector>
 
 #include "engine/generation_request.hpp"
+#include "engine/guided/token_mask.hpp"
 #include "engine/token_stream.hpp"
 #include "kernels/model_spec.hpp"
 
@@ -22,25 +26,29 @@ class Sampler {
   explicit Sampler(int vocab_size);
 
   // The token for `position` of a sequence whose model gave `logits` (vocab_size,), with the
-  // log-probabilities that params.num_logprobs asks for. nullopt if the logits are no distribution
-  // (a NaN, an infinity on top): the model has overflowed. Allocates only for GeneratedToken::top.
+  // log-probabilities that params.num_logprobs asks for. `mask` (of vocab_size; null: all) says
+  // which tokens there may be. nullopt if the logits of those are no distribution (a NaN, an
+  // infinity on top): the model has overflowed; or if there are none. Allocates only for
+  // GeneratedToken::top.
   std::optional<GeneratedToken> sample(std::span<const float> logits, const SamplingParams& params,
-                                       int position);
+                                       int position, const guided::TokenMask* mask = nullptr);
 
  private:
   TokenId draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
                int position);
+  // The logits with minus infinity in place of those outside of `mask`.
+  std::span<const float> masked(std::span<const float> logits, const guided::TokenMask& mask);
   // The last token that top_k and top_p keep, in order of rank; nullopt if they drop none.
   std::optional<TokenId> last_kept(std::span<const float> logits, const SamplingParams& params);
   // The first of `ranked` at which their weights' running sum reaches `wanted`.
   std::optional<TokenId> first_to_reach(std::span<const TokenId> ranked, double wanted) const;
   // The `count` tokens that rank first, in order.
   std::span<const TokenId> rank_top(std::span<const float> logits, int count);
-  void add_logprobs(std::span<const float> logits, TokenId best, int num_top,
-                    GeneratedToken& token);
+  void add_logprobs(std::span<const float> logits, int num_top, GeneratedToken& token);
 
   std::vector<double> weights_;  // (vocab_size,) exp((logit - largest) / temperature)
   std::vector<TokenId> ids_;     // (vocab_size,) in the order rank_top left them
+  std::vector<float> masked_;    // (vocab_size,) once a mask was given
 };
 
 }  // namespace tessera

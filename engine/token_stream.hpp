@@ -11,6 +11,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,7 +21,8 @@
 
 namespace tessera {
 
-// kStop: an end token or one of stop_token_ids was generated. kLength: max_tokens were.
+// kStop: an end token or one of stop_token_ids was generated, or the constraint allows no more.
+// kLength: max_tokens were.
 // kCancelled: the reader cancelled, or the engine was shut down. kError: see Finish::code.
 enum class FinishReason : std::uint8_t { kStop, kLength, kCancelled, kError };
 inline constexpr int kNumFinishReasons = 4;
@@ -31,8 +33,8 @@ struct TopLogprob {
   bool operator==(const TopLogprob&) const = default;
 };
 
-// A log-probability is the model's own: log softmax of the raw logits, before temperature and
-// filters. It is 0 unless the request asked for log-probabilities.
+// A log-probability is the model's own: log softmax of the raw logits, before constraint,
+// temperature and filters. It is 0 unless the request asked for log-probabilities.
 struct GeneratedToken {
   TokenId id = 0;
   float logprob = 0.0F;
@@ -74,6 +76,14 @@ class TokenStream {
     {
       std::lock_guard lock(mutex_);
       events_.tokens.push_back(std::move(token));
+    }
+    wake_();
+  }
+  // Several that are not sampled, without log-probabilities.
+  void push(std::span<const TokenId> ids) {
+    {
+      std::lock_guard lock(mutex_);
+      for (const TokenId id : ids) events_.tokens.push_back({.id = id});
     }
     wake_();
   }

@@ -48,8 +48,8 @@ void Scheduler::continue_running(StepBatch& batch, int max_rows) {
   for (std::size_t i = 0; i < running_.size(); ++i) {  // preemption shortens it from the back
     Sequence& sequence = *running_[i];
     if (!cover_all_tokens(sequence, batch)) return;
-    const int room = max_rows - batch.num_rows();
-    if (room > 0) put(sequence, std::min(room, sequence.num_left()), batch);
+    const int rows = std::min(max_rows - batch.num_rows(), sequence.num_left());
+    if (rows > 0) put(sequence, rows, batch);
   }
 }
 
@@ -110,6 +110,7 @@ bool Scheduler::cover_all_tokens(Sequence& sequence, StepBatch& batch) {
 
 void Scheduler::preempt(Sequence& sequence, StepBatch& batch) {
   stop_running(sequence);
+  sequence.chain.extend(sequence.tokens, pool_.block_size());  // several may have been appended
   sequence.num_computed = 0;
   sequence.slot = kNoAdapter;
   sequence.state = SequenceState::kWaiting;
@@ -166,7 +167,7 @@ void Scheduler::check_invariants() const {
   assert(adapters_.count() <= limits_.adapters.max_adapters);
   for ([[maybe_unused]] const Sequence* sequence : running_) {
     assert(sequence->state == SequenceState::kRunning);
-    assert(sequence->num_computed < sequence->num_tokens());
+    assert(sequence->num_computed <= sequence->num_tokens());
     assert(std::ssize(sequence->blocks) >= pool_.blocks_for(sequence->num_computed));
     assert(std::ssize(sequence->blocks) <= pool_.blocks_for(sequence->max_total_tokens));
   }

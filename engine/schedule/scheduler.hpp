@@ -48,8 +48,10 @@ class Scheduler {
   void add(Sequence& sequence);
   void adapter_ready(Sequence& sequence, std::size_t adapter_bytes);
 
-  // Writes the next step into `batch`: at most `max_rows` >= 1 tokens, at least one if any sequence
-  // is running or in the queue. After the step has been computed, advance() must be told.
+  // Writes the next step into `batch`: at most `max_rows` >= 1 tokens, at least one if any running
+  // sequence has tokens left or one in the queue may start. A running sequence that has caught up,
+  // because it waits for its next token, keeps its blocks and sits out. After the step has been
+  // computed, advance() must be told.
   void schedule(StepBatch& batch, int max_rows);
   void advance(const StepBatch& batch);
 

@@ -7,6 +7,8 @@
 // the same request gets from an engine of its own, which computes its prompt in one step and on one
 // thread.
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -20,6 +22,7 @@
 #include "tests/engine/adapter_shelf.hpp"
 #include "tests/engine/test_backends.hpp"
 #include "tests/engine/tiny_model.hpp"
+#include "tests/engine/tiny_vocabulary.hpp"
 
 namespace tessera {
 namespace {
@@ -56,6 +59,9 @@ struct Mix {
     limits.max_rank = 32;
     limits.num_threads = pick(0, 7) == 0 ? 2 : 1;
     config.adapters.max_adapters = pick(1, kNumAdapters);
+    config.eos_ids = {kTinyEnd};
+    config.mask_threads = pick(0, 2);
+    config.mask_patience = std::chrono::microseconds(pick(0, 1) * 1000);
   }
 
   int pick(int low, int high) {
@@ -70,6 +76,16 @@ struct Mix {
     std::ranges::reverse(prompt);
     for (int i = pick(1, 12); i > 0; --i) prompt.push_back(pick(0, spec.vocab_size - 1));
     return prompt;
+  }
+
+  void constrain(GenerationRequest& request) {
+    static const std::array<guided::ConstraintSpec, 3> kSpecs = {
+        regex_spec("[a-z]{2,4}-[0-9]+(forced-text)?"), choice_spec({"left-hand", "right-hand"}),
+        schema_spec(R"({"type":"array","items":{"enum":[true,"abc",7]},"uniqueItems":false})")};
+    const int which = pick(0, 8);
+    if (which >= std::ssize(kSpecs)) return;
+    request.constraint = tiny_constraint(kSpecs[static_cast<std::size_t>(which)]);
+    if (pick(0, 1) == 0) request.sampling.num_logprobs = -1;  // so that tokens are forced
   }
 
   MixedRequest random_request(const ModelSpec& spec) {
@@ -89,6 +105,7 @@ struct Mix {
     sampling.seed = random();
     sampling.max_tokens = pick(1, 16);
     sampling.num_logprobs = pick(0, 3);
+    constrain(request);
     mixed.arrival = pick(0, 20);
     if (pick(0, 9) == 0) mixed.cancelled_at = mixed.arrival + pick(0, 10);
     return mixed;
@@ -128,12 +145,12 @@ class NonInterference : public testing::TestWithParam<const char*> {
     config.backend.max_logit_rows = 1;
     config.backend.max_rows = 64;
     config.backend.num_threads = 1;
+    config.eos_ids = {kTinyEnd};
     const auto core = make_core(config);
     const auto stream = std::make_shared<TokenStream>([] {});
     EXPECT_TRUE(core->check(request));
     core->add(request, stream);
-    while (core->step()) {
-    }
+    while (core->num_requests() > 0) core->step();
     return answer_of(*stream);
   }
 

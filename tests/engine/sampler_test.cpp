@@ -189,5 +189,54 @@ TEST(Sampler, FrequenciesFollowTheDistribution) {
   }
 }
 
+// A mask is what minus infinity outside of it would be, for every choice of filters.
+TEST(Sampler, UnderAMaskTheOthersHaveNoProbability) {
+  std::mt19937_64 random(11);
+  constexpr int kVocab = 200;
+  Sampler masked(kVocab);
+  Sampler plain(kVocab);
+  for (int i = 0; i < 300; ++i) {
+    const std::vector<float> logits = random_logits(random, kVocab, 3.0F);
+    guided::TokenMask mask(kVocab);
+    std::vector<float> cut(kVocab, -kInfinity);
+    const unsigned density = i % 3 == 0 ? 1 : 97;
+    for (TokenId id = 0; id < kVocab; ++id) {
+      if (random() % 100 >= density && id != i % kVocab) continue;
+      mask.set(id);
+      cut[static_cast<std::size_t>(id)] = logits[static_cast<std::size_t>(id)];
+    }
+    SamplingParams params;
+    params.temperature = i % 4 == 0 ? 0.0F : 0.8F;
+    params.top_k = i % 5 == 0 ? 7 : 0;
+    params.top_p = i % 7 == 0 ? 0.7F : 1.0F;
+    params.min_p = i % 11 == 0 ? 0.1F : 0.0F;
+    params.seed = random();
+    const auto token = masked.sample(logits, params, i, &mask);
+    ASSERT_TRUE(token);
+    EXPECT_TRUE(mask[token->id]);
+    EXPECT_EQ(token->id, plain.sample(cut, params, i)->id);
+  }
+}
+
+TEST(Sampler, LogprobsUnderAMaskAreTheModelsOwn) {
+  const std::vector<float> logits = {1.0F, 3.0F, 2.0F, 0.0F};
+  guided::TokenMask mask(4);
+  mask.set(2);
+  SamplingParams params;
+  params.num_logprobs = 2;
+  Sampler sampler(4);
+  const auto token = sampler.sample(logits, params, 0, &mask);
+  ASSERT_TRUE(token);
+  EXPECT_EQ(token->id, 2);
+  EXPECT_EQ(token->top[0].id, 1) << "the model would have said something else";
+  EXPECT_FLOAT_EQ(token->logprob, token->top[1].logprob);
+}
+
+TEST(Sampler, AnEmptyMaskGivesNothing) {
+  const std::vector<float> logits = {1.0F, 3.0F};
+  const guided::TokenMask mask(2);
+  EXPECT_FALSE(Sampler(2).sample(logits, {}, 0, &mask));
+}
+
 }  // namespace
 }  // namespace tessera
