@@ -1,5 +1,5 @@
-// admin_api.cpp — /v1/organization/projects: tenants, their service accounts and keys, in the
-// shapes of OpenAI's administration API (http-api.md 2.6).
+// admin_api.cpp — /v1/organization/projects: tenants and their service accounts, in the shapes of
+// OpenAI's administration API (http-api.md 2.6).
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -7,6 +7,7 @@
 #include "gateway/api_json.hpp"
 #include "gateway/fields.hpp"
 #include "gateway/handlers.hpp"
+#include "gateway/key_json.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -15,9 +16,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::size_t kMaxNameChars = 128;
-constexpr std::size_t kMaxScopes = static_cast<std::size_t>(kNumScopes);
-constexpr std::size_t kMaxScopeChars = 64;
-constexpr std::int64_t kMaxKeySeconds = 31'536'000;  // a year
 
 Error no_such(std::string_view what) {
   return {Code::kNotFound, "There is no such " + std::string(what) + "."};
@@ -36,49 +34,6 @@ ordered_json project_json(const Tenant& tenant) {
   return json;
 }
 
-ordered_json account_json(const ServiceAccount& account) {
-  ordered_json json;
-  json["id"] = account.id.str();
-  json["object"] = "organization.project.service_account";
-  json["name"] = account.name;
-  json["role"] = "member";
-  json["created_at"] = unix_seconds(account.created_at);
-  return json;
-}
-
-// A key with its value: the only time that it is shown.
-ordered_json created_key_json(const CreatedApiKey& created) {
-  ordered_json json;
-  json["object"] = "organization.project.service_account.api_key";
-  json["id"] = created.record.id.str();
-  json["name"] = created.record.name;
-  json["value"] = created.value;
-  json["created_at"] = unix_seconds(created.record.created_at);
-  json["scopes"] = created.record.scopes.names();
-  json["expires_at"] = nullptr;
-  if (created.record.expires_at) json["expires_at"] = unix_seconds(*created.record.expires_at);
-  return json;
-}
-
-ordered_json key_json(const TenantEntry& entry, const ApiKeyRecord& key) {
-  ordered_json json;
-  json["object"] = "organization.project.api_key";
-  json["id"] = key.id.str();
-  json["name"] = key.name;
-  json["redacted_value"] = redacted(key.kind, key.id);
-  json["created_at"] = unix_seconds(key.created_at);
-  json["last_used_at"] = nullptr;
-  json["scopes"] = key.scopes.names();
-  json["expires_at"] = nullptr;
-  if (key.expires_at) json["expires_at"] = unix_seconds(*key.expires_at);
-  json["owner"]["type"] = "service_account";
-  const auto account = entry.service_accounts.find(key.service_account);
-  if (account != entry.service_accounts.end()) {
-    json["owner"]["service_account"] = account_json(account->second);
-  }
-  return json;
-}
-
 TenantId tenant_argument(const Call& call) {
   return TenantId(call.arguments.at(0));
 }
@@ -93,39 +48,6 @@ Result<std::string> read_name(const Call& call) {
   fields.text("name", kMaxNameChars, name);
   if (auto read = fields.finish(); !read) return read.error();
   return name;
-}
-
-// Empty for no names at all, which no key may have: the directory refuses it.
-Result<ScopeSet> parse_scopes(const std::vector<std::string>& names) {
-  ScopeSet scopes;
-  for (const std::string& name : names) {
-    const auto scope = scope_from_string(name);
-    if (!scope) return Error{Code::kInvalidValue, "Unknown scope: '" + name + "'.", "scopes"};
-    scopes.insert(*scope);
-  }
-  return scopes;
-}
-
-Result<NewApiKey> read_new_key(const Call& call) {
-  const auto body = parse_json(call.request.body);
-  if (!body) return body.error();
-  NewApiKey key;
-  key.tenant = tenant_argument(call);
-  key.service_account = ServiceAccountId(call.arguments.at(1));
-  std::vector<std::string> scopes;
-  std::optional<std::int64_t> seconds;
-  Fields fields(*body);
-  const bool chosen = fields.any("scopes") != nullptr;
-  fields.required("name", key.name);
-  fields.text("name", kMaxNameChars, key.name);
-  fields.one_or_more("scopes", kMaxScopes, kMaxScopeChars, scopes);
-  fields.integer("expires_in_seconds", {1, kMaxKeySeconds}, seconds);
-  if (auto read = fields.finish(); !read) return read.error();
-  const auto parsed = chosen ? parse_scopes(scopes) : Result<ScopeSet>(kDefaultKeyScopes);
-  if (!parsed) return parsed.error();
-  key.scopes = *parsed;
-  if (seconds) key.expires_at = call.received_wall + std::chrono::seconds(*seconds);
-  return key;
 }
 
 }  // namespace
@@ -196,46 +118,6 @@ Result<Reply> create_service_account(Platform& platform, Call& call) {
   if (!created) return created.error();
   ordered_json body = account_json(created->account);
   body["api_key"] = created_key_json(created->key);
-  return json_reply(body);
-}
-
-Result<Reply> create_service_account_key(Platform& platform, Call& call) {
-  const auto request = read_new_key(call);
-  if (!request) return request.error();
-  const auto key = platform.directory->create_key(call.caller, *request, call.received_wall);
-  if (!key) return key.error();
-  return json_reply(created_key_json(*key));
-}
-
-Result<Reply> list_project_keys(Platform& platform, Call& call) {
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(tenant_argument(call));
-  if (!entry) return no_such("project");
-  std::vector<ordered_json> objects;
-  for (const ApiKeyRecord& key : snapshot->keys_of(entry->tenant.id)) {
-    objects.push_back(key_json(*entry, key));
-  }
-  return list_reply(call.target, std::move(objects));
-}
-
-Result<Reply> get_project_key(Platform& platform, Call& call) {
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(tenant_argument(call));
-  if (!entry) return no_such("project");
-  const ApiKeyRecord* key = snapshot->find_key(KeyId(call.arguments.at(1)));
-  if (!key || key->tenant != entry->tenant.id) return no_such("key");
-  return json_reply(key_json(*entry, *key));
-}
-
-Result<Reply> delete_project_key(Platform& platform, Call& call) {
-  const KeyId key(call.arguments.at(1));
-  auto revoked =
-      platform.directory->revoke_key(call.caller, tenant_argument(call), key, call.received_wall);
-  if (!revoked) return revoked.error();
-  ordered_json body;
-  body["id"] = key.str();
-  body["object"] = "organization.project.api_key.deleted";
-  body["deleted"] = true;
   return json_reply(body);
 }
 

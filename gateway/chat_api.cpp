@@ -7,16 +7,36 @@
 #include "gateway/handlers.hpp"
 #include "gateway/inference.hpp"
 #include "gateway/rate_limits.hpp"
+#include "gateway/tool_constraint.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
+namespace {
+
+// What the answer has to be, if tools say so; and where that begins, if the prompt has opened the
+// reasoning: behind it.
+Result<void> set_constraint(const ServedModel& model, const ChatTools& tools,
+                            PreparedInference& prepared) {
+  OutputFormat& format = prepared.options.format;
+  const AnswerSyntax& syntax = model.chat->syntax;
+  if (tools.constrained()) {
+    auto asked = tool_constraint(syntax, *model.tokenizer, tools, format.rules);
+    if (!asked) return asked.error();
+    format.asked = *std::move(asked);
+  }
+  const bool reasons = prepared.reading && prepared.reading->options.in_reasoning;
+  if (format.asked && reasons) format.asked->spec.free_until = syntax.think_close;
+  return {};
+}
+
+}  // namespace
 
 Result<Reply> create_chat_completion(Platform& platform, Call& call) {
   auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body);
+  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
-  auto request = parse_chat_request(*body);
+  auto request = parse_chat_request(*body, call.request.body);
   if (!request) return request.error();
   auto model = resolve_model(platform, call.caller, request->options.model);
   if (!model) return model.error();
@@ -30,7 +50,10 @@ Result<Reply> create_chat_completion(Platform& platform, Call& call) {
       .prompts = {},
       .reading = reading_of(platform.model, request->conversation, prompt->text)};
   prepared.prompts.push_back(std::move(prompt->ids));
-  return begin_generation(platform, call, *std::move(permit), std::move(prepared));
+  if (auto set = set_constraint(platform.model, request->conversation.tools, prepared); !set) {
+    return set.error();
+  }
+  return begin_constrained(platform, call, *std::move(permit), std::move(prepared));
 }
 
 }  // namespace tessera

@@ -15,6 +15,13 @@ inline constexpr int kExitUsage = 2;
 int serve_command(std::span<const std::string> arguments);
 int quantize_command(std::span<const std::string> arguments);
 int inspect_command(std::span<const std::string> arguments);
+// Over HTTP, with an admin's or a tenant's key (gateway/cli).
+int tenant_command(std::span<const std::string> arguments);
+int key_command(std::span<const std::string> arguments);
+int limit_command(std::span<const std::string> arguments);
+int usage_command(std::span<const std::string> arguments);
+int adapter_command(std::span<const std::string> arguments);
+
 int audit_command(std::span<const std::string> arguments);
 int info_command(std::span<const std::string> arguments);
 

@@ -35,9 +35,9 @@ Result<std::vector<TokenId>> encode_prompt(const ServedModel& model, const Promp
 Result<Reply> create_completion(Platform& platform, Call& call) {
   auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body);
+  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
-  auto request = parse_completion_request(*body);
+  auto request = parse_completion_request(*body, call.request.body);
   if (!request) return request.error();
   auto model = resolve_model(platform, call.caller, request->options.model);
   if (!model) return model.error();
@@ -51,7 +51,7 @@ Result<Reply> create_completion(Platform& platform, Call& call) {
     if (!ids) return ids.error();
     prepared.prompts.push_back(*std::move(ids));
   }
-  return begin_generation(platform, call, *std::move(permit), std::move(prepared));
+  return begin_constrained(platform, call, *std::move(permit), std::move(prepared));
 }
 
 }  // namespace tessera

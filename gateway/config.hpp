@@ -35,6 +35,7 @@ struct ServerConfig {
   int max_seqs = 32;                                // sequences in a step
   int token_budget = 256;                           // tokens in a step
   int max_queue = 256;                              // requests that wait for the engine
+  bool openai_strict = false;                       // "strict" means OpenAI's subset of JSON Schema
   std::string log_level = "info";                   // the lowest that is logged
   std::chrono::seconds drain{30};                   // that running answers get after SIGTERM
 };
@@ -92,6 +93,16 @@ inline constexpr std::size_t kMaxToolCallIdChars = 256;
 inline constexpr std::size_t kMaxTemplateVariableBytes =
     64 * 1024;                                           // chat_template_kwargs, as JSON
 inline constexpr std::size_t kMaxTokenizeIds = 1 << 20;  // of one /v1/detokenize request
+
+// ---- of constraints; what one may be is engine/guided/fuel.hpp's
+
+inline constexpr int kMaxCompilesOfTenant = 16;  // new ones, under way or waiting
+inline constexpr int kMaxCompiles = 256;
+inline constexpr std::chrono::seconds kCompileBurst{2};  // of a thread that a tenant may use, and
+inline constexpr int kCompileShareInverse = 20;          // then a twentieth of it
+inline constexpr std::size_t kMaxCachedConstraints = 4096;
+inline constexpr std::size_t kMaxConstraintCacheBytes = std::size_t{1} << 30;
+inline constexpr int kMaxInferenceJsonDepth = 72;  // a schema's own depth, and where it stands
 
 // ---- of a list
 

@@ -48,6 +48,14 @@ HttpError http_error(Code code) {
     case Code::kContextLengthExceeded:
     case Code::kRequestExceedsLimit:
     case Code::kStringAboveMaxLength:
+    case Code::kInvalidJsonSchema:
+    case Code::kUnsupportedSchema:
+    case Code::kSchemaTooLarge:
+    case Code::kSchemaTooComplex:
+    case Code::kInvalidRegex:
+    case Code::kRegexTooComplex:
+    case Code::kInvalidGrammar:
+    case Code::kGrammarTooComplex:
       return {400, kInvalidRequest};
     case Code::kInvalidApiKey:
     case Code::kExpiredApiKey:

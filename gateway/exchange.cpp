@@ -53,6 +53,18 @@ Result<void> check_body(const Route& route, std::size_t max_bytes, const Exchang
                "The request's body is larger than " + std::to_string(max_bytes) + " bytes."};
 }
 
+// Exceptions become Errors.
+template <class Work>
+Result<Reply> guarded(const Work& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Error{Code::kServerIsOverloaded, "The server has no memory for this request."};
+  } catch (const std::exception& exception) {
+    return Error{Code::kInternalError, exception.what()};
+  }
+}
+
 }  // namespace
 
 Exchange::Exchange(const Platform& platform) {
@@ -97,16 +109,16 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
 }
 
 Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
-  try {
+  return guarded([&] {
     Result<Reply> reply = exchange.route->handler(platform, exchange.call);
     std::string().swap(exchange.call.request.body);  // a generation may still take long
     exchange.body_share.reset();
     return reply;
-  } catch (const std::bad_alloc&) {
-    return Error{Code::kServerIsOverloaded, "The server has no memory for this request."};
-  } catch (const std::exception& exception) {
-    return Error{Code::kInternalError, exception.what()};
-  }
+  });
+}
+
+Result<Reply> call_deferred(const Deferred& deferred) {
+  return guarded(deferred.work);
 }
 
 HttpResponse error_answer(const Error& error, const Exchange& exchange) {

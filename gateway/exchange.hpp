@@ -36,6 +36,9 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
 // What the route's handler says; an exception becomes an Error. The body is gone then.
 Result<Reply> call_handler(Platform& platform, Exchange& exchange);
 
+// What the rest of it says.
+Result<Reply> call_deferred(const Deferred& deferred);
+
 HttpResponse error_answer(const Error& error, const Exchange& exchange);
 
 // Adds the headers that every answer carries.

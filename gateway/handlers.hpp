@@ -27,7 +27,7 @@ Result<Reply> get_adapter_version(Platform& platform, Call& call);
 Result<Reply> delete_adapter(Platform& platform, Call& call);
 Result<Reply> delete_adapter_version(Platform& platform, Call& call);
 
-// admin_api.cpp: tenants and their keys
+// admin_api.cpp: tenants and their service accounts
 Result<Reply> list_projects(Platform& platform, Call& call);
 Result<Reply> create_project(Platform& platform, Call& call);
 Result<Reply> get_project(Platform& platform, Call& call);
@@ -35,10 +35,27 @@ Result<Reply> modify_project(Platform& platform, Call& call);
 Result<Reply> archive_project(Platform& platform, Call& call);
 Result<Reply> list_service_accounts(Platform& platform, Call& call);
 Result<Reply> create_service_account(Platform& platform, Call& call);
+
+// keys_api.cpp: a project's and the platform's keys for admins, a tenant's own
 Result<Reply> create_service_account_key(Platform& platform, Call& call);
 Result<Reply> list_project_keys(Platform& platform, Call& call);
 Result<Reply> get_project_key(Platform& platform, Call& call);
 Result<Reply> delete_project_key(Platform& platform, Call& call);
+Result<Reply> rotate_project_key(Platform& platform, Call& call);
+Result<Reply> list_admin_keys(Platform& platform, Call& call);
+Result<Reply> get_admin_key(Platform& platform, Call& call);
+Result<Reply> create_admin_key(Platform& platform, Call& call);
+Result<Reply> delete_admin_key(Platform& platform, Call& call);
+Result<Reply> rotate_admin_key(Platform& platform, Call& call);
+Result<Reply> create_own_key(Platform& platform, Call& call);
+Result<Reply> list_own_keys(Platform& platform, Call& call);
+Result<Reply> get_own_key(Platform& platform, Call& call);
+Result<Reply> delete_own_key(Platform& platform, Call& call);
+Result<Reply> rotate_own_key(Platform& platform, Call& call);
+
+// audit_api.cpp
+Result<Reply> list_audit_logs(Platform& platform, Call& call);
+Result<Reply> list_own_audit_logs(Platform& platform, Call& call);
 
 // limits_api.cpp: a tenant's limits, for admins
 Result<Reply> list_rate_limits(Platform& platform, Call& call);

@@ -5,7 +5,10 @@
 #include <span>
 #include <utility>
 
+#include "engine/guided/openai_strict.hpp"
 #include "gateway/answer_length.hpp"
+#include "gateway/constraint_compiler.hpp"
+#include "gateway/error_body.hpp"
 #include "gateway/rate_limits.hpp"
 #include "gateway/version.hpp"
 #include "storage/digest.hpp"
@@ -59,6 +62,62 @@ UsageRecord record_of(const Call& call, const ResolvedModel& model) {
   return record;
 }
 
+// The special tokens that are text in the answer, by which its vocabulary is chosen.
+std::vector<TokenId> marks_of(const PreparedInference& prepared) {
+  return prepared.reading ? prepared.reading->marks : std::vector<TokenId>();
+}
+
+HttpResponse compiler_busy(std::chrono::nanoseconds wait, const RequestId& request) {
+  HttpResponse response = error_response(
+      {Code::kRateLimitExceeded,
+       "New schemas, patterns and grammars of this project take more of the server's time than a "
+       "project may use; try again later, or use those that were used before."},
+      request);
+  add_retry_after(response, wait);
+  return response;
+}
+
+// A request whose constraint is being compiled.
+struct Compiling {
+  Platform& platform;
+  Call& call;
+  Permit permit;
+  PreparedInference prepared;
+  std::unique_ptr<CompileLimits::Ticket> ticket;
+};
+
+Reply compile_later(std::shared_ptr<Compiling> compiling, ConstraintCompiler::Budget budget);
+
+// Compiles within `budget`, and goes on: with the generation, or with the refusal; or once more.
+Result<Reply> compile_now(const std::shared_ptr<Compiling>& compiling,
+                          ConstraintCompiler::Budget budget) {
+  using Budget = ConstraintCompiler::Budget;
+  Platform& platform = compiling->platform;
+  PreparedInference& prepared = compiling->prepared;
+  const AskedConstraint& asked = *prepared.options.format.asked;
+  auto compiled =
+      platform.constraints->compile(marks_of(prepared), asked.spec, budget, *compiling->ticket);
+  if (!compiled) {
+    return Error{compiled.error().code, compiled.error().message, asked.place.param};
+  }
+  if (const auto* error = std::get_if<guided::CompileError>(&*compiled)) {
+    const bool wants_more = error->kind == guided::CompileError::Kind::kTooComplex;
+    if (budget == Budget::kQuick && wants_more) return compile_later(compiling, Budget::kWhole);
+    return Reply(constraint_refusal(asked, *error, compiling->call.id));
+  }
+  compiling->ticket.reset();
+  prepared.constraint = std::get<std::shared_ptr<guided::Constraint>>(*std::move(compiled));
+  return begin_generation(platform, compiling->call, std::move(compiling->permit),
+                          std::move(prepared));
+}
+
+Reply compile_later(std::shared_ptr<Compiling> compiling, ConstraintCompiler::Budget budget) {
+  Workers& workers = compiling->platform.constraints->workers(budget);
+  return std::make_unique<Deferred>(Deferred{workers, [compiling = std::move(compiling), budget] {
+                                               return compile_now(compiling, budget);
+                                             }});
+}
+
 }  // namespace
 
 Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
@@ -68,6 +127,31 @@ Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
   auto resolved = platform.adapters->resolve(caller.tenant, model);
   if (!resolved) return resolved.error();
   return ResolvedModel{resolved->display_name, resolved->digest};
+}
+
+Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
+                                PreparedInference prepared) {
+  const OutputFormat& format = prepared.options.format;
+  if (!format.asked)
+    return begin_generation(platform, call, std::move(permit), std::move(prepared));
+  const AskedConstraint& asked = *format.asked;
+  if (platform.config.openai_strict && format.openai_strict && !asked.spec.source.empty()) {
+    guided::CompileError error{.kind = guided::CompileError::Kind::kUnsupported,
+                               .findings = guided::check_openai_strict(asked.spec.source)};
+    if (!error.findings.empty()) return Reply(constraint_refusal(asked, error, call.id));
+  }
+  prepared.constraint = platform.constraints->find(marks_of(prepared), asked.spec);
+  if (prepared.constraint) {
+    return begin_generation(platform, call, std::move(permit), std::move(prepared));
+  }
+  auto entered = platform.constraints->enter(call.caller.tenant, platform.clock.steady_now());
+  if (const auto* wait = std::get_if<std::chrono::nanoseconds>(&entered)) {
+    return Reply(compiler_busy(*wait, call.id));
+  }
+  const auto compiling = std::make_shared<Compiling>(
+      Compiling{platform, call, std::move(permit), std::move(prepared),
+                std::get<std::unique_ptr<CompileLimits::Ticket>>(std::move(entered))});
+  return compile_later(compiling, ConstraintCompiler::Budget::kQuick);
 }
 
 Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
@@ -89,7 +173,10 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
                               .sampling = prepared.options.sampling,
                               .adapter = prepared.model.adapter,
                               .tenant = call.caller.tenant.str(),
-                              .cache_salt = cache_salt(platform, call.caller.tenant)};
+                              .cache_salt = cache_salt(platform, call.caller.tenant),
+                              .constraint = prepared.constraint};
+    request.complete_within_max_tokens =
+        prepared.constraint && prepared.options.format.rules.complete_within_max_tokens;
     request.sampling.max_tokens = *max_tokens;
     request.sampling.seed = seed;
     plan.requests.push_back(std::move(request));

@@ -23,14 +23,20 @@ Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
 
 enum class AnswerKind : std::uint8_t { kChat, kText };
 
-// A request that is ready but for its reservation.
+// A request that is ready but for its constraint and its reservation.
 struct PreparedInference {
   AnswerKind kind;
   ResolvedModel model;
   InferenceOptions options;
   std::vector<std::vector<TokenId>> prompts;  // one a choice, none empty
   std::optional<AnswerReading> reading = {};
+  std::shared_ptr<guided::Constraint> constraint = {};  // that options.format asks for
 };
+
+// Finds or compiles the constraint that the options ask for, if they do, and goes on with
+// begin_generation. A constraint that has to be compiled makes the reply a Deferred.
+Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
+                                PreparedInference prepared);
 
 // Checks the prompts against the context, reserves their tokens and makes the Generation. A
 // reservation that is refused is an ordinary answer, 429.

@@ -3,6 +3,8 @@
 #include <exception>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gateway/commands.hpp"
@@ -19,27 +21,37 @@ Commands:
   inspect FILE|DIR   tell what a model holds, in any of these forms
   serve              serve a packed model over HTTP
   info [FILE]        tell about this machine, or about a packed model
+  tenant, key, limit, usage
+                     administer a running server, with an admin key
+  adapter            list, upload and delete a tenant's adapters, with a key of its
   audit verify       check that no usage or audit record was altered or removed
   version            print the version
 
 Begin with:
   tessera quantize examples/demo/base demo.tessera --name tessera-demo
   tessera serve --model demo.tessera --data ./data
-  curl http://127.0.0.1:8080/v1/organization/projects \
-       -H "Authorization: Bearer $(cat data/admin.key)" \
-       -H 'Content-Type: application/json' -d '{"name": "my first tenant"}'
+  tessera tenant create "my first tenant"
+  tessera key create TENANT-ID
 
 `tessera COMMAND --help` tells more about each.
 )help";
 
+using Command = int (*)(std::span<const std::string>);
+
+constexpr std::pair<std::string_view, Command> kCommands[] = {
+    {"serve", tessera::serve_command},     {"quantize", tessera::quantize_command},
+    {"inspect", tessera::inspect_command}, {"info", tessera::info_command},
+    {"tenant", tessera::tenant_command},   {"key", tessera::key_command},
+    {"limit", tessera::limit_command},     {"usage", tessera::usage_command},
+    {"adapter", tessera::adapter_command}, {"audit", tessera::audit_command},
+};
+
 int run(const std::vector<std::string>& arguments) {
   const std::string command = arguments.empty() ? "--help" : arguments.front();
   const std::span rest = std::span(arguments).subspan(arguments.empty() ? 0 : 1);
-  if (command == "serve") return tessera::serve_command(rest);
-  if (command == "quantize") return tessera::quantize_command(rest);
-  if (command == "inspect") return tessera::inspect_command(rest);
-  if (command == "audit") return tessera::audit_command(rest);
-  if (command == "info") return tessera::info_command(rest);
+  for (const auto& [name, function] : kCommands) {
+    if (command == name) return function(rest);
+  }
   if (command == "version" || command == "--version") {
     std::printf("tessera %s\n", tessera::kVersion);
     return tessera::kExitDone;

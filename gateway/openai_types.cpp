@@ -72,12 +72,13 @@ void check_metadata(Fields& fields) {
 }
 
 // Fields that both endpoints share.
-void read_options(Fields& fields, InferenceOptions& options) {
+void read_options(Fields& fields, std::string_view text, InferenceOptions& options) {
   fields.required("model", options.model);
   read_sampling(fields, options.sampling);
   fields.integer("seed", {INT64_MIN, INT64_MAX}, options.seed);
   fields.one_or_more("stop", kMaxStopStrings, kMaxStopChars, options.stop);
   read_stream(fields, options);
+  read_output_format(fields, text, options.format);
 
   std::string label;
   fields.text("user", kMaxMetadataChars, label);
@@ -129,7 +130,6 @@ void refuse_unsupported_chat_fields(Fields& fields) {
   check_metadata(fields);
   fields.unsupported("store", {false});
   fields.unsupported("service_tier", {"auto", "default"});
-  fields.unsupported("response_format", {Json{{"type", "text"}}});
   fields.unsupported("functions", {Json::array()});
   fields.unsupported("function_call", {"none", "auto"});
   fields.unsupported("modalities", {Json::array({"text"})});
@@ -177,9 +177,9 @@ void read_reasoning_effort(Fields& fields, std::string& effort) {
 
 // The fields that make a conversation a prompt. `messages` comes last: it is the one whose faults
 // are told last.
-Result<Conversation> read_conversation(Fields& fields) {
+Result<Conversation> read_conversation(Fields& fields, std::string_view text) {
   Conversation conversation;
-  auto tools = read_tools(fields);
+  auto tools = read_tools(fields, text);
   if (!tools) return tools.error();
   conversation.tools = *std::move(tools);
   read_reasoning_effort(fields, conversation.reasoning_effort);
@@ -197,6 +197,17 @@ Result<Conversation> read_conversation(Fields& fields) {
   if (!read) return read.error();
   conversation.messages = *std::move(read);
   return conversation;
+}
+
+// An answer in a form of its own is no call.
+Result<void> check_together(const ChatRequest& request) {
+  const OutputFormat& format = request.options.format;
+  if (!format.asked || request.conversation.tools.empty()) return {};
+  return Error{Code::kUnsupportedParameter,
+               "'" + format.asked->place.param +
+                   "' and tools that may be called exclude each other on this server; set "
+                   "'tool_choice' to 'none', or leave one of them out.",
+               format.asked->place.param};
 }
 
 bool is_token_ids(const Json& value) {
@@ -235,16 +246,17 @@ Result<std::vector<Prompt>> read_prompts(const Json& value) {
 
 }  // namespace
 
-Result<ChatRequest> parse_chat_request(const Json& body) {
+Result<ChatRequest> parse_chat_request(const Json& body, std::string_view text) {
   ChatRequest request;
   Fields fields(body);
-  read_options(fields, request.options);
+  read_options(fields, text, request.options);
   read_chat_max_tokens(fields, request.options.max_tokens);
   read_chat_logprobs(fields, request.options.sampling.num_logprobs);
   refuse_unsupported_chat_fields(fields);
-  auto conversation = read_conversation(fields);
+  auto conversation = read_conversation(fields, text);
   if (!conversation) return conversation.error();
   request.conversation = *std::move(conversation);
+  if (auto checked = check_together(request); !checked) return checked.error();
   return request;
 }
 
@@ -264,7 +276,7 @@ Result<TokenizeRequest> parse_tokenize_request(const Json& body) {
     request.prompt = std::move(prompt);
     return request;
   }
-  auto conversation = read_conversation(fields);
+  auto conversation = read_conversation(fields, {});
   if (!conversation) return conversation.error();
   request.conversation = *std::move(conversation);
   return request;
@@ -282,11 +294,11 @@ Result<DetokenizeRequest> parse_detokenize_request(const Json& body) {
   return request;
 }
 
-Result<CompletionRequest> parse_completion_request(const Json& body) {
+Result<CompletionRequest> parse_completion_request(const Json& body, std::string_view text) {
   CompletionRequest request;
   std::optional<std::int64_t> logprobs;
   Fields fields(body);
-  read_options(fields, request.options);
+  read_options(fields, text, request.options);
   read_max_tokens(fields, "max_tokens", 0, request.options.max_tokens);
   fields.integer("logprobs", {0, kMaxCompletionLogprobs}, logprobs);
   fields.unsupported("best_of", {1});

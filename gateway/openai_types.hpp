@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -15,6 +16,7 @@
 
 #include "engine/generation_request.hpp"
 #include "gateway/chat_tools.hpp"
+#include "gateway/output_fields.hpp"
 #include "storage/result.hpp"
 
 namespace tessera {
@@ -29,6 +31,7 @@ struct InferenceOptions {
   std::vector<std::string> stop;
   bool stream = false;
   bool include_usage = false;  // one more chunk with the usage
+  OutputFormat format;
 };
 
 // What is rendered as a prompt; also that of a tokenize request.
@@ -72,9 +75,12 @@ struct CompletionRequest {
 
 // Errors: kMissingRequiredParameter, kInvalidValue, kUnknownParameter, kUnsupportedParameter,
 // kUnsupportedContent, kStringAboveMaxLength, kRequestExceedsLimit; param is the JSON path.
-// Token ids are checked against the vocabulary later, by the engine.
-Result<ChatRequest> parse_chat_request(const nlohmann::ordered_json& body);
-Result<CompletionRequest> parse_completion_request(const nlohmann::ordered_json& body);
+// Token ids are checked against the vocabulary later, by the engine. `text` is what `body` was
+// parsed from: schemas are taken from it, byte for byte; without it, as the tree has them.
+Result<ChatRequest> parse_chat_request(const nlohmann::ordered_json& body,
+                                       std::string_view text = {});
+Result<CompletionRequest> parse_completion_request(const nlohmann::ordered_json& body,
+                                                   std::string_view text = {});
 Result<TokenizeRequest> parse_tokenize_request(const nlohmann::ordered_json& body);
 Result<DetokenizeRequest> parse_detokenize_request(const nlohmann::ordered_json& body);
 

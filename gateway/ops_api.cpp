@@ -81,6 +81,22 @@ void write_engine(MetricsText& text, const EngineStats& stats) {
   text.counter("tessera_engine_failed_steps_total", number(stats.num_failed_steps));
   text.counter("tessera_engine_computed_tokens_total", number(stats.num_computed_tokens));
   text.counter("tessera_adapter_slot_loads_total", number(stats.num_adapter_loads));
+  text.counter("tessera_guided_requests_total", number(stats.num_guided_requests));
+  text.counter("tessera_guided_forced_tokens_total", number(stats.num_forced_tokens));
+  text.counter("tessera_guided_masks_ready_total", number(stats.num_ready_masks));
+  text.counter("tessera_guided_masks_computed_total", number(stats.num_computed_masks));
+  text.counter("tessera_guided_masks_late_total", number(stats.num_late_masks));
+}
+
+void write_constraints(MetricsText& text, ConstraintCompiler& constraints) {
+  const auto number = [](auto value) { return static_cast<double>(value); };
+  const ConstraintCompiler::Stats stats = constraints.stats();
+  text.counter("tessera_constraints_compiled_total", number(stats.compiled));
+  text.counter("tessera_constraints_failed_total", number(stats.failed));
+  text.counter("tessera_constraints_found_total", number(stats.found));
+  text.counter("tessera_constraints_refused_total", number(stats.refused));
+  text.gauge("tessera_constraints_cached", number(stats.cached));
+  text.gauge("tessera_constraints_cached_bytes", number(stats.cached_bytes));
 }
 
 void write_gateway(MetricsText& text, const Platform& platform) {
@@ -127,6 +143,7 @@ Result<Reply> get_metrics(Platform& platform, Call&) {
   MetricsText text("model_name=\"" + escape_label(platform.model.name()) + '"');
   write_engine(text, platform.engine->stats());
   write_gateway(text, platform);
+  write_constraints(text, *platform.constraints);
   HttpResponse response;
   response.headers.emplace_back("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
   response.body = text.take();

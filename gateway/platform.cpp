@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -19,6 +20,7 @@ namespace {
 constexpr int kBlockSize = 16;  // positions of a KV block
 constexpr int kMaxRank = 256;   // of an adapter
 constexpr int kMaxAdaptersInStep = 16;
+constexpr int kMaxMaskThreads = 4;
 
 Error explained(const Error& error, const std::string& what) {
   return {error.code, what + ": " + error.message, error.param};
@@ -105,6 +107,8 @@ EngineConfig engine_config(const ServerConfig& config, const BackendLimits& limi
   engine.max_context = max_context;
   engine.max_requests = config.max_queue + config.max_seqs;
   engine.eos_ids = info.eos_ids;
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  engine.mask_threads = std::clamp(cores / 2, 1, kMaxMaskThreads);
   engine.on_failure = [](std::string_view what) { log_error("step_failed", {{"reason", what}}); };
   return engine;
 }
@@ -182,6 +186,7 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   platform->bodies.emplace(static_cast<std::size_t>(config.body_bytes));
   platform->workers.emplace(config.workers);
   platform->upload_workers.emplace(1);
+  platform->constraints.emplace(platform->model);
   return platform;
 }
 
@@ -192,6 +197,7 @@ Platform::~Platform() {
 void Platform::stop() {
   if (workers) workers->join();
   if (upload_workers) upload_workers->join();
+  if (constraints) constraints->join();
   if (engine) engine->stop();
 }
 

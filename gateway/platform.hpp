@@ -17,6 +17,7 @@
 #include "engine/engine.hpp"
 #include "gateway/body_budget.hpp"
 #include "gateway/config.hpp"
+#include "gateway/constraint_compiler.hpp"
 #include "gateway/metrics.hpp"
 #include "gateway/served_model.hpp"
 #include "gateway/upload_slots.hpp"
@@ -60,6 +61,7 @@ struct Platform {
   std::unique_ptr<Engine> engine;
   std::optional<Workers> workers;
   std::optional<Workers> upload_workers;  // apart, so that validation never delays a chat
+  std::optional<ConstraintCompiler> constraints;
 
   std::optional<BodyBudget> bodies;
   UploadSlots uploads;

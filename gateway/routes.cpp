@@ -46,6 +46,13 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     remove("/v1/models/{name}", Access::kAdapterWrite, delete_adapter),
     // a tenant's own numbers
     get("/v1/usage/self", Access::kTenantRead, get_own_usage),
+    get("/v1/tenant/audit_logs", Access::kTenantRead, list_own_audit_logs),
+    // and its keys
+    get("/v1/tenant/api_keys", Access::kTenantRead, list_own_keys),
+    post("/v1/tenant/api_keys", Access::kKeyWrite, kMaxAdminBytes, create_own_key),
+    get("/v1/tenant/api_keys/{key}", Access::kTenantRead, get_own_key),
+    remove("/v1/tenant/api_keys/{key}", Access::kKeyWrite, delete_own_key),
+    command("/v1/tenant/api_keys/{key}/rotate", Access::kKeyWrite, rotate_own_key),
     // administration
     get("/v1/organization/projects", Access::kAdmin, list_projects),
     post("/v1/organization/projects", Access::kAdmin, kMaxAdminBytes, create_project),
@@ -62,6 +69,14 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     get("/v1/organization/projects/{project}/api_keys/{key}", Access::kAdmin, get_project_key),
     remove("/v1/organization/projects/{project}/api_keys/{key}", Access::kAdmin,
            delete_project_key),
+    command("/v1/organization/projects/{project}/api_keys/{key}/rotate", Access::kAdmin,
+            rotate_project_key),
+    get("/v1/organization/admin_api_keys", Access::kAdmin, list_admin_keys),
+    post("/v1/organization/admin_api_keys", Access::kAdmin, kMaxAdminBytes, create_admin_key),
+    get("/v1/organization/admin_api_keys/{key}", Access::kAdmin, get_admin_key),
+    remove("/v1/organization/admin_api_keys/{key}", Access::kAdmin, delete_admin_key),
+    command("/v1/organization/admin_api_keys/{key}/rotate", Access::kAdmin, rotate_admin_key),
+    get("/v1/organization/audit_logs", Access::kAdmin, list_audit_logs),
     get("/v1/organization/projects/{project}/rate_limits", Access::kAdmin, list_rate_limits),
     post("/v1/organization/projects/{project}/rate_limits/{limit}", Access::kAdmin, kMaxAdminBytes,
          modify_rate_limit),
@@ -120,6 +135,8 @@ std::optional<Scope> scope_of(Access access) {
       return Scope::kAdapterWrite;
     case Access::kTenantRead:
       return Scope::kTenantRead;
+    case Access::kKeyWrite:
+      return Scope::kKeyWrite;
     case Access::kAdmin:
       return Scope::kAdmin;
   }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@ enum class Access : std::uint8_t {
   kAdapterRead,   // api.adapter.read
   kAdapterWrite,  // api.adapter.write
   kTenantRead,    // api.tenant.read
+  kKeyWrite,      // api.key.write
   kAdmin,         // api.admin
 };
 
@@ -47,8 +49,17 @@ struct Call {
   WallTime received_wall;
 };
 
-// An answer, or one that is still to be generated.
-using Reply = std::variant<HttpResponse, std::unique_ptr<Generation>>;
+struct Deferred;
+
+// An answer, one that is still to be generated, or one that takes more work first.
+using Reply = std::variant<HttpResponse, std::unique_ptr<Generation>, std::unique_ptr<Deferred>>;
+
+// The rest of a handler, which may take long and has threads of its own. It is left out if the
+// client has gone before its turn comes.
+struct Deferred {
+  Workers& workers;
+  std::function<Result<Reply>()> work;
+};
 
 // Runs on a worker (an upload on the uploads' own), so it may compute and read the disk; those of
 // the operations listener run on the session's strand instead and must be quick. An Error becomes

@@ -254,6 +254,24 @@ net::awaitable<Result<Reply>> Server::run_request(Peer& peer, Exchange& exchange
   const bool upload = exchange.route->body == Body::kMultipart;
   Workers& workers = upload ? *platform_.upload_workers : *platform_.workers;
   co_await workers.run(std::move(job));
+  while (reply && std::holds_alternative<std::unique_ptr<Deferred>>(*reply)) {
+    reply = co_await run_deferred(peer, std::get<std::unique_ptr<Deferred>>(*std::move(reply)));
+  }
+  co_return reply;
+}
+
+// Not begun for a client that has gone meanwhile.
+net::awaitable<Result<Reply>> Server::run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred) {
+  const auto gone = std::make_shared<std::atomic<bool>>(false);
+  peer.connection->watch_peer([gone](PeerNews news) {
+    if (news == PeerNews::kGone) gone->store(true, std::memory_order_relaxed);
+  });
+  Result<Reply> reply = Error{Code::kRequestTimeout, "The client is gone."};
+  std::function<void()> job = [&] {
+    if (!gone->load(std::memory_order_relaxed)) reply = call_deferred(*deferred);
+  };
+  co_await deferred->workers.run(std::move(job));
+  peer.connection->stop_watching();
   co_return reply;
 }
 

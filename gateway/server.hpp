@@ -93,6 +93,7 @@ class Server {
 
   net::awaitable<Result<Reply>> run_request(Peer& peer, Exchange& exchange,
                                             const std::string& head);
+  static net::awaitable<Result<Reply>> run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred);
   net::awaitable<bool> send(Peer& peer, Exchange& exchange, HttpResponse response);
   net::awaitable<bool> generate(Peer& peer, Exchange& exchange, Generation& generation);
   net::awaitable<Generation::Progress> next_progress(Generation& generation, Wakeup& wakeup,

@@ -35,18 +35,33 @@ std::string random_base62(int count) {
   return text;
 }
 
+namespace {
+
+constexpr std::string_view kUlidDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";  // Crockford's
+
+}  // namespace
+
 std::string new_ulid(WallTime now) {
-  constexpr std::string_view kDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";  // Crockford's
   const auto millis =
       std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
   std::string text(26, '0');
   for (std::size_t i = 0; i < 10; ++i) {
-    text[i] = kDigits[static_cast<std::uint64_t>(millis) >> (45 - 5 * i) & 31];
+    text[i] = kUlidDigits[static_cast<std::uint64_t>(millis) >> (45 - 5 * i) & 31];
   }
   std::array<std::uint8_t, 16> random{};
   random_bytes(random.data(), random.size());
-  for (std::size_t i = 0; i < random.size(); ++i) text[10 + i] = kDigits[random[i] & 31];
+  for (std::size_t i = 0; i < random.size(); ++i) text[10 + i] = kUlidDigits[random[i] & 31];
   return text;
+}
+
+std::optional<WallTime> ulid_time(std::string_view text) {
+  if (text.size() != 26 || text.find_first_not_of(kUlidDigits) != text.npos) return std::nullopt;
+  std::int64_t millis = 0;
+  for (const char digit : text.substr(0, 10)) {
+    millis = millis << 5 | static_cast<std::int64_t>(kUlidDigits.find(digit));
+  }
+  if (millis >= std::int64_t{1} << 43) return std::nullopt;  // the year 2248: none of ours
+  return WallTime(std::chrono::milliseconds(millis));
 }
 
 }  // namespace tessera

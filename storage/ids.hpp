@@ -7,6 +7,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,6 +43,8 @@ void random_bytes(void* out, std::size_t count);
 
 // A new ULID, 26 characters.
 std::string new_ulid(WallTime now);
+// The time that a ULID was made at, in whole milliseconds; nullopt if `text` is none.
+std::optional<WallTime> ulid_time(std::string_view text);
 
 }  // namespace tessera
 

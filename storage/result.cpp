@@ -26,6 +26,22 @@ std::string_view to_string(Code code) {
       return "request_exceeds_limit";
     case Code::kStringAboveMaxLength:
       return "string_above_max_length";
+    case Code::kInvalidJsonSchema:
+      return "invalid_json_schema";
+    case Code::kUnsupportedSchema:
+      return "unsupported_schema";
+    case Code::kSchemaTooLarge:
+      return "schema_too_large";
+    case Code::kSchemaTooComplex:
+      return "schema_too_complex";
+    case Code::kInvalidRegex:
+      return "invalid_regex";
+    case Code::kRegexTooComplex:
+      return "regex_too_complex";
+    case Code::kInvalidGrammar:
+      return "invalid_grammar";
+    case Code::kGrammarTooComplex:
+      return "grammar_too_complex";
     case Code::kInvalidApiKey:
       return "invalid_api_key";
     case Code::kExpiredApiKey:

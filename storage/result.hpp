@@ -29,6 +29,15 @@ enum class Code : std::uint8_t {
   kContextLengthExceeded,
   kRequestExceedsLimit,
   kStringAboveMaxLength,
+  // what the answer has to be cannot be made: a schema, a pattern or a grammar
+  kInvalidJsonSchema,
+  kUnsupportedSchema,
+  kSchemaTooLarge,
+  kSchemaTooComplex,
+  kInvalidRegex,
+  kRegexTooComplex,
+  kInvalidGrammar,
+  kGrammarTooComplex,
   // who is asking
   kInvalidApiKey,
   kExpiredApiKey,

@@ -5,10 +5,15 @@
 #include "tenancy/records.hpp"
 
 namespace tessera {
+namespace {
+
+constexpr std::string_view kIdPrefix = "audit_";
+
+}  // namespace
 
 AuditRecord new_audit_record(std::string event, const KeyId& actor, const TenantId& tenant,
                              std::string target, WallTime now) {
-  return {.id = "audit_" + new_ulid(now),
+  return {.id = std::string(kIdPrefix) + new_ulid(now),
           .time = now,
           .event = std::move(event),
           .actor = actor,
@@ -27,6 +32,20 @@ Result<void> scan_audit(const Store& store, WallTime from, WallTime to,
                                    [&](std::string_view, const AuditRecord& record) {
                                      return record.time < to && visit(record);
                                    });
+}
+
+Result<std::optional<AuditRecord>> find_audit(const Store& store, std::string_view id) {
+  std::optional<AuditRecord> found;
+  if (!id.starts_with(kIdPrefix)) return found;
+  const auto time = ulid_time(id.substr(kIdPrefix.size()));
+  if (!time) return found;
+  const auto scanned = scan_audit(store, *time, *time + std::chrono::milliseconds(1),
+                                  [&](const AuditRecord& record) {
+                                    if (record.id == id) found = record;
+                                    return !found;
+                                  });
+  if (!scanned) return scanned.error();
+  return found;
 }
 
 }  // namespace tessera

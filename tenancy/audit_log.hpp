@@ -3,7 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "storage/clock.hpp"
 #include "storage/ids.hpp"
@@ -33,5 +35,8 @@ Result<void> append_audit(const Store& store, Batch& batch, const AuditRecord& r
 // Errors: kCorrupt, those of Store.
 Result<void> scan_audit(const Store& store, WallTime from, WallTime to,
                         const std::function<bool(const AuditRecord&)>& visit);
+
+// The record of that id, or nullopt if there is none. Errors: those of scan_audit.
+Result<std::optional<AuditRecord>> find_audit(const Store& store, std::string_view id);
 
 }  // namespace tessera

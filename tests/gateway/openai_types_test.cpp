@@ -72,8 +72,40 @@ const Refusal kChatRefusals[] = {
     {R"("frequency_penalty": 0.5)", Code::kUnsupportedParameter, "frequency_penalty"},
     {R"("presence_penalty": -0.5)", Code::kUnsupportedParameter, "presence_penalty"},
     {R"("logit_bias": {"1": 2})", Code::kUnsupportedParameter, "logit_bias"},
-    {R"("response_format": {"type": "json_object"})", Code::kUnsupportedParameter,
-     "response_format"},
+    {R"("response_format": {"type": "xml"})", Code::kInvalidValue, "response_format.type"},
+    {R"("response_format": {"type": "regex"})", Code::kUnsupportedParameter,
+     "response_format.type"},
+    {R"("response_format": {"type": "json_schema"})", Code::kMissingRequiredParameter,
+     "response_format.json_schema"},
+    {R"("response_format": {"type": "json_schema", "json_schema": {"schema": {}}})",
+     Code::kMissingRequiredParameter, "response_format.json_schema.name"},
+    {R"("response_format": {"type": "json_schema", "json_schema": {"name": "a b"}})",
+     Code::kInvalidValue, "response_format.json_schema.name"},
+    {R"("response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": 7}})",
+     Code::kInvalidValue, "response_format.json_schema.schema"},
+    {R"("response_format": {"type": "json_schema",
+         "json_schema": {"name": "a", "whitespace": "compact"}})",
+     Code::kUnknownParameter, "response_format.json_schema.whitespace"},
+    {R"("structured_outputs": {"regex": "a", "choice": ["b"]})", Code::kInvalidValue,
+     "structured_outputs.choice"},
+    {R"("response_format": {"type": "json_object"}, "structured_outputs": {"regex": "a"})",
+     Code::kInvalidValue, "structured_outputs.regex"},
+    {R"("structured_outputs": {"choice": []})", Code::kInvalidValue, "structured_outputs.choice"},
+    {R"("structured_outputs": {"regex": "a", "syntax": "lark"})", Code::kInvalidValue,
+     "structured_outputs.syntax"},
+    {R"("structured_outputs": {"grammar": "a", "syntax": "ebnf"})", Code::kInvalidValue,
+     "structured_outputs.syntax"},
+    {R"("structured_outputs": {"json": {}})", Code::kUnsupportedParameter,
+     "structured_outputs.json"},
+    {R"("structured_outputs": {"whitespace": "none"})", Code::kInvalidValue,
+     "structured_outputs.whitespace"},
+    {R"("structured_outputs": {"backend": "x"})", Code::kUnknownParameter,
+     "structured_outputs.backend"},
+    {R"("guided_json": {})", Code::kUnsupportedParameter, "guided_json"},
+    {R"("guided_choice": ["a"])", Code::kUnsupportedParameter, "guided_choice"},
+    {R"("response_format": {"type": "json_object"},
+         "tools": [{"type": "function", "function": {"name": "f"}}])",
+     Code::kUnsupportedParameter, "response_format"},
     {R"("tools": 7)", Code::kInvalidValue, "tools"},
     {R"("tools": ["f"])", Code::kInvalidValue, "tools[0]"},
     {R"("tools": [{"type": "function"}])", Code::kMissingRequiredParameter, "tools[0].function"},
@@ -84,8 +116,21 @@ const Refusal kChatRefusals[] = {
      "tools[0].function.name"},
     {R"("tools": [{"type": "function", "function": {"name": "f", "parameters": []}}])",
      Code::kInvalidValue, "tools[0].function.parameters"},
-    {R"("tools": [{"type": "function", "function": {"name": "f", "strict": true}}])",
-     Code::kUnsupportedParameter, "tools[0].function.strict"},
+    {R"("tools": [{"type": "function", "function": {"name": "f", "strict": 1}}])",
+     Code::kInvalidValue, "tools[0].function.strict"},
+    {R"("tools": [{"type": "function", "function": {"name": "f"}}],
+         "tool_choice": {"type": "function", "function": {"name": "g"}})",
+     Code::kInvalidValue, "tool_choice.function.name"},
+    {R"("tools": [{"type": "function", "function": {"name": "f"}}],
+         "tool_choice": {"type": "custom", "custom": {"name": "f"}})",
+     Code::kUnsupportedParameter, "tool_choice.type"},
+    {R"("tools": [{"type": "function", "function": {"name": "f"}}],
+         "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "any", "tools": []}})",
+     Code::kInvalidValue, "tool_choice.allowed_tools.mode"},
+    {R"("tools": [{"type": "function", "function": {"name": "f"}}],
+         "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools":
+         [{"type": "function", "function": {"name": "g"}}]}})",
+     Code::kInvalidValue, "tool_choice.allowed_tools.tools"},
     {R"("tools": [{"type": "function", "function": {"name": "f", "returns": 1}}])",
      Code::kUnknownParameter, "tools[0].function.returns"},
     {R"("tools": [{"type": "function", "function": {"name": "f"}},
@@ -226,6 +271,93 @@ TEST(ParseChatRequest, ToolsArriveAsTheyWereGivenButForStrict) {
   EXPECT_TRUE(none->conversation.tools.empty());
 }
 
+constexpr char kThreeTools[] =
+    R"("tools": [{"type": "function", "function": {"name": "f", "strict": true}},
+                 {"type": "function", "function": {"name": "g", "parameters": {"maximum": 1e30}}},
+                 {"type": "function", "function": {"name": "h", "strict": false}}])";
+
+TEST(ParseChatRequest, ToolChoiceSaysWhatHasToBeCalled) {
+  const auto tools_of = [](const std::string& choice) {
+    const auto request = parse_chat_request(chat_with(kThreeTools + choice));
+    EXPECT_TRUE(request) << request.error().message;
+    return request->conversation.tools;
+  };
+  const auto names = [](const ChatTools& tools) {
+    std::string all;
+    for (const ToolFunction& function : tools.functions) {
+      all += function.name + (tools.enforces(function) ? "!" : "");
+    }
+    return all;
+  };
+  EXPECT_EQ(names(tools_of("")), "f!gh");
+  EXPECT_TRUE(tools_of("").constrained());
+  const ChatTools required = tools_of(R"(, "tool_choice": "required")");
+  EXPECT_EQ(names(required), "f!g!h");
+  EXPECT_EQ(required.choice, ToolChoice::kRequired);
+  const ChatTools named =
+      tools_of(R"(, "tool_choice": {"type": "function", "function": {"name": "g"}})");
+  EXPECT_EQ(names(named), "g!");
+  EXPECT_EQ(named.choice, ToolChoice::kNamed);
+  EXPECT_EQ(named.names.size(), 3U) << "the template is given all of them";
+  const ChatTools allowed = tools_of(R"(, "tool_choice": {"type": "allowed_tools",
+      "allowed_tools": {"mode": "auto",
+                        "tools": [{"type": "function", "function": {"name": "h"}}]}})");
+  EXPECT_EQ(names(allowed), "h");
+  EXPECT_EQ(allowed.choice, ToolChoice::kAuto);
+  EXPECT_TRUE(allowed.constrained());
+}
+
+TEST(ParseChatRequest, SchemasKeepTheBytesOfTheRequest) {
+  const std::string text =
+      R"({"model": "m", "messages": [{"role": "user", "content": "hi"}], "response_format" : {
+         "type": "json_schema", "json_schema": {"name": "x", "strict": true,
+           "schema" :  {"maximum": 100000000000000000000000000000.25, "enum": ["}\"", 1.50]} }}})";
+  const auto request = parse_chat_request(parse_json(text).value(), text);
+  ASSERT_TRUE(request) << request.error().message;
+  const OutputFormat& format = request->options.format;
+  ASSERT_TRUE(format.asked);
+  EXPECT_EQ(format.asked->spec.source,
+            R"({"maximum": 100000000000000000000000000000.25, "enum": ["}\"", 1.50]})");
+  EXPECT_TRUE(format.openai_strict);
+  EXPECT_EQ(format.asked->place.param, "response_format.json_schema.schema");
+
+  const std::string tools = R"({"model": "m", "messages": [{"role": "user", "content": "hi"}], )" +
+                            std::string(kThreeTools) + "}";
+  const auto with_tools = parse_chat_request(parse_json(tools).value(), tools);
+  ASSERT_TRUE(with_tools);
+  EXPECT_EQ(with_tools->conversation.tools.functions[1].parameters, R"({"maximum": 1e30})");
+}
+
+TEST(ParseChatRequest, StructuredOutputsArriveWithTheirOptions) {
+  const auto format_of = [](const std::string& fields) {
+    const auto request = parse_chat_request(chat_with(fields));
+    EXPECT_TRUE(request) << request.error().message;
+    return request->options.format;
+  };
+  using guided::ConstraintKind;
+  EXPECT_EQ(format_of(R"("structured_outputs": {"regex": "a+"})").asked->spec.source, "a+");
+  EXPECT_EQ(format_of(R"("structured_outputs": {"choice": ["a", "b"]})").asked->spec.choices.size(),
+            2U);
+  EXPECT_EQ(format_of(R"("structured_outputs": {"grammar": "g"})").asked->spec.kind,
+            ConstraintKind::kLark);
+  EXPECT_EQ(
+      format_of(R"("structured_outputs": {"grammar": "g", "syntax": "gbnf"})").asked->spec.kind,
+      ConstraintKind::kGbnf);
+  const OutputFormat format = format_of(
+      R"("response_format": {"type": "json_object"}, "structured_outputs": {
+         "whitespace": "flexible", "property_order": "any", "escapes": "minimal",
+         "integers": "spec", "formats": "strict", "complete_within_max_tokens": true})");
+  const guided::ConstraintSpec& spec = format.asked->spec;
+  EXPECT_EQ(spec.kind, ConstraintKind::kJsonObject);
+  EXPECT_EQ(spec.document.whitespace, guided::Whitespace::kFlexible);
+  EXPECT_EQ(spec.document.property_order, guided::PropertyOrder::kAny);
+  EXPECT_EQ(spec.document.escapes, guided::Escapes::kMinimal);
+  EXPECT_EQ(spec.document.integer_form, guided::IntegerForm::kValue);
+  EXPECT_TRUE(spec.schema.assert_unknown_formats);
+  EXPECT_TRUE(format.rules.complete_within_max_tokens);
+  EXPECT_FALSE(format_of(R"("response_format": {"type": "text"})").asked);
+}
+
 TEST(ParseChatRequest, ToolsAreBoundedInNumberAndBytes) {
   const auto with_tools = [](int count, const std::string& description) {
     std::string list;
@@ -328,6 +460,8 @@ const Refusal kCompletionRefusals[] = {
     {R"("suffix": "x")", Code::kUnsupportedParameter, "suffix"},
     {R"("n": 4)", Code::kUnsupportedParameter, "n"},
     {R"("messages": [])", Code::kUnknownParameter, "messages"},
+    {R"("guided_regex": "a")", Code::kUnsupportedParameter, "guided_regex"},
+    {R"("structured_outputs": {"regex": 1})", Code::kInvalidValue, "structured_outputs.regex"},
 };
 INSTANTIATE_TEST_SUITE_P(Fields, CompletionRefuses, testing::ValuesIn(kCompletionRefusals));
 

@@ -48,5 +48,13 @@ TEST(Ulid, DoesNotRepeatWithinAMillisecond) {
   EXPECT_EQ(ids.size(), 1000U);
 }
 
+TEST(Ulid, TellsItsTime) {
+  EXPECT_EQ(ulid_time(new_ulid(kNow)), floor<std::chrono::milliseconds>(kNow));
+  for (const char* none :
+       {"", "01HF7YAT00", "01HF7YAT00ILOU000000000000", "ZZZZZZZZZZ0000000000000000"}) {
+    EXPECT_FALSE(ulid_time(none)) << none;
+  }
+}
+
 }  // namespace
 }  // namespace tessera

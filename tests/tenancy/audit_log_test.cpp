@@ -59,5 +59,20 @@ TEST_F(AuditLogTest, DamagedRecordIsTold) {
   EXPECT_EQ(scanned.error().code, Code::kCorrupt);
 }
 
+TEST_F(AuditLogTest, RecordIsFoundByItsId) {
+  const auto wanted = new_audit_record("wanted", KeyId("k"), TenantId("t"), "x", kStart + 1500us);
+  Batch batch;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(append_audit(*store_, batch, new_audit_record("other", {}, {}, "x", kStart)));
+  }
+  ASSERT_TRUE(append_audit(*store_, batch, wanted));
+  ASSERT_TRUE(store_->write(batch));
+  EXPECT_EQ(find_audit(*store_, wanted.id).value(), wanted);
+  for (const auto& none :
+       {std::string("audit_"), wanted.id + "0", new_audit_record("e", {}, {}, "x", kStart).id}) {
+    EXPECT_FALSE(find_audit(*store_, none).value()) << none;
+  }
+}
+
 }  // namespace
 }  // namespace tessera

@@ -1,0 +1,145 @@
+// key_command.cpp — `tessera key`: API keys of tenants and of the platform's admins.
+#include <cstdio>
+
+#include "gateway/cli/remote.hpp"
+#include "gateway/commands.hpp"
+#include "storage/json.hpp"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Arguments = std::vector<std::string>;
+
+struct KeyOptions {
+  std::string name = "key";
+  std::vector<std::string> scopes;
+  std::int64_t days = 0;
+  std::int64_t grace_seconds = 86'400;
+};
+
+// "admin" stands for the platform's own keys.
+std::string keys_of(const std::string& tenant) {
+  if (tenant == "admin") return "/v1/organization/admin_api_keys";
+  return "/v1/organization/projects/" + percent_encoded(tenant) + "/api_keys";
+}
+
+std::string one_key(const Arguments& names) {
+  return keys_of(names[0]) + "/" + percent_encoded(names[1]);
+}
+
+void print_keys(const Remote& remote, const Json& keys) {
+  print_objects(remote, keys, {"ID", "NAME", "SCOPES", "EXPIRES", "CREATED"}, [](const Json& key) {
+    return Arguments{cell_text(key["id"]), cell_text(key["name"]), cell_text(key["scopes"]),
+                     time_text(key["expires_at"]), time_text(key["created_at"])};
+  });
+}
+
+// A new value goes to stdout alone, so that it can be caught; what else is to be said, to stderr.
+void print_value(const Remote& remote, const Json& made) {
+  if (remote.json()) {
+    std::printf("%s\n", to_text(made).c_str());
+    return;
+  }
+  std::fprintf(stderr, "key %s, shown only this once:\n", cell_text(made["id"]).c_str());
+  std::printf("%s\n", cell_text(made["value"]).c_str());
+}
+
+Result<void> print_answer(const Remote& remote, const Result<Json>& made) {
+  if (!made) return made.error();
+  print_value(remote, *made);
+  return {};
+}
+
+Json new_key_body(const KeyOptions& options, bool is_admin) {
+  Json body = {{"name", options.name}};
+  if (!options.scopes.empty() && !is_admin) body["scopes"] = options.scopes;
+  if (options.days > 0) body["expires_in_seconds"] = options.days * 86'400;
+  return body;
+}
+
+// A tenant's key belongs to a service account: to the one of that name, made if there is none.
+Result<std::string> account_of(const Remote& remote, const std::string& accounts,
+                               const std::string& name) {
+  const auto listed = remote.list(accounts);
+  if (!listed) return listed.error();
+  for (const Json& account : *listed) {
+    if (account["name"] == name) return account["id"].get<std::string>();
+  }
+  return std::string();
+}
+
+Result<void> create(const Remote& remote, const std::string& tenant, const KeyOptions& options) {
+  if (tenant == "admin") {
+    return print_answer(remote, remote.post(keys_of(tenant), new_key_body(options, true)));
+  }
+  const std::string accounts =
+      "/v1/organization/projects/" + percent_encoded(tenant) + "/service_accounts";
+  auto account = account_of(remote, accounts, options.name);
+  if (!account) return account.error();
+  if (account->empty()) {
+    // A new account comes with a key of the usual scopes; it is the answer if no other was wanted.
+    const auto made = remote.post(accounts, {{"name", options.name}});
+    if (!made) return made.error();
+    if (options.scopes.empty() && options.days == 0) {
+      print_value(remote, (*made)["api_key"]);
+      return {};
+    }
+    account = (*made)["id"].get<std::string>();
+    const auto unwanted =
+        remote.remove(keys_of(tenant) + "/" + (*made)["api_key"]["id"].get<std::string>());
+    if (!unwanted) return unwanted.error();
+  }
+  return print_answer(
+      remote, remote.post(accounts + "/" + *account + "/api_keys", new_key_body(options, false)));
+}
+
+}  // namespace
+
+int key_command(std::span<const std::string> arguments) {
+  KeyOptions options;
+  const RemoteCommand command = {
+      .name = "key",
+      .summary =
+          "Lists, makes, rotates and deletes API keys. TENANT is a tenant's id, or `admin` "
+          "for the\nplatform's own.",
+      .actions = {{"list", "TENANT", "its keys, without their secrets", 1, 1,
+                   [](const Remote& remote, const Arguments& names) -> Result<void> {
+                     const auto keys = remote.list(keys_of(names[0]));
+                     if (!keys) return keys.error();
+                     print_keys(remote, *keys);
+                     return {};
+                   }},
+                  {"create", "TENANT", "make one and print it", 1, 1,
+                   [&](const Remote& remote, const Arguments& names) {
+                     return create(remote, names[0], options);
+                   }},
+                  {"rotate", "TENANT KEY", "give it another secret and print it", 2, 2,
+                   [&](const Remote& remote, const Arguments& names) {
+                     return print_answer(remote,
+                                         remote.post(one_key(names) + "/rotate",
+                                                     {{"grace_seconds", options.grace_seconds}}));
+                   }},
+                  {"delete", "TENANT KEY", "refuse it from now on", 2, 2,
+                   [](const Remote& remote, const Arguments& names) -> Result<void> {
+                     const auto removed = remote.remove(one_key(names));
+                     if (!removed) return removed.error();
+                     std::printf("deleted %s\n", names[1].c_str());
+                     return {};
+                   }}},
+      .options = {text_option("--name", "NAME",
+                              "create: its name and service account (default: key)", options.name),
+                  list_option("--scope", "SCOPE", "create: what it may do; may be repeated",
+                              options.scopes),
+                  integer_option("--days", "N", "create: how long it is valid (default: no end)",
+                                 {1, 365}, options.days),
+                  integer_option("--grace", "SECONDS",
+                                 "rotate: how long the old secret stays valid (default: 86400)",
+                                 {0, 2'592'000}, options.grace_seconds)},
+      .notes =
+          "Scopes: api.model.request api.adapter.read api.adapter.write api.adapter.download\n"
+          "api.tenant.read api.tenant.write api.key.write\n"};
+  return run_remote_command(command, arguments);
+}
+
+}  // namespace tessera

@@ -1,0 +1,101 @@
+"""cli_test.py — `tessera tenant`, `key`, `limit`, `usage` and `adapter` against a running server."""
+
+import json
+import os
+import subprocess
+import unittest
+
+import harness
+
+
+class CommandLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = harness.Server().start()
+        cls.addClassCleanup(cls.server.close)
+
+    def run_tessera(self, *arguments, key=None, status=0):
+        host, port = self.server.api
+        environment = os.environ | {"TESSERA_URL": f"http://{host}:{port}",
+                                    "TESSERA_KEY": key or self.server.admin.key}
+        done = subprocess.run([harness.BINARY, *arguments], env=environment, check=False,
+                              capture_output=True, text=True, timeout=harness.ANSWER_SECONDS)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout if status == 0 else done.stderr
+
+    def json_of(self, *arguments, key=None):
+        return json.loads(self.run_tessera(*arguments, "--json", key=key))
+
+    def new_tenant(self, name):
+        return self.json_of("tenant", "create", name)["id"]
+
+    def test_a_tenant_from_its_making_to_its_end(self):
+        tenant = self.new_tenant("made by hand")
+        self.assertIn("made-by-hand", self.run_tessera("tenant", "list"))
+        self.run_tessera("tenant", "rename", tenant, "renamed")
+        self.assertEqual(self.json_of("tenant", "show", tenant)["name"], "renamed")
+        key = self.run_tessera("key", "create", tenant).strip()
+        self.assertEqual(harness.Client(self.server, key).get("/v1/models").status, 200)
+        self.run_tessera("tenant", "archive", tenant)
+        self.assertEqual(harness.Client(self.server, key).get("/v1/models").status, 403)
+        self.assertNotIn(tenant, self.run_tessera("tenant", "list"))
+        self.assertIn(tenant, self.run_tessera("tenant", "list", "--all"))
+
+    def test_keys(self):
+        tenant = self.new_tenant("keys by hand")
+        made = self.json_of("key", "create", tenant, "--name", "reader", "--scope",
+                            "api.tenant.read", "--days", "2")
+        self.assertEqual(made["scopes"], ["api.tenant.read"])
+        listed = self.json_of("key", "list", tenant)
+        self.assertEqual([key["id"] for key in listed], [made["id"]])
+        rotated = self.json_of("key", "rotate", tenant, made["id"], "--grace", "0")
+        old, new = (harness.Client(self.server, key["value"]).get("/v1/usage/self").status
+                    for key in (made, rotated))
+        self.assertEqual((old, new), (401, 200))
+        self.run_tessera("key", "delete", tenant, made["id"])
+        self.assertEqual(self.json_of("key", "list", tenant), [])
+        admin = self.json_of("key", "create", "admin", "--name", "second")
+        self.assertIn(admin["id"], self.run_tessera("key", "list", "admin"))
+
+    def test_limits(self):
+        tenant = self.new_tenant("limits by hand")
+        self.run_tessera("limit", "set", tenant, "max_concurrent_requests=7")
+        self.assertEqual(self.json_of("limit", "show", tenant)["max_concurrent_requests"], 7)
+        message = self.run_tessera("limit", "set", tenant, "max_wishes=3", status=1)
+        self.assertIn("max_wishes", message)
+
+    def test_adapters_and_usage(self):
+        tenant = self.new_tenant("adapters by hand")
+        key = self.run_tessera("key", "create", tenant).strip()
+        name = harness.demo_adapters()[0]
+        directory = harness.DEMO / "adapters" / name
+        self.run_tessera("adapter", "upload", name, str(directory), key=key)
+        self.assertIn(name, self.run_tessera("adapter", "list", key=key))
+        self.assertEqual(self.json_of("adapter", "show", name, key=key)[0]["version"], 1)
+        harness.Client(self.server, key).say(name, "hello", max_tokens=4)
+        [row] = self.json_of("usage", "show", tenant)
+        self.assertEqual((row["project_id"], row["num_model_requests"]), (tenant, 1))
+        self.run_tessera("adapter", "delete", name, key=key)
+        self.assertEqual(self.json_of("adapter", "list", key=key), [])
+
+    def test_more_than_a_page_is_listed_whole(self):
+        before = len(self.json_of("tenant", "list"))
+        for i in range(105):
+            self.server.admin.post("/v1/organization/projects", {"name": f"t{i}"}).expect(200)
+        self.assertEqual(len(self.json_of("tenant", "list")), before + 105)
+
+    def test_what_is_wrong_is_said(self):
+        self.assertIn("tenant knows list", self.run_tessera("tenant", "fly", status=2))
+        self.assertIn("takes NAME", self.run_tessera("tenant", "create", status=2))
+        self.assertIn("no such project", self.run_tessera("tenant", "show", "proj_x", status=1))
+        self.assertIn("invalid_api_key", self.run_tessera("tenant", "list", key="sk-x", status=1))
+        self.assertIn("is it running",
+                      self.run_tessera("tenant", "list", "--url", "http://127.0.0.1:1", status=1))
+        self.assertIn("not a server's URL",
+                      self.run_tessera("tenant", "list", "--url", "ftp://x", status=1))
+        for command in ("tenant", "key", "limit", "usage", "adapter"):
+            self.assertIn("Usage:", self.run_tessera(command, "--help"))
+
+
+if __name__ == "__main__":
+    unittest.main()
