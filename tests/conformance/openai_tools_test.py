@@ -86,8 +86,9 @@ class OpenAiTools(unittest.TestCase):
 
     def test_what_cannot_be_promised_is_a_bad_request(self):
         with self.assertRaises(openai.BadRequestError) as caught:
-            self.client.chat.completions.create(**self.fields(tool_choice="required"))
-        self.assertEqual(caught.exception.param, "tool_choice")
+            self.client.chat.completions.create(
+                **self.fields(response_format={"type": "json_object"}))
+        self.assertEqual(caught.exception.param, "response_format")
 
     def test_models_tell_more(self):
         model = self.client.models.retrieve(MODEL)

@@ -327,13 +327,13 @@ class GuidedTools(unittest.TestCase):
 
 class GuidedReasoning(unittest.TestCase):
     def test_the_constraint_begins_behind_the_reasoning(self):
-        model = scripted_model.packed("thinker", scripted_model.OPENED_THINKING, {
+        model = scripted_model.packed("bounded-thinker", scripted_model.OPENED_THINKING, {
             "=<think>": ["Hm, {well}.", ("special", "</think>"), "Free text, if it may."],
             "think": ["Unused."]})
         server = harness.Server(model=model).start()
         self.addCleanup(server.close)
         answer = server.new_tenant("acme").key.post("/v1/chat/completions", {
-            "model": "thinker", "messages": [{"role": "user", "content": "think"}],
+            "model": "bounded-thinker", "messages": [{"role": "user", "content": "think"}],
             "temperature": 0, "max_tokens": 100,
             "structured_outputs": {"regex": "[0-9]{3}"}}).expect(200).json["choices"][0]
         self.assertEqual(answer["message"]["reasoning_content"], "Hm, {well}.")

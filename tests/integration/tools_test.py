@@ -160,10 +160,10 @@ class HermesCalls(unittest.TestCase):
         refused([{"role": "user", "content": "x", "tool_calls": [call]}], "messages[0].tool_calls")
 
     def test_what_cannot_be_promised_is_refused_by_name(self):
-        for choice in ("required", {"type": "function", "function": {"name": "get_weather"}}):
-            error = ask(self.key, "hermes", "one", tool_choice=choice).expect(400).error
-            self.assertEqual((error["code"], error["param"]),
-                             ("unsupported_parameter", "tool_choice"))
+        error = ask(self.key, "hermes", "one",
+                    response_format={"type": "json_object"}).expect(400).error
+        self.assertEqual((error["code"], error["param"]),
+                         ("unsupported_parameter", "response_format"))
 
 
 class OtherConventions(unittest.TestCase):
