@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "gateway/commands.hpp"
+#include "gateway/cli/commands.hpp"
 #include "gateway/version.hpp"
 
 namespace {

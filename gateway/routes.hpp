@@ -14,8 +14,8 @@
 #include <variant>
 #include <vector>
 
-#include "gateway/generation.hpp"
-#include "gateway/http.hpp"
+#include "gateway/http/http.hpp"
+#include "gateway/inference/generation.hpp"
 #include "gateway/platform.hpp"
 #include "storage/ids.hpp"
 #include "storage/result.hpp"

@@ -6,7 +6,7 @@
 
 #include <unistd.h>
 
-#include "gateway/progress_bar.hpp"
+#include "gateway/cli/progress_bar.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 

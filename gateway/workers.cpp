@@ -9,7 +9,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include "gateway/wakeup.hpp"
+#include "gateway/http/wakeup.hpp"
 
 namespace tessera {
 

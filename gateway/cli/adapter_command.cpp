@@ -2,8 +2,8 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "gateway/cli/commands.hpp"
 #include "gateway/cli/remote.hpp"
-#include "gateway/commands.hpp"
 #include "gateway/config.hpp"
 #include "storage/durable_file.hpp"
 #include "storage/ids.hpp"

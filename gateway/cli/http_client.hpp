@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "gateway/http.hpp"
+#include "gateway/http/http.hpp"
 #include "storage/result.hpp"
 
 namespace tessera {

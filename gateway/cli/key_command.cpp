@@ -1,8 +1,8 @@
 // key_command.cpp — `tessera key`: API keys of tenants and of the platform's admins.
 #include <cstdio>
 
+#include "gateway/cli/commands.hpp"
 #include "gateway/cli/remote.hpp"
-#include "gateway/commands.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {

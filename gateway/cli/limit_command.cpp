@@ -1,8 +1,8 @@
 // limit_command.cpp — `tessera limit`: how much a tenant may ask.
 #include <charconv>
 
+#include "gateway/cli/commands.hpp"
 #include "gateway/cli/remote.hpp"
-#include "gateway/commands.hpp"
 
 namespace tessera {
 namespace {

@@ -7,8 +7,8 @@
 #include <ctime>
 #include <utility>
 
+#include "gateway/cli/commands.hpp"
 #include "gateway/cli/text_table.hpp"
-#include "gateway/commands.hpp"
 #include "storage/durable_file.hpp"
 #include "storage/json.hpp"
 

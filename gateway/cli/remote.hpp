@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/cli/http_client.hpp"
-#include "gateway/options.hpp"
+#include "gateway/cli/options.hpp"
 
 namespace tessera {
 

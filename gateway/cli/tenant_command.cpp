@@ -1,6 +1,6 @@
 // tenant_command.cpp — `tessera tenant`: the platform's tenants.
+#include "gateway/cli/commands.hpp"
 #include "gateway/cli/remote.hpp"
-#include "gateway/commands.hpp"
 
 namespace tessera {
 namespace {

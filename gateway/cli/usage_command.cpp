@@ -1,8 +1,8 @@
 // usage_command.cpp — `tessera usage`: what was consumed.
 #include <ctime>
 
+#include "gateway/cli/commands.hpp"
 #include "gateway/cli/remote.hpp"
-#include "gateway/commands.hpp"
 
 namespace tessera {
 namespace {

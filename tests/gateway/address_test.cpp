@@ -1,4 +1,4 @@
-#include "gateway/address.hpp"
+#include "gateway/http/address.hpp"
 
 #include <gtest/gtest.h>
 

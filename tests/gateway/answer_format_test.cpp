@@ -1,9 +1,9 @@
-#include "gateway/answer_format.hpp"
+#include "gateway/inference/answer_format.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "gateway/sse.hpp"
+#include "gateway/http/sse.hpp"
 #include "tests/gateway/byte_tokenizer.hpp"
 
 namespace tessera {

@@ -1,4 +1,4 @@
-#include "gateway/answer_length.hpp"
+#include "gateway/inference/answer_length.hpp"
 
 #include <optional>
 

@@ -1,4 +1,4 @@
-#include "gateway/choice_text.hpp"
+#include "gateway/inference/choice_text.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "gateway/compile_limits.hpp"
+#include "gateway/inference/compile_limits.hpp"
 
 #include <chrono>
 #include <memory>

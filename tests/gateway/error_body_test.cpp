@@ -1,4 +1,4 @@
-#include "gateway/error_body.hpp"
+#include "gateway/http/error_body.hpp"
 
 #include <set>
 #include <string>

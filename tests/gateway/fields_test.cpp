@@ -1,4 +1,4 @@
-#include "gateway/fields.hpp"
+#include "gateway/api/fields.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Generations over a real engine whose backend computes nothing: what they answer and what they
 // cost, however they end.
-#include "gateway/generation.hpp"
+#include "gateway/inference/generation.hpp"
 
 #include <atomic>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "gateway/header_guard.hpp"
+#include "gateway/http/header_guard.hpp"
 
 #include <ostream>
 #include <string>

@@ -1,4 +1,4 @@
-#include "gateway/http.hpp"
+#include "gateway/http/http.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

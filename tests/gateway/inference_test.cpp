@@ -1,6 +1,6 @@
 // Handlers over a whole platform without sockets: how uploads, deletion and refusals meet the cache
 // of adapters.
-#include "gateway/inference.hpp"
+#include "gateway/inference/inference.hpp"
 
 #include <chrono>
 #include <memory>
@@ -11,8 +11,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "gateway/generation.hpp"
 #include "gateway/handlers.hpp"
+#include "gateway/inference/generation.hpp"
 #include "tests/gateway/tiny_platform.hpp"
 #include "tests/support/temp_dir.hpp"
 

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "gateway/api_json.hpp"
+#include "gateway/api/api_json.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {

@@ -1,4 +1,4 @@
-#include "gateway/multipart.hpp"
+#include "gateway/http/multipart.hpp"
 
 #include <random>
 #include <string>

@@ -1,4 +1,4 @@
-#include "gateway/openai_types.hpp"
+#include "gateway/inference/openai_types.hpp"
 
 #include <limits>
 #include <ostream>
@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "gateway/chat_messages.hpp"
+#include "gateway/inference/chat_messages.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {

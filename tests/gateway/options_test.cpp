@@ -1,4 +1,4 @@
-#include "gateway/options.hpp"
+#include "gateway/cli/options.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

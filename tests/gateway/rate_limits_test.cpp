@@ -1,4 +1,4 @@
-#include "gateway/rate_limits.hpp"
+#include "gateway/api/rate_limits.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-#include "gateway/raw_json.hpp"
+#include "gateway/api/raw_json.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

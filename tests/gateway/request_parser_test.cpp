@@ -1,4 +1,4 @@
-#include "gateway/request_parser.hpp"
+#include "gateway/http/request_parser.hpp"
 
 #include <iterator>
 #include <random>
@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "gateway/config.hpp"
-#include "gateway/header_guard.hpp"
+#include "gateway/http/header_guard.hpp"
 
 namespace tessera {
 namespace {

@@ -1,5 +1,5 @@
 // The whole server in this process over loopback: raw bytes in, raw bytes out.
-#include "gateway/server.hpp"
+#include "gateway/http/server.hpp"
 
 #include <future>
 #include <latch>
@@ -18,7 +18,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "gateway/address.hpp"
+#include "gateway/http/address.hpp"
 #include "storage/json.hpp"
 #include "tests/gateway/tiny_platform.hpp"
 #include "tests/support/temp_dir.hpp"

@@ -1,6 +1,6 @@
 // Calls as they are constrained are calls as the answer's parser reads them: for each family random
 // texts of the constraint are parsed.
-#include "gateway/tool_constraint.hpp"
+#include "gateway/inference/tool_constraint.hpp"
 
 #include <algorithm>
 #include <random>
@@ -15,7 +15,7 @@
 
 #include "engine/guided/matcher.hpp"
 #include "engine/text/answer_parser.hpp"
-#include "gateway/guided_vocabulary.hpp"
+#include "gateway/inference/guided_vocabulary.hpp"
 #include "tests/gateway/byte_tokenizer.hpp"
 
 namespace tessera {

@@ -1,4 +1,4 @@
-#include "gateway/upload_slots.hpp"
+#include "gateway/adapters/upload_slots.hpp"
 
 #include <vector>
 

@@ -26,9 +26,13 @@ namespace fs = std::filesystem;
 constexpr double kMaxMilliseconds = 500;  // of CPU, for an answer
 constexpr int kMaxTokens = 64;
 
+// A listed case that needs less than this is as good as mended: machines differ, but not by so
+// much.
+constexpr double kSurelyWithin = kMaxMilliseconds / 2;
+
 // Where we fall short: a mask that runs out of fuel part of the way (the request ends with an
-// error), that takes longer than it may, or an end too long to be steered to. To be made shorter,
-// never longer.
+// error), that takes longer than it may, or an end too long to be steered to. It can only become
+// shorter: a case that is listed and does not fall short fails the test.
 constexpr std::array kShortcomings{"two blow-ups",
                                    "coprime multiples and not",
                                    "oneOf multiples and a range",
@@ -107,8 +111,9 @@ std::optional<TokenId> draw(const TokenMask& mask, std::mt19937& random) {
 
 struct Answer {
   std::string name;
-  std::string what;  // "constraint", or the first finding
-  std::string text;  // what the walk wrote
+  std::string what;      // "constraint", or the first finding
+  std::string text;      // what the walk wrote
+  std::string short_of;  // what it should have done and did not
   double compile_ms = 0;
   double slowest_mask_ms = 0;
   double walk_ms = 0;
@@ -126,11 +131,10 @@ void walk(const HostileCase& hostile, const std::shared_ptr<Constraint>& constra
     const double before = cpu_milliseconds();
     const auto mask = matcher.mask();
     answer.slowest_mask_ms = std::max(answer.slowest_mask_ms, cpu_milliseconds() - before);
-    if (!mask && falls_short(hostile.name)) {
-      answer.what = "constraint whose masks run out of fuel";
+    if (!mask) {
+      answer.short_of = "the fuel of mask " + std::to_string(answer.tokens) + " did not do";
       return;
     }
-    ASSERT_TRUE(mask) << "the mask's budget ran out after " << answer.tokens << " tokens";
     const auto token = draw(*mask, random);
     if (!token) {
       EXPECT_TRUE(matcher.accepting()) << "a dead end after " << answer.tokens << " tokens";
@@ -142,11 +146,32 @@ void walk(const HostileCase& hostile, const std::shared_ptr<Constraint>& constra
     answer.text += vocabulary()->bytes(*token);
   }
   answer.walk_ms = cpu_milliseconds() - begin;
-  if (hostile.endless || falls_short(hostile.name)) return;
+  if (hostile.endless) return;
   for (const TokenId token : matcher.shortest_completion()) {
     ASSERT_TRUE(matcher.accept(token)) << "the shortest completion is refused";
   }
-  EXPECT_TRUE(matcher.accepting()) << "the shortest completion does not end";
+  if (!matcher.accepting()) answer.short_of = "the shortest completion does not end";
+}
+
+void check_findings(const GuidedFindings& findings, const GuidedLimits& limits) {
+  EXPECT_FALSE(findings.empty());
+  EXPECT_LE(findings.size(), limits.max_findings);
+  for (const auto& finding : findings) {
+    EXPECT_FALSE(finding.reason.empty());
+    EXPECT_LE(finding.reason.size(), 1'000U) << finding.reason.substr(0, 200);
+  }
+}
+
+// What is listed has to fall short, and nothing else may.
+void check_time(const Answer& answer) {
+  EXPECT_LE(answer.compile_ms, kMaxMilliseconds);
+  const bool late = answer.slowest_mask_ms > kMaxMilliseconds;
+  if (!falls_short(answer.name)) {
+    EXPECT_EQ(answer.short_of, "");
+    EXPECT_FALSE(late) << "a mask took " << answer.slowest_mask_ms << " ms";
+  } else if (answer.short_of.empty()) {
+    EXPECT_GT(answer.slowest_mask_ms, kSurelyWithin) << "take it off the list of shortcomings";
+  }
 }
 
 Answer ask(const HostileCase& hostile, unsigned seed) {
@@ -158,25 +183,17 @@ Answer ask(const HostileCase& hostile, unsigned seed) {
   auto compiled = compile_constraint(hostile.spec, vocabulary(), limits);
   answer.compile_ms = cpu_milliseconds() - begin;
   if (const auto* error = std::get_if<CompileError>(&compiled)) {
-    EXPECT_FALSE(error->findings.empty());
+    check_findings(error->findings, limits);
     answer.what = error->findings.empty() ? "no finding" : error->findings[0].reason;
-    EXPECT_LE(error->findings.size(), limits.max_findings);
-    for (const auto& finding : error->findings) {
-      EXPECT_FALSE(finding.reason.empty());
-      EXPECT_LE(finding.reason.size(), 1'000U) << finding.reason.substr(0, 200);
-    }
   } else {
     const auto& constraint = std::get<std::shared_ptr<Constraint>>(compiled);
-    answer.what = "constraint";
     walk(hostile, constraint, seed, answer);
+    answer.what = "constraint" + (answer.short_of.empty() ? "" : ": " + answer.short_of);
     answer.bytes = constraint->bytes();
     // What one mask adds is counted when it is made; the epoch after a full one begins anew.
     EXPECT_LE(answer.bytes, limits.max_constraint_bytes + limits.max_constraint_bytes / 4);
   }
-  EXPECT_LE(answer.compile_ms, kMaxMilliseconds);
-  if (!falls_short(hostile.name)) {
-    EXPECT_LE(answer.slowest_mask_ms, kMaxMilliseconds);
-  }
+  check_time(answer);
   return answer;
 }
 
@@ -216,6 +233,16 @@ TEST(Hostile, PatternsAreAnsweredInTime) {
 }
 TEST(Hostile, GrammarsAreAnsweredInTime) {
   ask_all(hostile_grammars());
+}
+
+TEST(Hostile, OnlyCasesThereAreFallShort) {
+  std::vector<std::string> names;
+  for (const auto& cases : {hostile_schemas(), hostile_patterns(), hostile_grammars()}) {
+    for (const auto& hostile : cases) names.push_back(hostile.name);
+  }
+  for (const char* listed : kShortcomings) {
+    EXPECT_TRUE(std::ranges::find(names, listed) != names.end()) << listed;
+  }
 }
 
 TEST(Hostile, ThereAreEnoughOfThem) {

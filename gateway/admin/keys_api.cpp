@@ -1,0 +1,222 @@
+// keys_api.cpp — API keys: a project's and the platform's own, for admins; a tenant's, for itself.
+//
+// The three surfaces differ in whose keys they show and in the shapes' names; what may be done is
+// decided below, in the directory. Another tenant's key is answered like one that never was.
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/admin/key_json.hpp"
+#include "gateway/api/api_json.hpp"
+#include "gateway/api/fields.hpp"
+#include "gateway/handlers.hpp"
+#include "storage/json.hpp"
+
+namespace tessera {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::size_t kMaxNameChars = 128;
+constexpr std::size_t kMaxScopes = static_cast<std::size_t>(kNumScopes);
+constexpr std::size_t kMaxScopeChars = 64;
+constexpr std::int64_t kMaxKeySeconds = 31'536'000;   // a year
+constexpr std::int64_t kMaxGraceSeconds = 2'592'000;  // thirty days
+constexpr std::int64_t kDefaultGraceSeconds = 86'400;
+
+Error no_such(std::string_view what) {
+  return {Code::kNotFound, "There is no such " + std::string(what) + "."};
+}
+
+// Whose key a route is about: the tenant (empty: the platform) and the key's id.
+struct KeyPlace {
+  TenantId tenant;
+  KeyId key;
+};
+
+KeyPlace project_key(const Call& call) {
+  return {TenantId(call.arguments.at(0)), KeyId(call.arguments.at(1))};
+}
+KeyPlace admin_key(const Call& call) {
+  return {TenantId(), KeyId(call.arguments.at(0))};
+}
+KeyPlace own_key(const Call& call) {
+  return {call.caller.tenant, KeyId(call.arguments.at(0))};
+}
+
+// Reading.
+
+Result<Reply> list_tenants_keys(Platform& platform, const Call& call, const TenantId& tenant) {
+  const auto snapshot = platform.directory->snapshot();
+  const auto* entry = snapshot->find(tenant);
+  if (!entry) return no_such("project");
+  std::vector<ordered_json> objects;
+  for (const ApiKeyRecord& key : snapshot->keys_of(tenant)) {
+    objects.push_back(key_json(*entry, key));
+  }
+  return list_reply(call.target, std::move(objects));
+}
+
+Result<Reply> get_tenants_key(Platform& platform, const KeyPlace& place) {
+  const auto snapshot = platform.directory->snapshot();
+  const auto* entry = snapshot->find(place.tenant);
+  if (!entry) return no_such("project");
+  const ApiKeyRecord* key = snapshot->find_key(place.key);
+  if (!key || key->tenant != place.tenant) return no_such("key");
+  return json_reply(key_json(*entry, *key));
+}
+
+// Making.
+
+// Empty for no names at all, which no key may have: the directory refuses it.
+Result<ScopeSet> parse_scopes(const std::vector<std::string>& names) {
+  ScopeSet scopes;
+  for (const std::string& name : names) {
+    const auto scope = scope_from_string(name);
+    if (!scope) return Error{Code::kInvalidValue, "Unknown scope: '" + name + "'.", "scopes"};
+    scopes.insert(*scope);
+  }
+  return scopes;
+}
+
+// What the body says of a key: a name, scopes (unless an admin key's, which are fixed), an end.
+Result<NewApiKey> read_new_key(const Call& call, KeyKind kind) {
+  const auto body = parse_json(call.request.body);
+  if (!body) return body.error();
+  NewApiKey key{.name = {}, .scopes = kAdminScopes, .kind = kind};
+  std::vector<std::string> names;
+  std::optional<std::int64_t> lifetime;
+  Fields fields(*body);
+  fields.required("name", key.name);
+  fields.text("name", kMaxNameChars, key.name);
+  const bool chosen = kind != KeyKind::kAdmin && fields.any("scopes") != nullptr;
+  if (chosen) fields.one_or_more("scopes", kMaxScopes, kMaxScopeChars, names);
+  fields.integer("expires_in_seconds", {1, kMaxKeySeconds}, lifetime);
+  if (auto read = fields.finish(); !read) return read.error();
+  if (kind != KeyKind::kAdmin) {
+    const auto scopes = chosen ? parse_scopes(names) : Result<ScopeSet>(kDefaultKeyScopes);
+    if (!scopes) return scopes.error();
+    key.scopes = *scopes;
+  }
+  if (lifetime) key.expires_at = call.received_wall + std::chrono::seconds(*lifetime);
+  return key;
+}
+
+Result<Reply> create(Platform& platform, const Call& call, const NewApiKey& request) {
+  const auto key = platform.directory->create_key(call.caller, request, call.received_wall);
+  if (!key) return key.error();
+  return json_reply(created_key_json(*key));
+}
+
+// Changing.
+
+Result<Reply> rotate(Platform& platform, const Call& call, const KeyPlace& place) {
+  std::optional<std::int64_t> grace;
+  if (!call.request.body.empty()) {
+    const auto body = parse_json(call.request.body);
+    if (!body) return body.error();
+    Fields fields(*body);
+    fields.integer("grace_seconds", {0, kMaxGraceSeconds}, grace);
+    if (auto read = fields.finish(); !read) return read.error();
+  }
+  const auto rotated = platform.directory->rotate_key(
+      call.caller, place.tenant, place.key,
+      std::chrono::seconds(grace.value_or(kDefaultGraceSeconds)), call.received_wall);
+  if (!rotated) return rotated.error();
+  return json_reply(created_key_json(*rotated));
+}
+
+Result<Reply> remove(Platform& platform, const Call& call, const KeyPlace& place,
+                     std::string_view object) {
+  const auto revoked =
+      platform.directory->revoke_key(call.caller, place.tenant, place.key, call.received_wall);
+  if (!revoked) return revoked.error();
+  ordered_json body;
+  body["id"] = place.key.str();
+  body["object"] = object;
+  body["deleted"] = true;
+  return json_reply(body);
+}
+
+}  // namespace
+
+// A project's, for admins.
+
+Result<Reply> create_service_account_key(Platform& platform, Call& call) {
+  auto request = read_new_key(call, KeyKind::kLive);
+  if (!request) return request.error();
+  request->tenant = TenantId(call.arguments.at(0));
+  request->service_account = ServiceAccountId(call.arguments.at(1));
+  return create(platform, call, *request);
+}
+
+Result<Reply> list_project_keys(Platform& platform, Call& call) {
+  return list_tenants_keys(platform, call, TenantId(call.arguments.at(0)));
+}
+Result<Reply> get_project_key(Platform& platform, Call& call) {
+  return get_tenants_key(platform, project_key(call));
+}
+Result<Reply> delete_project_key(Platform& platform, Call& call) {
+  return remove(platform, call, project_key(call), "organization.project.api_key.deleted");
+}
+Result<Reply> rotate_project_key(Platform& platform, Call& call) {
+  return rotate(platform, call, project_key(call));
+}
+
+// The platform's own.
+
+Result<Reply> list_admin_keys(Platform& platform, Call& call) {
+  std::vector<ordered_json> objects;
+  for (const ApiKeyRecord& key : platform.directory->snapshot()->keys_of(TenantId())) {
+    objects.push_back(admin_key_json(key));
+  }
+  return list_reply(call.target, std::move(objects));
+}
+
+Result<Reply> get_admin_key(Platform& platform, Call& call) {
+  const auto snapshot = platform.directory->snapshot();
+  const ApiKeyRecord* key = snapshot->find_key(admin_key(call).key);
+  if (!key || key->kind != KeyKind::kAdmin) return no_such("key");
+  return json_reply(admin_key_json(*key));
+}
+
+Result<Reply> create_admin_key(Platform& platform, Call& call) {
+  const auto request = read_new_key(call, KeyKind::kAdmin);
+  if (!request) return request.error();
+  return create(platform, call, *request);
+}
+
+Result<Reply> delete_admin_key(Platform& platform, Call& call) {
+  return remove(platform, call, admin_key(call), "organization.admin_api_key.deleted");
+}
+Result<Reply> rotate_admin_key(Platform& platform, Call& call) {
+  return rotate(platform, call, admin_key(call));
+}
+
+// A tenant's, for itself. A new key belongs to the service account of the key that made it.
+
+Result<Reply> create_own_key(Platform& platform, Call& call) {
+  auto request = read_new_key(call, KeyKind::kLive);
+  if (!request) return request.error();
+  const auto snapshot = platform.directory->snapshot();
+  const ApiKeyRecord* maker = snapshot->find_key(call.caller.key);
+  if (!maker) return no_such("key");  // revoked since it was let in
+  request->tenant = call.caller.tenant;
+  request->service_account = maker->service_account;
+  return create(platform, call, *request);
+}
+
+Result<Reply> list_own_keys(Platform& platform, Call& call) {
+  return list_tenants_keys(platform, call, call.caller.tenant);
+}
+Result<Reply> get_own_key(Platform& platform, Call& call) {
+  return get_tenants_key(platform, own_key(call));
+}
+Result<Reply> delete_own_key(Platform& platform, Call& call) {
+  return remove(platform, call, own_key(call), "organization.project.api_key.deleted");
+}
+Result<Reply> rotate_own_key(Platform& platform, Call& call) {
+  return rotate(platform, call, own_key(call));
+}
+
+}  // namespace tessera

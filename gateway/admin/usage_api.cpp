@@ -1,0 +1,169 @@
+// usage_api.cpp — what was consumed: by everyone, for admins; by the caller's own tenant.
+#include <algorithm>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/api/api_json.hpp"
+#include "gateway/handlers.hpp"
+
+namespace tessera {
+namespace {
+
+using nlohmann::ordered_json;
+using std::chrono::seconds;
+
+constexpr std::int64_t kMaxUnixSeconds = 253'402'300'799;  // the end of the year 9999
+
+WallTime from_unix(std::int64_t unix_time) {
+  return WallTime(seconds(unix_time));
+}
+
+Result<seconds> bucket_width(const Target& target) {
+  const std::string_view width = target.parameter("bucket_width").value_or("1d");
+  if (width == "1m") return seconds(60);
+  if (width == "1h") return seconds(3600);
+  if (width == "1d") return seconds(86400);
+  return Error{Code::kInvalidValue, "'bucket_width' must be 1m, 1h or 1d.", "bucket_width"};
+}
+
+// Array parameters come as `group_by=x&group_by=y` or `group_by[]=x&group_by[]=y`.
+Result<void> read_groups(const Target& target, UsageQuery& query) {
+  for (const auto& [name, value] : target.query) {
+    if (name == "project_ids" || name == "project_ids[]") query.tenant = TenantId(value);
+    if (name != "group_by" && name != "group_by[]") continue;
+    if (value == "project_id") {
+      query.by_tenant = true;
+    } else if (value == "api_key_id") {
+      query.by_key = true;
+    } else if (value == "model") {
+      query.by_model = true;
+    } else {
+      return Error{Code::kInvalidValue, "'group_by' must be project_id, api_key_id or model.",
+                   "group_by"};
+    }
+  }
+  return {};
+}
+
+Result<UsageQuery> read_query(const Target& target, WallTime now) {
+  const auto start = integer_parameter(target, "start_time", 0, kMaxUnixSeconds);
+  if (!start) return start.error();
+  const auto end = integer_parameter(target, "end_time", 0, kMaxUnixSeconds);
+  if (!end) return end.error();
+  if (!*start) {
+    return Error{Code::kMissingRequiredParameter, "Missing required parameter: 'start_time'.",
+                 "start_time"};
+  }
+  const auto width = bucket_width(target);
+  if (!width) return width.error();
+  const WallTime to = *end ? from_unix(**end) : now + seconds(1);
+  UsageQuery query{.from = from_unix(**start), .to = to, .bucket_width = *width};
+  if (auto read = read_groups(target, query); !read) return read.error();
+  return query;
+}
+
+ordered_json text_or_null(const std::string& text) {
+  return text.empty() ? ordered_json(nullptr) : ordered_json(text);
+}
+
+ordered_json totals_json(const UsageTotals& totals) {
+  ordered_json json;
+  json["input_tokens"] = totals.prompt_tokens;
+  json["input_cached_tokens"] = totals.cached_tokens;
+  json["output_tokens"] = totals.completion_tokens;
+  json["num_model_requests"] = totals.requests;
+  return json;
+}
+
+ordered_json bucket_json(const UsageBucket& bucket) {
+  ordered_json json;
+  json["object"] = "bucket";
+  json["start_time"] = unix_seconds(bucket.start);
+  json["end_time"] = unix_seconds(bucket.end);
+  json["results"] = ordered_json::array();
+  for (const UsageGroup& group : bucket.groups) {
+    ordered_json result;
+    result["object"] = "organization.usage.completions.result";
+    result.update(totals_json(group.totals));
+    result["project_id"] = text_or_null(group.tenant.str());
+    result["api_key_id"] = text_or_null(group.key.str());
+    result["model"] = text_or_null(group.model);
+    json["results"].push_back(std::move(result));
+  }
+  return json;
+}
+
+ordered_json window_json(const LimitsView::Window& window) {
+  ordered_json json;
+  json["limit"] = window.limit;
+  json["remaining"] = window.remaining;
+  json["reset_ms"] = std::chrono::ceil<std::chrono::milliseconds>(window.reset).count();
+  return json;
+}
+
+// Moves the query's beginning by whole buckets to the first record, or to the end if there is none,
+// so that asking for "all time" is cheap. Errors: those of the ledger.
+Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
+  WallTime first = std::max(query.from, query.to);
+  auto scanned = ledger.scan(query.from, query.to, [&](const UsageRecord& record) {
+    first = record.finished;
+    return false;
+  });
+  if (!scanned) return scanned.error();
+  query.from += (first - query.from) / query.bucket_width * query.bucket_width;
+  return {};
+}
+
+}  // namespace
+
+// Buckets in which nothing was used are left out.
+Result<Reply> get_completions_usage(Platform& platform, Call& call) {
+  auto query = read_query(call.target, call.received_wall);
+  if (!query) return query.error();
+  if (auto skipped = skip_empty_time(*platform.ledger, *query); !skipped) return skipped.error();
+  const auto buckets = usage_buckets(*platform.ledger, *query);
+  if (!buckets) return buckets.error();
+  ordered_json body;
+  body["object"] = "page";
+  body["data"] = ordered_json::array();
+  for (const UsageBucket& bucket : *buckets) {
+    if (!bucket.groups.empty()) body["data"].push_back(bucket_json(bucket));
+  }
+  body["has_more"] = false;
+  body["next_page"] = nullptr;
+  return json_reply(body);
+}
+
+Result<Reply> get_own_usage(Platform& platform, Call& call) {
+  const TenantId& tenant = call.caller.tenant;
+  const auto totals = platform.ledger->totals_by_tenant(tenant);
+  if (!totals) return totals.error();
+  const auto adapters = platform.ledger->adapters_of(tenant);
+  if (!adapters) return adapters.error();
+  const LimitsView view = platform.admission.view(call.caller, platform.clock.steady_now());
+  const AdapterRegistry::Usage stored = platform.adapters->usage(tenant);
+
+  ordered_json body;
+  body["object"] = "usage";
+  body["project_id"] = tenant.str();
+  body["requests_per_minute"] = window_json(view.requests);
+  body["tokens_per_minute"] = window_json(view.tokens);
+  body["concurrent_requests"]["limit"] = view.max_concurrent_requests;
+  body["concurrent_requests"]["used"] = view.concurrent_requests;
+  body["adapters"]["limit"] = call.caller.limits.max_adapters;
+  body["adapters"]["used"] = stored.adapters;
+  body["adapter_bytes"]["limit"] = call.caller.limits.max_adapter_bytes;
+  body["adapter_bytes"]["used"] = stored.bytes;
+  body["totals"] = totals_json(*totals);
+  body["by_adapter"] = ordered_json::array();
+  for (const auto& [digest, sum] : *adapters) {
+    ordered_json entry;
+    entry["adapter_sha256"] = text_or_null(digest);  // null: the base
+    entry.update(totals_json(sum));
+    body["by_adapter"].push_back(std::move(entry));
+  }
+  return json_reply(body);
+}
+
+}  // namespace tessera

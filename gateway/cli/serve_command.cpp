@@ -1,0 +1,250 @@
+// serve_command.cpp — `tessera serve`: options, start, banner, and the end in good order.
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <nlohmann/json.hpp>
+
+#include "gateway/cli/commands.hpp"
+#include "gateway/cli/options.hpp"
+#include "gateway/http/server.hpp"
+#include "gateway/platform.hpp"
+#include "gateway/routes.hpp"
+#include "gateway/version.hpp"
+#include "storage/durable_file.hpp"
+#include "storage/json.hpp"
+#include "storage/log.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr char kHelp[] = R"(Serves a packed model and its tenants' adapters over HTTP.
+
+Usage: tessera serve --model FILE [OPTIONS]
+
+The first start makes an admin key and writes it to DATA/admin.key. The chosen addresses are written
+to DATA/addresses.json. SIGTERM or SIGINT: no longer ready, running answers are finished, exit 0.
+
+Options:
+)";
+
+constexpr char kExample[] = R"(
+Examples:
+  tessera serve --model demo.tessera
+  tessera serve --model demo.tessera --data /var/lib/tessera --listen 0.0.0.0:8080 --threads 8
+)";
+
+std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds, bool& help) {
+  return {
+      text_option("--model", "FILE", "the packed model, from `tessera quantize`", config.model),
+      text_option("--data", "DIR", "where all state is kept (default: data)", config.data),
+      text_option("--listen", "HOST:PORT", "for tenants and admins (default: 127.0.0.1:8080)",
+                  config.listen),
+      text_option("--ops-listen", "HOST:PORT",
+                  "for /livez, /readyz and /metrics (default: 127.0.0.1:9090)", config.ops_listen),
+      choice_option("--backend", {"cpu", "reference"},
+                    "what computes (default: cpu; reference is slow and for comparison)",
+                    config.backend),
+      choice_option("--head", {"bf16", "int8"},
+                    "precision of the output head (default: bf16; int8 is half the bytes)",
+                    config.head),
+      choice_option("--kv", {"f16", "int8"},
+                    "precision of cached keys and values (default: f16; int8 holds nearly twice "
+                    "the tokens)",
+                    config.kv),
+      choice_option("--tool-format", {"auto", "none", "hermes", "llama3", "mistral", "json"},
+                    "how the model writes tool calls (default: auto, as its chat template tells)",
+                    config.tool_format),
+      switch_option("--pin-threads", "keep each computing thread on a core of its own",
+                    config.pin_threads),
+      integer_option("--threads", "N", "CPU threads that compute (default: one per core)",
+                     {0, 1024}, config.threads),
+      integer_option("--io-threads", "N", "threads that serve connections (default: 1)", {1, 64},
+                     config.io_threads),
+      integer_option("--workers", "N", "threads that parse and tokenise (default: 2)", {1, 64},
+                     config.workers),
+      integer_option("--max-context", "TOKENS", "of prompt and answer (default: the model's)",
+                     {1, 1 << 24}, config.max_context),
+      integer_option("--max-seqs", "N", "sequences computed together (default: 32)", {1, 1024},
+                     config.max_seqs),
+      integer_option("--token-budget", "TOKENS", "computed in one step (default: 256)", {1, 65536},
+                     config.token_budget),
+      integer_option("--max-queue", "N", "requests that may wait (default: 256)", {0, 1 << 20},
+                     config.max_queue),
+      bytes_option("--kv-bytes", "of KV cache, at most (default: 256M)", config.kv_bytes),
+      bytes_option("--adapter-bytes", "of adapters held in memory (default: 1G)",
+                   config.adapter_bytes),
+      bytes_option("--body-bytes",
+                   "of requests' bodies held at once; a tenant may hold half (default: 2G)",
+                   config.body_bytes),
+      switch_option("--openai-strict",
+                    "refuse schemas with \"strict\" that are not in OpenAI's subset of JSON Schema",
+                    config.openai_strict),
+      list_option("--base-alias", "NAME",
+                  "another name that adapters may call their base; repeatable",
+                  config.base_aliases),
+      integer_option("--drain", "SECONDS", "that running answers get after SIGTERM (default: 30)",
+                     {0, 86400}, drain_seconds),
+      choice_option("--log-level", {"info", "warn", "error"},
+                    "the lowest that is logged (default: info, a line for each request)",
+                    config.log_level),
+      switch_option("--trust-model",
+                    "start without checking the model's weights against its digest (a second a GB)",
+                    config.trust_model),
+      switch_option("--help", "show this", help),
+  };
+}
+
+LogLevel log_level(const ServerConfig& config) {
+  if (config.log_level == "warn") return LogLevel::kWarn;
+  return config.log_level == "error" ? LogLevel::kError : LogLevel::kInfo;
+}
+
+// Threads made from now on leave these signals to wait_for_signal().
+sigset_t block_signals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+// A connection is a file descriptor; many systems allow a process 1024 unless it asks for more.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // if it is refused, accept() will say when it matters
+}
+
+// The threads that run the io context, and its end.
+class IoThreads {
+ public:
+  IoThreads(net::io_context& io, int count) : io_(io), work_(net::make_work_guard(io)) {
+    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { io_.run(); });
+  }
+  void stop() {
+    io_.stop();
+    threads_.clear();  // joins
+  }
+
+ private:
+  net::io_context& io_;
+  net::executor_work_guard<net::io_context::executor_type> work_;
+  std::vector<std::jthread> threads_;
+};
+
+struct Addresses {
+  std::string api;
+  std::string ops;
+};
+
+Result<Addresses> start_listening(Server& api, Server& ops, const ServerConfig& config) {
+  auto api_address = api.listen(config.listen);
+  if (!api_address) return api_address.error();
+  auto ops_address = ops.listen(config.ops_listen);
+  if (!ops_address) return ops_address.error();
+  const nlohmann::ordered_json json = {{"api", *api_address}, {"ops", *ops_address}};
+  auto written = write_file_durably(config.data / "addresses.json", to_text(json) + "\n");
+  if (!written) return written.error();
+  return Addresses{*std::move(api_address), *std::move(ops_address)};
+}
+
+void print_banner(const Platform& platform, const Addresses& addresses) {
+  const ServerConfig& config = platform.config;
+  const ModelSpec& spec = platform.model.packed->spec();
+  std::printf(
+      "tessera %s\n"
+      "  model      %s: %d layers, hidden %d, context %d tokens, %s\n"
+      "  backend    %s, up to %d sequences and %d tokens a step\n"
+      "  memory     %d KV blocks, %s of adapters\n"
+      "  data       %s\n"
+      "  admin key  %s%s\n"
+      "  serving    http://%s\n"
+      "  operations http://%s\n",
+      kVersion, platform.model.name().c_str(), spec.num_layers(), spec.hidden,
+      platform.engine->max_context(),
+      human_bytes(static_cast<double>(platform.model.packed->file_bytes())).c_str(),
+      platform.backend_name.c_str(), config.max_seqs, config.token_budget, platform.num_kv_blocks,
+      human_bytes(static_cast<double>(config.adapter_bytes)).c_str(), config.data.c_str(),
+      platform.admin_key_file().c_str(), platform.made_admin_key ? " (made just now)" : "",
+      addresses.api.c_str(), addresses.ops.c_str());
+  std::fflush(stdout);
+}
+
+// Waits until every request is answered, at most until the deadline.
+void wait_until_idle(const Platform& platform, SteadyTime deadline) {
+  while (platform.metrics.active_requests > 0 && platform.clock.steady_now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+// Running answers may finish; then everything stops.
+void drain(Platform& platform, Server& api) {
+  constexpr std::chrono::seconds kLastBytes{1};  // to tell clients that they were cut off
+  log_info("draining", {{"seconds", platform.config.drain.count()}});
+  platform.draining = true;
+  api.stop_accepting();
+  const SteadyTime deadline = platform.clock.steady_now() + platform.config.drain;
+  const bool finished = platform.engine->drain(deadline);
+  wait_until_idle(platform, finished ? deadline : platform.clock.steady_now() + kLastBytes);
+  log_info("stopped", {{"all_answered", finished}});
+}
+
+int serve(const ServerConfig& config) {
+  set_log_level(log_level(config));
+  const sigset_t signals = block_signals();
+  raise_descriptor_limit();
+  auto platform = Platform::open(config);
+  if (!platform) return failure(platform.error().message);
+
+  net::io_context io(config.io_threads);
+  Server api(io, **platform, api_routes());
+  Server ops(io, **platform, ops_routes(), ops_policy());
+  const auto addresses = start_listening(api, ops, config);
+  if (!addresses) return failure(addresses.error().message);
+  print_banner(**platform, *addresses);
+  log_info("listening", {{"api", addresses->api},
+                         {"ops", addresses->ops},
+                         {"model", (*platform)->model.name()},
+                         {"admin_key_file", (*platform)->admin_key_file().string()}});
+
+  IoThreads threads(io, config.io_threads);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second signal ends us at once
+  drain(**platform, api);
+  threads.stop();
+  (*platform)->stop();  // before `io`, which its threads may still be posting to
+  return kExitDone;
+}
+
+}  // namespace
+
+int serve_command(std::span<const std::string> arguments) {
+  ServerConfig config;
+  std::int64_t drain_seconds = config.drain.count();
+  bool help = false;
+  const std::vector<Option> options = options_of(config, drain_seconds, help);
+  const auto rest = parse_options(arguments, options);
+  if (!rest) return usage_error("serve", rest.error().message);
+  if (help) {
+    std::printf("%s%s%s", kHelp, describe_options(options).c_str(), kExample);
+    return kExitDone;
+  }
+  if (!rest->empty()) return usage_error("serve", "Not an option: " + rest->front() + ".");
+  if (config.model.empty()) return usage_error("serve", "--model FILE is needed.");
+  config.drain = std::chrono::seconds(drain_seconds);
+  return serve(config);
+}
+
+}  // namespace tessera

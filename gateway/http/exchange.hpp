@@ -1,0 +1,50 @@
+// exchange.hpp — one request and its answer: all that is decided about them without waiting.
+//
+// The session loop (server.cpp) reads, waits and writes; in between it asks here: may this head go
+// on to a body, what does the handler say, which headers does every answer carry, what is logged.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "gateway/http/http.hpp"
+#include "gateway/http/request_parser.hpp"
+#include "gateway/platform.hpp"
+#include "gateway/routes.hpp"
+
+namespace tessera {
+
+// Owned by its session's strand.
+struct Exchange {
+  explicit Exchange(const Platform& platform);  // begins now, under a new id
+
+  Call call;
+  RequestParser parser;
+  Framing framing;               // closes the connection until the head is understood
+  const Route* route = nullptr;  // null until the caller may use it
+  std::unique_ptr<UploadSlots::Slot> upload_slot;
+  std::optional<BodyBudget::Share> body_share;  // while the body is there
+};
+
+// All that can be decided before the body: guard, parser, route, key, scope, announced length,
+// upload slot. Errors: what the answer has to say; the body is still unread then.
+Result<void> open_request(Platform& platform, std::span<const Route> routes, std::string_view head,
+                          Exchange& exchange);
+
+// What the route's handler says; an exception becomes an Error. The body is gone then.
+Result<Reply> call_handler(Platform& platform, Exchange& exchange);
+
+// What the rest of it says.
+Result<Reply> call_deferred(const Deferred& deferred);
+
+HttpResponse error_answer(const Error& error, const Exchange& exchange);
+
+// Adds the headers that every answer carries.
+void add_common_headers(Platform& platform, const Exchange& exchange, HttpResponse& response);
+
+// Counts and logs the answer. `status` is 499 if the client did not wait for it.
+void note_answered(Platform& platform, const Exchange& exchange, int status);
+
+}  // namespace tessera

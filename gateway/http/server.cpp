@@ -1,0 +1,361 @@
+#include "gateway/http/server.hpp"
+
+#include <exception>
+#include <functional>
+#include <optional>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "gateway/http/address.hpp"
+#include "gateway/http/header_guard.hpp"
+#include "gateway/http/sse.hpp"
+#include "storage/log.hpp"
+
+namespace tessera {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr auto kTuple = net::as_tuple(net::use_awaitable);
+
+// Counts one up for as long as it lives.
+class Gauge {
+ public:
+  explicit Gauge(std::atomic<int>& value) : value_(value) { ++value_; }
+  ~Gauge() { --value_; }
+  Gauge(const Gauge&) = delete;
+  Gauge& operator=(const Gauge&) = delete;
+
+ private:
+  std::atomic<int>& value_;
+};
+
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// Bytes without a meaning, for a client that may be gone: then its kernel refuses them, and
+// Connection::watch_peer() hears of it. HTTP/1.0 has none before the answer's head.
+std::string probe(bool head_sent, const Framing& framing) {
+  if (head_sent) return frame_piece(kSseHeartbeat, framing);
+  return framing.http_1_0 ? "" : std::string(kContinue);
+}
+
+void log_stray_exception(const std::exception_ptr& thrown) {
+  if (!thrown) return;
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& exception) {
+    log_error("session_failed", {{"reason", exception.what()}});
+  }
+}
+
+}  // namespace
+
+class Server::Place {
+ public:
+  explicit Place(Count count) : count_(std::move(count)) { ++*count_; }
+  ~Place() { --*count_; }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+ private:
+  Count count_;
+};
+
+Server::Server(net::io_context& io, Platform& platform, std::span<const Route> routes,
+               const ListenerPolicy& policy)
+    : io_(io),
+      platform_(platform),
+      routes_(routes),
+      policy_(policy),
+      num_connections_(std::make_shared<std::atomic<int>>(0)),
+      acceptor_(net::make_strand(io)) {}
+
+Result<std::string> Server::listen(const std::string& address) {
+  const auto endpoint = parse_address(address);
+  if (!endpoint) return endpoint.error();
+  boost::system::error_code error;
+  acceptor_.open(endpoint->protocol(), error);
+  if (!error) acceptor_.set_option(net::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(*endpoint, error);
+  if (!error) acceptor_.listen(net::ip::tcp::acceptor::max_listen_connections, error);
+  if (error) return Error{Code::kIo, "Cannot listen on " + address + ": " + error.message() + "."};
+  std::string bound = format_address(acceptor_.local_endpoint());
+  net::co_spawn(acceptor_.get_executor(), accept_loop(), log_stray_exception);
+  return bound;
+}
+
+void Server::stop_accepting() {
+  net::post(acceptor_.get_executor(), [this] {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+  });
+}
+
+net::awaitable<void> Server::accept_loop() {
+  while (acceptor_.is_open()) {
+    auto strand = net::make_strand(io_);
+    auto [error, socket] = co_await acceptor_.async_accept(strand, kTuple);
+    if (error == net::error::operation_aborted) break;
+    if (error) {
+      // Out of file descriptors, most likely: give sessions time to end.
+      log_warn("accept_failed", {{"reason", error.message()}});
+      net::steady_timer pause(acceptor_.get_executor(), kAcceptPause);
+      co_await pause.async_wait(kTuple);
+      continue;
+    }
+    if (*num_connections_ >= policy_.max_connections) continue;  // closes the socket
+    auto place = std::make_unique<Place>(num_connections_);
+    net::co_spawn(strand, session(std::move(socket), std::move(place)), log_stray_exception);
+  }
+}
+
+net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::unique_ptr<Place>) {
+  const Gauge open(platform_.metrics.connections);
+  Peer peer(make_tcp_connection(std::move(socket)));
+  bool go_on = true;
+  while (go_on) go_on = co_await serve_one(peer);
+}
+
+// Reads and answers one request. False if the connection is of no more use.
+net::awaitable<bool> Server::serve_one(Peer& peer) {
+  const Result<std::string> head = co_await read_head(peer);
+  if (head && head->empty()) co_return false;  // the peer has nothing more to say
+
+  const Gauge active(platform_.metrics.active_requests);
+  Exchange exchange(platform_);
+  Result<Reply> reply = Error{};
+  if (head) {
+    reply = co_await run_request(peer, exchange, *head);
+  } else {
+    reply = head.error();
+  }
+  if (!reply) drop_received_body(peer, exchange);
+  const bool body_read = exchange.parser.done();
+  if (!body_read || platform_.draining) exchange.framing.keep_alive = false;
+
+  bool sent = false;
+  if (!reply) {
+    HttpResponse response = error_answer(reply.error(), exchange);
+    sent = co_await send(peer, exchange, std::move(response));
+  } else if (auto* response = std::get_if<HttpResponse>(&*reply)) {
+    sent = co_await send(peer, exchange, std::move(*response));
+  } else {
+    sent = co_await generate(peer, exchange, *std::get<std::unique_ptr<Generation>>(*reply));
+  }
+  if (sent && !body_read) co_await linger(peer);
+  co_return sent&& exchange.framing.keep_alive;
+}
+
+// The head of the next request; "" if the peer ends or idles instead of sending one.
+net::awaitable<Result<std::string>> Server::read_head(Peer& peer) {
+  HeaderGuard guard(kMaxHeadBytes);
+  Connection::Deadline deadline = SteadyClock::now() + policy_.idle_timeout;
+  bool begun = false;
+  for (;;) {
+    const auto size = guard.find_head(peer.received);
+    if (!size) co_return size.error();
+    if (*size) {
+      std::string head = peer.received.substr(0, **size);
+      peer.received.erase(0, **size);
+      co_return head;
+    }
+    if (!begun && !peer.received.empty()) {
+      begun = true;
+      deadline = SteadyClock::now() + policy_.head_timeout;
+    }
+    const IoStatus status = co_await read_more(peer, deadline);
+    if (status == IoStatus::kOk) continue;
+    if (status == IoStatus::kClosed || !begun) co_return std::string();
+    co_return Error{Code::kRequestTimeout, "The request's header did not arrive in time."};
+  }
+}
+
+net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
+  RequestParser& parser = exchange.parser;
+  const std::string expected = to_lower(header(exchange.call.request.headers, "expect"));
+  if (!parser.done() && expected == "100-continue") {
+    const IoStatus status = co_await peer.connection->write(kContinue);
+    if (status != IoStatus::kOk) co_return Error{Code::kRequestTimeout, "The client is gone."};
+  }
+  const Connection::Deadline start = SteadyClock::now();
+  std::size_t total = 0;
+  while (!parser.done()) {
+    const auto used = parser.feed(peer.received);
+    if (!used) co_return used.error();
+    peer.received.erase(0, *used);
+    total += *used;
+    if (!exchange.body_share->hold(parser.body_bytes())) {
+      co_return Error{Code::kServerIsOverloaded,
+                      "The server holds as many requests as it can; try again shortly."};
+    }
+    if (parser.done()) break;
+    const std::chrono::seconds earned(total / kMinBodyBytesPerSecond);
+    const IoStatus status = co_await read_more(peer, start + policy_.body_grace + earned);
+    if (status == IoStatus::kOk) continue;
+    co_return Error{Code::kRequestTimeout, "The request's body did not arrive in time."};
+  }
+  co_return Result<void>();
+}
+
+net::awaitable<IoStatus> Server::read_more(Peer& peer, Connection::Deadline deadline) {
+  const std::size_t before = peer.received.size();
+  peer.received.resize(before + kReadBytes);
+  const std::span<char> room(peer.received.data() + before, kReadBytes);
+  const ReadResult result = co_await peer.connection->read_some(room, deadline);
+  peer.received.resize(before + result.bytes);
+  co_return result.status;
+}
+
+// After a refusal: a body that has arrived with its head is dropped, so that the connection can go
+// on; one that is still to come is not waited for.
+void Server::drop_received_body(Peer& peer, Exchange& exchange) {
+  if (exchange.call.request.method.empty() || exchange.parser.done()) return;  // no head to trust
+  const auto length = exchange.parser.content_length();
+  if (length && *length > peer.received.size()) return;  // still to come, and not waited for
+  exchange.parser.set_body_limit(kReadBytes);
+  const auto used = exchange.parser.feed(peer.received);
+  if (used) peer.received.erase(0, *used);
+}
+
+// Lets the peer read a refusal before its unread body makes the kernel reset the connection.
+net::awaitable<void> Server::linger(Peer& peer) {
+  peer.connection->shutdown_send();
+  const Connection::Deadline deadline = SteadyClock::now() + kLingerTimeout;
+  for (std::size_t dropped = 0; dropped < kLingerBytes;) {
+    peer.received.clear();
+    const IoStatus status = co_await read_more(peer, deadline);
+    if (status != IoStatus::kOk) break;
+    dropped += peer.received.size();
+  }
+}
+
+// From the head to the handler's reply.
+net::awaitable<Result<Reply>> Server::run_request(Peer& peer, Exchange& exchange,
+                                                  const std::string& head) {
+  if (auto opened = open_request(platform_, routes_, head, exchange); !opened) {
+    co_return opened.error();
+  }
+  const auto body = co_await read_body(peer, exchange);
+  if (!body) co_return body.error();
+  exchange.call.request.body = exchange.parser.take_body();
+
+  if (policy_.quick_handlers) co_return call_handler(platform_, exchange);
+  Result<Reply> reply = Error{};
+  std::function<void()> job = [this, &exchange, &reply] {
+    reply = call_handler(platform_, exchange);
+  };
+  const bool upload = exchange.route->body == Body::kMultipart;
+  Workers& workers = upload ? *platform_.upload_workers : *platform_.workers;
+  co_await workers.run(std::move(job));
+  while (reply && std::holds_alternative<std::unique_ptr<Deferred>>(*reply)) {
+    reply = co_await run_deferred(peer, std::get<std::unique_ptr<Deferred>>(*std::move(reply)));
+  }
+  co_return reply;
+}
+
+// Not begun for a client that has gone meanwhile.
+net::awaitable<Result<Reply>> Server::run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred) {
+  const auto gone = std::make_shared<std::atomic<bool>>(false);
+  peer.connection->watch_peer([gone](PeerNews news) {
+    if (news == PeerNews::kGone) gone->store(true, std::memory_order_relaxed);
+  });
+  Result<Reply> reply = Error{Code::kRequestTimeout, "The client is gone."};
+  std::function<void()> job = [&] {
+    if (!gone->load(std::memory_order_relaxed)) reply = call_deferred(*deferred);
+  };
+  co_await deferred->workers.run(std::move(job));
+  peer.connection->stop_watching();
+  co_return reply;
+}
+
+net::awaitable<bool> Server::send(Peer& peer, Exchange& exchange, HttpResponse response) {
+  add_common_headers(platform_, exchange, response);
+  note_answered(platform_, exchange, response.status);
+  const std::string bytes = serialize(response, exchange.framing);
+  const IoStatus status = co_await peer.connection->write(bytes);
+  co_return status == IoStatus::kOk;
+}
+
+// Runs a generation to its end, whether the client stays or not; false if it did not stay.
+net::awaitable<bool> Server::generate(Peer& peer, Exchange& exchange, Generation& generation) {
+  const net::any_io_executor executor = co_await net::this_coro::executor;
+  const auto wakeup = std::make_shared<Wakeup>(executor);
+  if (auto started = generation.start([wakeup] { wakeup->wake(); }); !started) {
+    HttpResponse refusal = error_answer(started.error(), exchange);
+    const bool sent = co_await send(peer, exchange, std::move(refusal));
+    co_return sent;
+  }
+  if (generation.streaming() && exchange.framing.http_1_0) exchange.framing.keep_alive = false;
+  Audience audience;
+  const auto leave = [&audience, &generation] {
+    audience.gone = true;
+    generation.abandon();
+  };
+  peer.connection->watch_peer([&audience, leave, wakeup](PeerNews news) {
+    if (news == PeerNews::kGone) return leave();
+    audience.in_doubt = true;
+    wakeup->wake();
+  });
+  bool finished = false;
+  while (!finished) {
+    const Generation::Progress progress = co_await next_progress(generation, *wakeup, audience);
+    finished = progress.finished;
+    const std::string out = bytes_for(audience, exchange, generation, progress);
+    if (out.empty()) continue;
+    const IoStatus status = co_await peer.connection->write(out);
+    if (status != IoStatus::kOk && !audience.gone) leave();
+  }
+  peer.connection->stop_watching();
+  if (audience.gone || audience.head_sent) {
+    note_answered(platform_, exchange, audience.gone ? kClientClosedRequest : 200);
+    co_return !audience.gone;
+  }
+  HttpResponse whole = generation.whole_answer();
+  const bool sent = co_await send(peer, exchange, std::move(whole));
+  co_return sent;
+}
+
+// What has come, or a heartbeat if nothing has for a while; nothing if the client is in doubt.
+net::awaitable<Generation::Progress> Server::next_progress(Generation& generation, Wakeup& wakeup,
+                                                           const Audience& audience) {
+  wakeup.timer.expires_after(kHeartbeat);
+  for (;;) {
+    Generation::Progress progress = generation.poll();
+    if (progress.finished || !progress.bytes.empty() || audience.in_doubt) co_return progress;
+    auto [woken] = co_await wakeup.timer.async_wait(kTuple);  // an aborted wait: look again
+    if (woken) continue;
+    progress.bytes = kSseHeartbeat;
+    co_return progress;
+  }
+}
+
+// What goes out now. A stream's head goes with its first bytes, so that a failure before them is a
+// real status; an answer that is sent whole is not sent yet.
+std::string Server::bytes_for(Audience& audience, const Exchange& exchange,
+                              const Generation& generation, const Generation::Progress& progress) {
+  const bool in_doubt = std::exchange(audience.in_doubt, false);
+  if (audience.gone) return {};
+  const bool whole = !generation.streaming() || (generation.failure() && !audience.head_sent);
+  if (whole || progress.bytes.empty()) {
+    return in_doubt && !progress.finished ? probe(audience.head_sent, exchange.framing) : "";
+  }
+  std::string out;
+  if (!audience.head_sent) {
+    HttpResponse head = generation.stream_head();
+    add_common_headers(platform_, exchange, head);
+    out = serialize_stream_head(head, exchange.framing);
+    audience.head_sent = true;
+  }
+  out += frame_piece(progress.bytes, exchange.framing);
+  if (progress.finished) out += frame_end(exchange.framing);
+  return out;
+}
+
+}  // namespace tessera

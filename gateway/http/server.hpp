@@ -1,0 +1,112 @@
+// server.hpp — listeners, sessions, and the path of every request through them.
+//
+// The only coroutines of the house. A session is one connection on its own strand; it reads one
+// request at a time, so pipelined requests wait in its buffer and are answered in order:
+//
+//     head -> guard -> parser -> route -> key -> scope -> body -> handler (on a worker) -> answer
+//
+// Whatever is wrong on the way becomes an error answer with the request's id; if the body was not
+// read to its end the connection is closed after it.
+//
+// g++ 12 destroys aggregate temporaries twice when they stand in an expression with co_await, so
+// here every argument of a coroutine is a named object or has a constructor, and no lambda is one.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include "gateway/config.hpp"
+#include "gateway/http/connection.hpp"
+#include "gateway/http/exchange.hpp"
+#include "gateway/http/wakeup.hpp"
+#include "gateway/platform.hpp"
+#include "gateway/routes.hpp"
+
+namespace tessera {
+
+// How a listener treats those who connect to it.
+struct ListenerPolicy {
+  int max_connections = kMaxConnections;  // further ones are closed
+  bool quick_handlers = false;            // they run on the session's strand, not on a worker
+  std::chrono::milliseconds idle_timeout = kIdleTimeout;
+  std::chrono::milliseconds head_timeout = kHeadTimeout;
+  std::chrono::milliseconds body_grace = kBodyGrace;
+};
+
+// The operations listener answers however many clients the other one has, and whatever they ask.
+inline ListenerPolicy ops_policy() {
+  return {.max_connections = kMaxOpsConnections, .quick_handlers = true};
+}
+
+// One listener and its sessions. Owned by main; outlives the run of its io context.
+class Server {
+ public:
+  Server(net::io_context& io, Platform& platform, std::span<const Route> routes,
+         const ListenerPolicy& policy = {});
+
+  // Binds "host:port" (port 0: any) and begins to accept. Returns the address with the true port.
+  // Errors: kInvalidValue if the address cannot be read; kIo if it cannot be bound.
+  Result<std::string> listen(const std::string& address);
+
+  // No new connections; those that are open go on. From any thread.
+  void stop_accepting();
+
+ private:
+  // A connection and what has been received on it beyond the last request.
+  struct Peer {
+    explicit Peer(std::unique_ptr<Connection> peer_connection)
+        : connection(std::move(peer_connection)) {}
+
+    std::unique_ptr<Connection> connection;
+    std::string received;
+  };
+
+  // The client of a generation.
+  struct Audience {
+    bool head_sent = false;
+    bool in_doubt = false;  // it has ended its side; whether it still reads is to be found out
+    bool gone = false;
+  };
+
+  // A number of open connections. Shared, because sessions that are left when the io context goes
+  // are destroyed after their Server.
+  using Count = std::shared_ptr<std::atomic<int>>;
+  class Place;  // one of them
+
+  net::awaitable<void> accept_loop();
+  net::awaitable<void> session(net::ip::tcp::socket socket, std::unique_ptr<Place> place);
+  net::awaitable<bool> serve_one(Peer& peer);
+
+  net::awaitable<Result<std::string>> read_head(Peer& peer);
+  net::awaitable<Result<void>> read_body(Peer& peer, Exchange& exchange);
+  net::awaitable<IoStatus> read_more(Peer& peer, Connection::Deadline deadline);
+  static void drop_received_body(Peer& peer, Exchange& exchange);
+  net::awaitable<void> linger(Peer& peer);
+
+  net::awaitable<Result<Reply>> run_request(Peer& peer, Exchange& exchange,
+                                            const std::string& head);
+  static net::awaitable<Result<Reply>> run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred);
+  net::awaitable<bool> send(Peer& peer, Exchange& exchange, HttpResponse response);
+  net::awaitable<bool> generate(Peer& peer, Exchange& exchange, Generation& generation);
+  net::awaitable<Generation::Progress> next_progress(Generation& generation, Wakeup& wakeup,
+                                                     const Audience& audience);
+  std::string bytes_for(Audience& audience, const Exchange& exchange, const Generation& generation,
+                        const Generation::Progress& progress);
+
+  net::io_context& io_;
+  Platform& platform_;
+  std::span<const Route> routes_;
+  ListenerPolicy policy_;
+  Count num_connections_;
+  net::ip::tcp::acceptor acceptor_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,59 @@
+// chat_api.cpp — POST /v1/chat/completions: a conversation, through the model's template.
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/api/rate_limits.hpp"
+#include "gateway/handlers.hpp"
+#include "gateway/inference/chat_encoding.hpp"
+#include "gateway/inference/inference.hpp"
+#include "gateway/inference/tool_constraint.hpp"
+#include "storage/json.hpp"
+
+namespace tessera {
+namespace {
+
+// What the answer has to be, if tools say so; and where that begins, if the prompt has opened the
+// reasoning: behind it.
+Result<void> set_constraint(const ServedModel& model, const ChatTools& tools,
+                            PreparedInference& prepared) {
+  OutputFormat& format = prepared.options.format;
+  const AnswerSyntax& syntax = model.chat->syntax;
+  if (tools.constrained()) {
+    auto asked = tool_constraint(syntax, *model.tokenizer, tools, format.rules);
+    if (!asked) return asked.error();
+    format.asked = *std::move(asked);
+  }
+  const bool reasons = prepared.reading && prepared.reading->options.in_reasoning;
+  if (format.asked && reasons) format.asked->spec.free_until = syntax.think_close;
+  return {};
+}
+
+}  // namespace
+
+Result<Reply> create_chat_completion(Platform& platform, Call& call) {
+  auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
+  if (!permit) return Reply(refusal_response(permit.error(), call.id));
+  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
+  if (!body) return body.error();
+  auto request = parse_chat_request(*body, call.request.body);
+  if (!request) return request.error();
+  auto model = resolve_model(platform, call.caller, request->options.model);
+  if (!model) return model.error();
+  auto prompt = encode_chat(platform.model, request->conversation, call.received_wall);
+  if (!prompt) return prompt.error();
+
+  PreparedInference prepared{
+      .kind = AnswerKind::kChat,
+      .model = *std::move(model),
+      .options = std::move(request->options),
+      .prompts = {},
+      .reading = reading_of(platform.model, request->conversation, prompt->text)};
+  prepared.prompts.push_back(std::move(prompt->ids));
+  if (auto set = set_constraint(platform.model, request->conversation.tools, prepared); !set) {
+    return set.error();
+  }
+  return begin_constrained(platform, call, *std::move(permit), std::move(prepared));
+}
+
+}  // namespace tessera

@@ -1,0 +1,214 @@
+#include "gateway/inference/inference.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "engine/guided/openai_strict.hpp"
+#include "gateway/api/rate_limits.hpp"
+#include "gateway/http/error_body.hpp"
+#include "gateway/inference/answer_length.hpp"
+#include "gateway/inference/constraint_compiler.hpp"
+#include "gateway/version.hpp"
+#include "storage/digest.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kMaxModelChars = 256;
+
+// Who may share cached prefixes: the tenant's own requests. Unknown to everyone outside.
+std::uint64_t cache_salt(const Platform& platform, const TenantId& tenant) {
+  const auto mac = hmac_sha256(platform.salt_key, tenant.str());
+  std::uint64_t salt = 0;
+  std::memcpy(&salt, mac.data(), sizeof salt);
+  return salt;
+}
+
+std::uint64_t seed_of(const InferenceOptions& options) {
+  if (options.seed) return static_cast<std::uint64_t>(*options.seed);
+  std::uint64_t seed = 0;
+  random_bytes(&seed, sizeof seed);
+  return seed;
+}
+
+AnswerIdentity identity_of(const Platform& platform, const Call& call,
+                           const PreparedInference& prepared) {
+  using std::chrono::floor, std::chrono::seconds;
+  const std::string prefix = prepared.kind == AnswerKind::kChat ? "chatcmpl-" : "cmpl-";
+  return {.id = prefix + call.id.str().substr(call.id.str().find('_') + 1),
+          .created = floor<seconds>(call.received_wall).time_since_epoch().count(),
+          .model = prepared.model.name,
+          .system_fingerprint =
+              system_fingerprint(platform.model.packed->digest(), prepared.model.adapter)};
+}
+
+std::unique_ptr<AnswerFormat> format_of(const Platform& platform, const Call& call,
+                                        const PreparedInference& prepared) {
+  const auto make = prepared.kind == AnswerKind::kChat ? make_chat_format : make_completion_format;
+  return make(identity_of(platform, call, prepared), *platform.model.tokenizer,
+              prepared.options.include_usage, prepared.options.sampling.num_logprobs >= 0);
+}
+
+UsageRecord record_of(const Call& call, const ResolvedModel& model) {
+  UsageRecord record;
+  record.request = call.id;
+  record.tenant = call.caller.tenant;
+  record.key = call.caller.key;
+  record.adapter = model.adapter ? to_hex(*model.adapter) : "";
+  record.model = model.name;
+  record.started = call.received_wall;
+  return record;
+}
+
+// The special tokens that are text in the answer, by which its vocabulary is chosen.
+std::vector<TokenId> marks_of(const PreparedInference& prepared) {
+  return prepared.reading ? prepared.reading->marks : std::vector<TokenId>();
+}
+
+HttpResponse compiler_busy(std::chrono::nanoseconds wait, const RequestId& request) {
+  HttpResponse response = error_response(
+      {Code::kRateLimitExceeded,
+       "New schemas, patterns and grammars of this project take more of the server's time than a "
+       "project may use; try again later, or use those that were used before."},
+      request);
+  add_retry_after(response, wait);
+  return response;
+}
+
+// A request whose constraint is being compiled.
+struct Compiling {
+  Platform& platform;
+  Call& call;
+  Permit permit;
+  PreparedInference prepared;
+  std::unique_ptr<CompileLimits::Ticket> ticket;
+};
+
+Reply compile_later(std::shared_ptr<Compiling> compiling, ConstraintCompiler::Budget budget);
+
+// Compiles within `budget`, and goes on: with the generation, or with the refusal; or once more.
+Result<Reply> compile_now(const std::shared_ptr<Compiling>& compiling,
+                          ConstraintCompiler::Budget budget) {
+  using Budget = ConstraintCompiler::Budget;
+  Platform& platform = compiling->platform;
+  PreparedInference& prepared = compiling->prepared;
+  const AskedConstraint& asked = *prepared.options.format.asked;
+  auto compiled =
+      platform.constraints->compile(marks_of(prepared), asked.spec, budget, *compiling->ticket);
+  if (!compiled) {
+    return Error{compiled.error().code, compiled.error().message, asked.place.param};
+  }
+  if (const auto* error = std::get_if<guided::CompileError>(&*compiled)) {
+    const bool wants_more = error->kind == guided::CompileError::Kind::kTooComplex;
+    if (budget == Budget::kQuick && wants_more) return compile_later(compiling, Budget::kWhole);
+    return Reply(constraint_refusal(asked, *error, compiling->call.id));
+  }
+  compiling->ticket.reset();
+  prepared.constraint = std::get<std::shared_ptr<guided::Constraint>>(*std::move(compiled));
+  return begin_generation(platform, compiling->call, std::move(compiling->permit),
+                          std::move(prepared));
+}
+
+Reply compile_later(std::shared_ptr<Compiling> compiling, ConstraintCompiler::Budget budget) {
+  Workers& workers = compiling->platform.constraints->workers(budget);
+  return std::make_unique<Deferred>(Deferred{workers, [compiling = std::move(compiling), budget] {
+                                               return compile_now(compiling, budget);
+                                             }});
+}
+
+}  // namespace
+
+Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
+                                    const std::string& model) {
+  if (model == platform.model.name()) return ResolvedModel{model, std::nullopt};
+  if (model.size() > kMaxModelChars) return model_not_found(model.substr(0, kMaxModelChars));
+  auto resolved = platform.adapters->resolve(caller.tenant, model);
+  if (!resolved) return resolved.error();
+  return ResolvedModel{resolved->display_name, resolved->digest};
+}
+
+Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
+                                PreparedInference prepared) {
+  const OutputFormat& format = prepared.options.format;
+  if (!format.asked)
+    return begin_generation(platform, call, std::move(permit), std::move(prepared));
+  const AskedConstraint& asked = *format.asked;
+  if (platform.config.openai_strict && format.openai_strict && !asked.spec.source.empty()) {
+    guided::CompileError error{.kind = guided::CompileError::Kind::kUnsupported,
+                               .findings = guided::check_openai_strict(asked.spec.source)};
+    if (!error.findings.empty()) return Reply(constraint_refusal(asked, error, call.id));
+  }
+  prepared.constraint = platform.constraints->find(marks_of(prepared), asked.spec);
+  if (prepared.constraint) {
+    return begin_generation(platform, call, std::move(permit), std::move(prepared));
+  }
+  auto entered = platform.constraints->enter(call.caller.tenant, platform.clock.steady_now());
+  if (const auto* wait = std::get_if<std::chrono::nanoseconds>(&entered)) {
+    return Reply(compiler_busy(*wait, call.id));
+  }
+  const auto compiling = std::make_shared<Compiling>(
+      Compiling{platform, call, std::move(permit), std::move(prepared),
+                std::get<std::unique_ptr<CompileLimits::Ticket>>(std::move(entered))});
+  return compile_later(compiling, ConstraintCompiler::Budget::kQuick);
+}
+
+Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
+                               PreparedInference prepared) {
+  GenerationPlan plan;
+  std::int64_t total_tokens = 0;
+  const std::uint64_t seed = seed_of(prepared.options);
+  const ContextRoom room{.max_context = platform.engine->max_context(),
+                         .short_positions = platform.model.packed->spec().short_positions()};
+  for (auto& prompt : prepared.prompts) {
+    const auto max_tokens =
+        answer_tokens(call.caller.limits, room, prompt.size(), prepared.options.max_tokens);
+    if (!max_tokens) {
+      const char* const param = prepared.kind == AnswerKind::kChat ? "messages" : "prompt";
+      return Error{max_tokens.error().code, max_tokens.error().message, param};
+    }
+    total_tokens += static_cast<std::int64_t>(prompt.size()) + *max_tokens;
+    GenerationRequest request{.prompt = std::move(prompt),
+                              .sampling = prepared.options.sampling,
+                              .adapter = prepared.model.adapter,
+                              .tenant = call.caller.tenant.str(),
+                              .cache_salt = cache_salt(platform, call.caller.tenant),
+                              .constraint = prepared.constraint};
+    request.complete_within_max_tokens =
+        prepared.constraint && prepared.options.format.rules.complete_within_max_tokens;
+    request.sampling.max_tokens = *max_tokens;
+    request.sampling.seed = seed;
+    plan.requests.push_back(std::move(request));
+  }
+  if (auto reserved = permit.reserve(total_tokens, platform.clock.steady_now()); !reserved) {
+    return Reply(refusal_response(reserved.error(), call.id));
+  }
+  // Only now: a request that is refused starts no load and evicts nobody.
+  if (prepared.model.adapter) platform.host_cache->prefetch(*prepared.model.adapter);
+  plan.format = format_of(platform, call, prepared);
+  plan.stop = std::move(prepared.options.stop);
+  plan.reading = std::move(prepared.reading);
+  plan.stream = prepared.options.stream;
+  plan.record = record_of(call, prepared.model);
+  plan.permit = std::move(permit);
+  plan.received_at = call.received_at;
+  if (prepared.model.adapter) {
+    plan.headers.emplace_back("x-adapter-version", prepared.model.name);
+    plan.headers.emplace_back("x-adapter-sha256", to_hex(*prepared.model.adapter));
+  }
+  const GenerationServices services{*platform.engine, *platform.ledger, platform.metrics,
+                                    platform.clock};
+  return Reply(std::make_unique<Generation>(services, *platform.model.tokenizer, std::move(plan)));
+}
+
+std::string system_fingerprint(const BaseDigest& base,
+                               const std::optional<AdapterDigest>& adapter) {
+  Sha256 hash;
+  hash.update(kVersion);
+  hash.update(std::as_bytes(std::span(base.bytes)));
+  if (adapter) hash.update(std::as_bytes(std::span(adapter->bytes)));
+  return "fp_" + to_hex(std::span<const std::uint8_t>(hash.finish())).substr(0, 12);
+}
+
+}  // namespace tessera
