@@ -9,18 +9,26 @@
 //            p <version:be32>                      check value of a pepper (tenancy/api_key.hpp)
 //            t <tenant>                            tenant
 //            l <tenant>                            its limits
+//            o <tenant>                            its policy: models, addresses, models' limits
 //            c <tenant> · <service account>        service account
 //            k <key id>                            API key (its HMAC, never the key)
 //            a <tenant> · <name>                   adapter
 //            v <tenant> · <name> · <number:be32>   adapter version
-//            s <tenant> · <name> · <alias>         alias: the version it points at
+//            s <tenant> · <name> · <alias>         alias: what it points at
+//            y <tenant> · <name> · <alias>         what it pointed at before
+//            r <tenant> · <name> · <number:be32>   report of a version's validation
+//            i <content:32>                        chunks that are no version's: to be erased
 //            n <tenant> · <name>                   deleted adapter: the number its next version
 //            gets
+//            x <tenant> · <file>                   file that a tenant keeps
+//            u <tenant> · <upload>                 upload of one, in parts
+//            w <tenant> · <upload> · <part>        part of an upload
 //   kChunks  <content:32> <file:u8> <chunk:be32>   1 MiB of a file of an adapter package
 //   kLedger  u <finished:be64> <request id>        usage record
 //            q <request id>                        when that request finished (be64): exactly once
 //            t <tenant>                            totals of a tenant
 //            a <tenant> · <adapter>                totals of one adapter of a tenant
+//            d <tenant> · <key> · <day:be32>       totals of a day, of a key or (empty) the tenant
 //            g <chain>                             the last link of a hash chain ('u'sage, 'a'udit)
 //            h <chain> <number:be64>               link: 32 bytes of hash, key of the record
 //   kAudit   <time:be64> <id>                      audit record
@@ -107,6 +115,13 @@ inline std::string limits(std::string_view tenant) {
   return all_limits().append(tenant);
 }
 
+inline std::string all_policies() {
+  return "o";
+}
+inline std::string policy(std::string_view tenant) {
+  return all_policies().append(tenant);
+}
+
 inline std::string service_accounts() {
   return "c";
 }
@@ -151,8 +166,44 @@ inline std::string alias(std::string_view tenant, std::string_view name, std::st
   return aliases(tenant, name).append(alias);
 }
 
+inline std::string alias_history(std::string_view tenant, std::string_view name,
+                                 std::string_view alias) {
+  return ended('y', {tenant, name}).append(alias);
+}
+
+inline std::string report(std::string_view tenant, std::string_view name, std::uint32_t number) {
+  return ended('r', {tenant, name}) + big_endian(number);
+}
+
+inline std::string package_intents() {
+  return "i";
+}
+inline std::string package_intent(const ContentDigest& content) {
+  return package_intents().append(bytes_of(content));
+}
+
 inline std::string retired_adapter(std::string_view tenant, std::string_view name) {
   return ended('n', {tenant}).append(name);
+}
+
+inline std::string all_files() {
+  return "x";
+}
+inline std::string file(std::string_view tenant, std::string_view id) {
+  return ended('x', {tenant}).append(id);
+}
+inline std::string all_uploads() {
+  return "u";
+}
+inline std::string upload(std::string_view tenant, std::string_view id) {
+  return ended('u', {tenant}).append(id);
+}
+inline std::string all_upload_parts() {
+  return "w";
+}
+inline std::string upload_part(std::string_view tenant, std::string_view upload,
+                               std::string_view id) {
+  return ended('w', {tenant, upload}).append(id);
 }
 
 // kChunks
@@ -190,6 +241,14 @@ inline std::string adapter_totals(std::string_view tenant) {
 }
 inline std::string totals_of_adapter(std::string_view tenant, std::string_view adapter) {
   return adapter_totals(tenant).append(adapter);
+}
+
+inline std::string totals_of_days(std::string_view tenant, std::string_view key) {
+  return ended('d', {tenant, key});
+}
+// `day`: since 1970.
+inline std::string totals_of_day(std::string_view tenant, std::string_view key, std::uint32_t day) {
+  return totals_of_days(tenant, key) + big_endian(day);
 }
 
 inline std::string chain_head(char chain) {

@@ -50,6 +50,10 @@ std::string_view to_string(Code code) {
       return "insufficient_scope";
     case Code::kTenantSuspended:
       return "tenant_suspended";
+    case Code::kIpNotAuthorized:
+      return "ip_not_authorized";
+    case Code::kModelNotPermitted:
+      return "model_not_permitted";
     case Code::kNotFound:
       return "not_found";
     case Code::kModelNotFound:
@@ -82,6 +86,8 @@ std::string_view to_string(Code code) {
       return "rate_limit_exceeded";
     case Code::kInsufficientQuota:
       return "insufficient_quota";
+    case Code::kBillingHardLimitReached:
+      return "billing_hard_limit_reached";
     case Code::kQueueFull:
       return "queue_full";
     case Code::kServerIsOverloaded:

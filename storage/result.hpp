@@ -43,6 +43,8 @@ enum class Code : std::uint8_t {
   kExpiredApiKey,
   kInsufficientScope,
   kTenantSuspended,
+  kIpNotAuthorized,
+  kModelNotPermitted,
   // what is asked for
   kNotFound,
   kModelNotFound,
@@ -62,6 +64,7 @@ enum class Code : std::uint8_t {
   // not now
   kRateLimitExceeded,
   kInsufficientQuota,
+  kBillingHardLimitReached,
   kQueueFull,
   kServerIsOverloaded,
   kAdapterLoading,

@@ -3,28 +3,12 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
-#include <optional>
-#include <stdexcept>
 #include <utility>
 
-#include "tenancy/token_bucket.hpp"
+#include "tenancy/admission_entry.hpp"
 
 namespace tessera {
 namespace {
-
-TokenBucket::Limit request_limit(const TenantLimits& limits) {
-  return {.per_minute = limits.requests_per_minute, .burst = limits.request_burst()};
-}
-
-TokenBucket::Limit token_limit(const TenantLimits& limits) {
-  return {.per_minute = limits.tokens_per_minute, .burst = limits.token_burst()};
-}
-
-LimitsView::Window window_of(TokenBucket& bucket, SteadyTime now) {
-  return {.limit = bucket.limit().per_minute,
-          .remaining = bucket.remaining(now),
-          .reset = bucket.time_to_full(now)};
-}
 
 // "requests per min (RPM)", as OpenAI's clients are used to read it.
 std::string_view description(RatePolicy policy) {
@@ -35,127 +19,41 @@ std::string_view description(RatePolicy policy) {
       return "requests per min (RPM)";
     case RatePolicy::kTokens:
       return "tokens per min (TPM)";
+    case RatePolicy::kRequestsPerDay:
+      return "requests per day (RPD)";
+    case RatePolicy::kTokensPerDay:
+      return "tokens per day (TPD)";
+    case RatePolicy::kTokensPerMonth:
+      return "tokens per month";
+    case RatePolicy::kSpendPerMonth:
+      return "spend per month";
   }
   return "requests";
 }
 
+std::string in_dollars(std::int64_t cents) {
+  char text[32];
+  std::snprintf(text, sizeof text, "$%lld.%02lld", static_cast<long long>(cents / 100),
+                static_cast<long long>(cents % 100));
+  return text;
+}
+
+Error spend_error(const RateRefusal& refusal) {
+  return {refusal.code, "You exceeded the " + std::string(to_string(refusal.level)) +
+                            "'s spend limit of " + in_dollars(refusal.limit) +
+                            " a month: the request may cost " + in_dollars(refusal.requested) +
+                            ", " + in_dollars(refusal.remaining) +
+                            " are left. An admin can raise the limit."};
+}
+
 }  // namespace
-
-// What one tenant has in use. Thread-safe. Held by the table and by each permit.
-class AdmissionEntry {
- public:
-  struct Reservations {
-    TokenBucket::Reservation request;
-    std::optional<TokenBucket::Reservation> tokens;
-  };
-
-  AdmissionEntry(const Caller& caller, SteadyTime now)
-      : requests_(request_limit(caller.limits), now),
-        tokens_(token_limit(caller.limits), now),
-        max_running_(caller.limits.max_concurrent_requests),
-        revision_(caller.limits_revision) {}
-
-  // One lock for both steps: the caller is judged by the newest limits, its own or newer ones.
-  Admitted<Reservations> admit(const Caller& caller, SteadyTime now) {
-    const MutexLock lock(mutex_);
-    if (caller.limits_revision > revision_) apply(caller, now);
-    if (running_ >= max_running_) {
-      return refusal(RatePolicy::kConcurrency, max_running_, 1, 0,
-                     Admission::kConcurrencyRetryAfter, now);
-    }
-    const auto wait = requests_.wait_for(1, now);
-    if (wait.count() > 0) {
-      return refusal(RatePolicy::kRequests, requests_.limit().per_minute, 1,
-                     requests_.remaining(now), wait, now);
-    }
-    ++running_;
-    return Reservations{requests_.reserve(1, now), std::nullopt};
-  }
-
-  // On refusal everything in `held` has been given back.
-  Admitted<void> reserve(Reservations& held, std::int64_t tokens, SteadyTime now) {
-    const MutexLock lock(mutex_);
-    auto refused = refusal_of_tokens(tokens, now);
-    if (!refused) {
-      held.tokens = tokens_.reserve(tokens, now);
-      return {};
-    }
-    requests_.settle(held.request, 0);
-    --running_;
-    refused->view = locked_view(now);
-    return *refused;
-  }
-
-  void settle(const Reservations& held, std::int64_t used_tokens) {
-    const MutexLock lock(mutex_);
-    requests_.settle(held.request, 1);
-    if (held.tokens) tokens_.settle(*held.tokens, used_tokens);
-    --running_;
-  }
-
-  LimitsView view(SteadyTime now) {
-    const MutexLock lock(mutex_);
-    return locked_view(now);
-  }
-
-  std::int64_t num_running() {
-    const MutexLock lock(mutex_);
-    return running_;
-  }
-
- private:
-  void apply(const Caller& caller, SteadyTime now) TESSERA_REQUIRES(mutex_) {
-    requests_.set_limit(request_limit(caller.limits), now);
-    tokens_.set_limit(token_limit(caller.limits), now);
-    max_running_ = caller.limits.max_concurrent_requests;
-    revision_ = caller.limits_revision;
-  }
-
-  std::optional<RateRefusal> refusal_of_tokens(std::int64_t tokens, SteadyTime now)
-      TESSERA_REQUIRES(mutex_) {
-    const auto [per_minute, burst] = tokens_.limit();
-    if (tokens > burst) {
-      RateRefusal never =
-          refusal(RatePolicy::kTokens, burst, tokens, tokens_.remaining(now), {}, now);
-      never.code = Code::kRequestExceedsLimit;
-      return never;
-    }
-    const auto wait = tokens_.wait_for(tokens, now);
-    if (wait.count() == 0) return std::nullopt;
-    return refusal(RatePolicy::kTokens, per_minute, tokens, tokens_.remaining(now), wait, now);
-  }
-
-  RateRefusal refusal(RatePolicy policy, std::int64_t limit, std::int64_t requested,
-                      std::int64_t remaining, std::chrono::nanoseconds retry_after, SteadyTime now)
-      TESSERA_REQUIRES(mutex_) {
-    return {.policy = policy,
-            .limit = limit,
-            .requested = requested,
-            .remaining = remaining,
-            .retry_after = retry_after,
-            .view = locked_view(now)};
-  }
-
-  LimitsView locked_view(SteadyTime now) TESSERA_REQUIRES(mutex_) {
-    return {.requests = window_of(requests_, now),
-            .tokens = window_of(tokens_, now),
-            .max_concurrent_requests = max_running_,
-            .concurrent_requests = running_};
-  }
-
-  Mutex mutex_;
-  TokenBucket requests_ TESSERA_GUARDED_BY(mutex_);
-  TokenBucket tokens_ TESSERA_GUARDED_BY(mutex_);
-  std::int64_t max_running_ TESSERA_GUARDED_BY(mutex_);
-  std::uint64_t revision_ TESSERA_GUARDED_BY(mutex_);  // of the limits in force
-  std::int64_t running_ TESSERA_GUARDED_BY(mutex_) = 0;
-};
 
 struct Permit::State {
   std::shared_ptr<AdmissionEntry> entry;
-  AdmissionEntry::Reservations held;
-  std::int64_t reserved_tokens = 0;
-  std::int64_t used_tokens = 0;
+  Caller caller;
+  AdmissionEntry::Held held;
+  Demand reserved = {};
+  Demand used = {};
 };
 
 Permit::Permit() noexcept = default;
@@ -164,54 +62,61 @@ Permit::Permit(Permit&& other) noexcept = default;
 
 Permit& Permit::operator=(Permit&& other) noexcept {
   if (this != &other) {
-    if (state_) settle(state_->used_tokens);
+    if (state_) settle(state_->used);
     state_ = std::move(other.state_);
   }
   return *this;
 }
 
 Permit::~Permit() {
-  if (state_) settle(state_->used_tokens);
+  if (state_) settle(state_->used);
 }
 
-Admitted<void> Permit::reserve(std::int64_t tokens, SteadyTime now) {
-  assert(state_ != nullptr && !state_->held.tokens && tokens >= 0);
-  auto reserved = state_->entry->reserve(state_->held, tokens, now);
+Admitted<void> Permit::reserve(const Demand& most, std::string_view model, Now now) {
+  assert(state_ != nullptr && !state_->held.tenant.held.has_tokens && most.tokens >= 0);
+  auto reserved = state_->entry->reserve(state_->held, state_->caller, most, model, now);
   if (reserved) {
-    state_->reserved_tokens = tokens;
+    state_->reserved = most;
   } else {
     state_.reset();
   }
   return reserved;
 }
 
-void Permit::note_used(std::int64_t tokens) {
-  if (state_) state_->used_tokens = std::clamp(tokens, std::int64_t{0}, state_->reserved_tokens);
+void Permit::note_used(const Demand& used) {
+  if (!state_) return;
+  const Demand& most = state_->reserved;
+  state_->used = {.tokens = std::clamp(used.tokens, std::int64_t{0}, most.tokens),
+                  .cost = std::clamp(used.cost, Money{}, most.cost)};
 }
 
-void Permit::settle(std::int64_t tokens) {
-  note_used(tokens);
+void Permit::settle(const Demand& used) {
+  note_used(used);
   if (const auto state = std::exchange(state_, nullptr)) {
-    state->entry->settle(state->held, state->used_tokens);
+    state->entry->settle(state->held, state->used);
   }
 }
 
-LimitsView Permit::view(SteadyTime now) const {
-  return state_ ? state_->entry->view(now) : LimitsView();
+LimitsView Permit::view(Now now) const {
+  return state_ ? state_->entry->view(state_->caller, now) : LimitsView();
 }
 
-Admission::Admission() = default;
+Admission::Admission(Recall recall) : recall_(std::move(recall)) {}
 Admission::~Admission() = default;
 
-Admitted<Permit> Admission::admit(const Caller& caller, SteadyTime now) {
+Admitted<Permit> Admission::admit(const Caller& caller, Now now) {
   auto entry = entry_of(caller, now);
   auto held = entry->admit(caller, now);
   if (!held) return held.error();
-  return Permit(std::make_unique<Permit::State>(Permit::State{std::move(entry), *held}));
+  return Permit(std::make_unique<Permit::State>(Permit::State{std::move(entry), caller, *held}));
 }
 
-LimitsView Admission::view(const Caller& caller, SteadyTime now) {
-  return entry_of(caller, now)->view(now);
+LimitsView Admission::view(const Caller& caller, Now now) {
+  return entry_of(caller, now)->view(caller, now);
+}
+
+PeriodUse Admission::use(const Caller& caller, Now now) {
+  return entry_of(caller, now)->use(now);
 }
 
 std::int64_t Admission::num_running() const {
@@ -221,27 +126,28 @@ std::int64_t Admission::num_running() const {
   return running;
 }
 
-std::shared_ptr<AdmissionEntry> Admission::entry_of(const Caller& caller, SteadyTime now) {
+std::shared_ptr<AdmissionEntry> Admission::entry_of(const Caller& caller, Now now) {
   assert(!caller.tenant.empty());
   const MutexLock lock(mutex_);
   auto& slot = entries_[caller.tenant];
-  if (!slot) slot = std::make_shared<AdmissionEntry>(caller, now);
+  if (!slot) slot = std::make_shared<AdmissionEntry>(caller, recall_, now);
   return slot;
 }
 
-std::string_view to_string(RatePolicy policy) {
-  switch (policy) {
-    case RatePolicy::kConcurrency:
-      return "concurrency";
-    case RatePolicy::kRequests:
-      return "rpm";
-    case RatePolicy::kTokens:
-      return "tpm";
+std::string_view to_string(Level level) {
+  switch (level) {
+    case Level::kTenant:
+      return "project";
+    case Level::kKey:
+      return "key";
+    case Level::kModel:
+      return "model";
   }
-  return "rpm";
+  return "project";
 }
 
 Error to_error(const RateRefusal& refusal) {
+  if (refusal.policy == RatePolicy::kSpendPerMonth) return spend_error(refusal);
   const std::string numbers =
       "limit " + std::to_string(refusal.limit) + ", requested " + std::to_string(refusal.requested);
   if (refusal.code == Code::kRequestExceedsLimit) {
@@ -251,9 +157,11 @@ Error to_error(const RateRefusal& refusal) {
   char wait[32];
   std::snprintf(wait, sizeof wait, "%.3fs",
                 std::chrono::duration<double>(refusal.retry_after).count());
+  const std::string whose =
+      refusal.level == Level::kTenant ? "" : " of the " + std::string(to_string(refusal.level));
   return {refusal.code, "Rate limit reached for " + std::string(description(refusal.policy)) +
-                            ": " + numbers + ", remaining " + std::to_string(refusal.remaining) +
-                            ". Retry in " + wait + "."};
+                            whose + ": " + numbers + ", remaining " +
+                            std::to_string(refusal.remaining) + ". Retry in " + wait + "."};
 }
 
 void throw_exception_from_error(const RateRefusal& refusal, const boost::source_location& where) {

@@ -1,21 +1,22 @@
 // admission.hpp — may this request run now, and if not, when.
 //
-// A request passes, in this order, its tenant's limit of concurrent requests, of requests a minute
-// (admit) and, once the prompt is tokenised, of tokens a minute (Permit::reserve). It passes all or
-// takes nothing: a refusal gives back whatever earlier steps took. What it took is held by a
-// Permit, whose end, however it comes, frees the slot and settles the tokens: no path leaks a slot,
-// none charges twice.
+// A request passes its tenant, its key and, once it is known, the model of its tenant: each a Meter
+// with limits of its own. It passes in two steps, as one request (admit) and as so many tokens and
+// so much money (Permit::reserve), and takes all or nothing: a refusal gives back whatever earlier
+// steps took. What it took is held by a Permit, whose end, however it comes, frees the slots and
+// settles the tokens: no path leaks a slot, none charges twice.
 //
-// Limits come with the Caller and are applied by admit alone, so a change takes effect with the
-// next request; buckets keep their level through it. A caller's limits are as old as its request,
-// which may have waited before it was admitted: they are applied only if their revision is newer
-// than the one in force, so the tenant's limits never go back. Revisions are counted by the
-// process, as the entries are: both begin anew together. An Admission serves the callers of one
+// Limits come with the Caller and are applied by admit and reserve alone, so a change takes effect
+// with the next request; meters keep what is in use through it. A caller's limits are as old as its
+// request, which may have waited before it was admitted: they are applied only if their revision is
+// newer than the one in force, so limits never go back. Revisions are counted by the process, as
+// the entries are: both begin anew together. An Admission serves the callers of one
 // TenantDirectory.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <unordered_map>
@@ -25,37 +26,37 @@
 #include "storage/clock.hpp"
 #include "storage/mutex.hpp"
 #include "storage/result.hpp"
+#include "tenancy/meter.hpp"
 #include "tenancy/tenant.hpp"
 
 namespace tessera {
 
-enum class RatePolicy : std::uint8_t { kConcurrency, kRequests, kTokens };
-
-// "concurrency", "rpm", "tpm"
-std::string_view to_string(RatePolicy policy);
-
 // The numbers of the x-ratelimit-* and RateLimit headers at one moment.
+// Of tenant and key, those that leave less.
 struct LimitsView {
-  struct Window {
-    std::int64_t limit = 0;  // a minute
-    std::int64_t remaining = 0;
-    std::chrono::microseconds reset{};  // until nothing is in use
-  };
-  Window requests;
+  using Window = Meter::Window;
+  Window requests;  // a minute
   Window tokens;
   std::int64_t max_concurrent_requests = 0;
   std::int64_t concurrent_requests = 0;
 };
 
+// Whose limit it was.
+enum class Level : std::uint8_t { kTenant, kKey, kModel };
+std::string_view to_string(Level level);  // "project", "key", "model"
+
 // Why not now.
 struct RateRefusal {
-  Code code = Code::kRateLimitExceeded;  // or kRequestExceedsLimit: it never will be granted
+  // kRequestExceedsLimit: it never will be granted; kBillingHardLimitReached: for want of money.
+  Code code = Code::kRateLimitExceeded;
   RatePolicy policy = RatePolicy::kRequests;
+  Level level = Level::kTenant;
   std::int64_t limit = 0;
   std::int64_t requested = 0;
   std::int64_t remaining = 0;
-  // The exact time until the same request would be granted if no other settles or comes before it.
-  // For concurrency, which no clock ends, a hint. Zero if code is kRequestExceedsLimit.
+  // The exact time until the same request would be granted if no other settles or comes before it:
+  // the longest of all that refuse it. For concurrency, which no clock ends, a hint. Zero if code
+  // is kRequestExceedsLimit.
   std::chrono::nanoseconds retry_after{};
   LimitsView view;
 };
@@ -69,7 +70,7 @@ Error to_error(const RateRefusal& refusal);
 template <class T>
 using Admitted = boost::system::result<T, RateRefusal>;
 
-class AdmissionEntry;  // a tenant's counters
+class AdmissionEntry;  // a tenant's meters
 
 // The right to run one request. Move-only; owned by the connection's handler and used by one thread
 // at a time. Outlives its Admission safely.
@@ -82,19 +83,20 @@ class Permit {
   // permit that never reserved has used its request: a malformed one counts.
   ~Permit();
 
-  // Takes `tokens`, prompt + the most that may be generated; once. A refusal gives back slot and
-  // request as well, and the permit holds nothing any more.
-  Admitted<void> reserve(std::int64_t tokens, SteadyTime now);
+  // Takes what the request may come to, prompt + the most that may be generated, of `model`, which
+  // is named without version or alias; once. A refusal gives back slot and request as well, and the
+  // permit holds nothing any more.
+  Admitted<void> reserve(const Demand& most, std::string_view model, Now now);
 
-  // Tokens used so far, prompt + generated; more than were reserved counts as all.
-  void note_used(std::int64_t tokens);
+  // Used so far; more than was reserved counts as all.
+  void note_used(const Demand& used);
 
-  // The request is over and has used `tokens`: gives back the rest and frees the slot. Later calls
+  // The request is over and came to `used`: gives back the rest and frees the slots. Later calls
   // and the destructor do nothing.
-  void settle(std::int64_t tokens);
+  void settle(const Demand& used);
 
   // For the headers of the answer; all zero if the permit holds nothing.
-  LimitsView view(SteadyTime now) const;
+  LimitsView view(Now now) const;
 
   explicit operator bool() const { return state_ != nullptr; }
 
@@ -109,27 +111,31 @@ class Permit {
 // Thread-safe: one lock for the table, one for each tenant. Owned by the gateway's main.
 class Admission {
  public:
-  // How long a client that met its concurrency limit is told to wait.
-  static constexpr std::chrono::seconds kConcurrencyRetryAfter{1};
+  // What was used in the current day and month, of the tenant or (if it is not empty) of its key,
+  // when its meter is made: after a restart, what the ledger says. Called under the tenant's lock.
+  using Recall = std::function<PeriodUse(const TenantId&, const KeyId&, WallTime)>;
 
-  Admission();
+  explicit Admission(Recall recall = {});
   ~Admission();
 
   // Takes a slot and a request of the caller's tenant, under the newest limits that any caller of
   // its tenant was admitted or refused with, this one included. `caller` must be a tenant's.
-  Admitted<Permit> admit(const Caller& caller, SteadyTime now);
+  Admitted<Permit> admit(const Caller& caller, Now now);
 
   // What is in force and in use, without taking or changing anything: the caller's own limits count
   // only if its tenant was never seen here before. `caller` must be a tenant's.
-  LimitsView view(const Caller& caller, SteadyTime now);
+  LimitsView view(const Caller& caller, Now now);
+  // What the tenant has used of the calendar's limits, as view().
+  PeriodUse use(const Caller& caller, Now now);
 
   // Requests that hold a permit, over all tenants: for /metrics, and for tests to find leaks.
   std::int64_t num_running() const;
 
  private:
   // The entry of the caller's tenant, made with the caller's limits if there is none.
-  std::shared_ptr<AdmissionEntry> entry_of(const Caller& caller, SteadyTime now);
+  std::shared_ptr<AdmissionEntry> entry_of(const Caller& caller, Now now);
 
+  const Recall recall_;
   mutable Mutex mutex_;
   std::unordered_map<TenantId, std::shared_ptr<AdmissionEntry>> entries_ TESSERA_GUARDED_BY(mutex_);
 };

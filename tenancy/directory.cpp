@@ -96,22 +96,28 @@ Result<void> TenantDirectory::load() {
                             [&](const std::string& id, const TenantLimits& limits) {
                               tenants[TenantId(id)].limits = limits;
                             });
+  loader.each<TenantPolicy>(
+      keys::all_policies(), [&](const std::string& id, const TenantPolicy& policy) {
+        tenants[TenantId(id)].policy = std::make_shared<const TenantPolicy>(policy);
+      });
   loader.each<ServiceAccount>(keys::service_accounts(),
                               [&](const std::string&, const ServiceAccount& account) {
                                 tenants[account.tenant].service_accounts[account.id] = account;
                               });
   DirectorySnapshot loaded;
+  std::vector<ApiKeyRecord> all_keys;
   bool lacks_pepper = false;
   loader.each<ApiKeyRecord>(keys::api_keys(), [&](const std::string&, const ApiKeyRecord& key) {
     lacks_pepper |= !peppers_.has(key.pepper_version) ||
                     (key.retired && !peppers_.has(key.retired->pepper_version));
-    loaded.put_key(key);
+    all_keys.push_back(key);
   });
   if (!loader.done()) return loader.done();
   if (lacks_pepper) {
     return Error{Code::kCorrupt, "the pepper file lacks a version that keys were made with"};
   }
   for (auto& [id, entry] : tenants) loaded.put(std::move(entry));
+  loaded.put_keys(std::move(all_keys));
   publish(std::move(loaded));
   return {};
 }
@@ -131,8 +137,8 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
   const auto presented = parse_api_key(bearer_token);
   if (!presented) return wrong_key();
   const auto current = snapshot();
-  const ApiKeyRecord* key = current->find_key(presented->id);
-  if (!verify_api_key(peppers_, key, *presented, now)) return wrong_key();
+  const auto key = current->share_key(presented->id);
+  if (!verify_api_key(peppers_, key.get(), *presented, now)) return wrong_key();
   if (key->expires_at && *key->expires_at <= now) {
     return Error{Code::kExpiredApiKey, "This API key has expired."};
   }
@@ -150,7 +156,9 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
                 .scopes = key->scopes,
                 .is_admin = false,
                 .limits = entry->limits,
-                .limits_revision = entry->limits_revision};
+                .limits_revision = entry->limits_revision,
+                .tenant_policy = entry->policy,
+                .key_policy = std::shared_ptr<const KeyPolicy>(key, &key->policy)};
 }
 
 // The one place where a change takes effect: on disk with its audit record, then in memory.
@@ -171,7 +179,8 @@ Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTena
   const auto slug = choose_slug(request, next);
   if (!slug) return slug.error();
 
-  const TenantEntry entry{{TenantId("proj_" + new_ulid(now)), request.name, *slug, now}, {}, 0, {}};
+  TenantEntry entry;
+  entry.tenant = {TenantId("proj_" + new_ulid(now)), request.name, *slug, now};
   const std::string& id = entry.tenant.id.str();
   next.put(entry);
   Batch batch;
@@ -252,6 +261,27 @@ Result<TenantLimits> TenantDirectory::modify_limits(
                            });
   if (!done) return done.error();
   return limits;
+}
+
+Result<TenantPolicy> TenantDirectory::modify_policy(
+    const Caller& actor, const TenantId& id, const std::string& event,
+    const std::function<Result<void>(TenantPolicy&)>& change, WallTime now) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  TenantPolicy policy;
+  const auto done = update(new_audit_record(event, actor.key, id, id.str(), now),
+                           [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+                             if (entry.policy) policy = *entry.policy;
+                             if (auto edited = change(policy); !edited) return edited;
+                             for (const auto& [model, limits] : policy.model_limits) {
+                               if (auto checked = check_limits(limits); !checked) return checked;
+                             }
+                             entry.policy = std::make_shared<const TenantPolicy>(policy);
+                             ++entry.limits_revision;
+                             batch.put(Family::kMeta, keys::policy(id.str()), encode(policy));
+                             return {};
+                           });
+  if (!done) return done.error();
+  return policy;
 }
 
 }  // namespace tessera

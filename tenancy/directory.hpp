@@ -37,6 +37,7 @@ struct NewApiKey {
   ServiceAccountId service_account = {};  // empty exactly if tenant is
   KeyKind kind = KeyKind::kLive;          // kAdmin exactly if tenant is empty
   std::optional<WallTime> expires_at = {};
+  KeyPolicy policy = {};  // of a tenant's key
 };
 
 // The only moment at which a key's text exists on the server; it cannot be shown again.
@@ -79,9 +80,17 @@ class TenantDirectory {
                                      const std::function<Result<void>(TenantLimits&)>& change,
                                      WallTime now);
 
+  // Lets `change` edit the tenant's policy as it is now and returns what it has become, as
+  // modify_limits does. `event` is what the audit log calls it: "model_permissions.updated".
+  Result<TenantPolicy> modify_policy(const Caller& actor, const TenantId& id,
+                                     const std::string& event,
+                                     const std::function<Result<void>(TenantPolicy&)>& change,
+                                     WallTime now);
+
   // Keys. An admin acts on every tenant. Any other actor needs api.key.write and acts on his own
   // tenant; others' are kNotFound. Errors: as above; kInsufficientScope also if the key would have
-  // a scope that `actor` has not; kConflict if the tenant is archived.
+  // a scope that `actor` has not, or a policy that is not within the actor's own; kConflict if the
+  // tenant is archived.
   Result<ServiceAccount> create_service_account(const Caller& actor, const TenantId& tenant,
                                                 const std::string& name, WallTime now);
   // Both in one write: no crash leaves an account without the key that its maker was to be shown.
@@ -94,6 +103,12 @@ class TenantDirectory {
   // kConflict.
   Result<void> revoke_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
                           WallTime now);
+
+  // Lets `change` edit the policy of a tenant's key. Nobody gives a key more than he has.
+  Result<ApiKeyRecord> modify_key_policy(const Caller& actor, const TenantId& tenant,
+                                         const KeyId& id,
+                                         const std::function<Result<void>(KeyPolicy&)>& change,
+                                         WallTime now);
 
   // Gives the key another secret. The old one goes on opening it for `grace`, exactly until now +
   // grace; one that an earlier rotation retired stops at once. Nobody rotates a key that can do

@@ -30,6 +30,16 @@ Result<void> check_may_manage_keys(const Caller& actor, const TenantId& tenant) 
   return {};
 }
 
+// Its limits are limits, and no more than the actor's own key has.
+Result<void> check_policy(const Caller& actor, const KeyPolicy& policy) {
+  if (auto checked = check_limits(policy.limits); !checked) return checked;
+  if (actor.may(Scope::kAdmin) || !actor.key_policy) return {};
+  if (is_within(policy, *actor.key_policy)) return {};
+  return Error{Code::kInsufficientScope,
+               "A key cannot have higher limits, more models or more addresses than its creator's: "
+               "state limits, allowed_models and allowed_ips within those of your key."};
+}
+
 // A key of a kind that fits its place, with scopes that fit the place and are its creator's too. An
 // admin may give a tenant's key any scope a tenant's key can have.
 Result<void> check_request(const Caller& actor, const NewApiKey& request) {
@@ -46,7 +56,7 @@ Result<void> check_request(const Caller& actor, const NewApiKey& request) {
     return Error{Code::kInsufficientScope, "A key cannot have scopes that its creator has not.",
                  "scopes"};
   }
-  return {};
+  return check_policy(actor, request.policy);
 }
 
 // The project and the service account that a new key names.
@@ -150,7 +160,8 @@ ApiKeyRecord TenantDirectory::record_of(const ApiKey& key, const NewApiKey& requ
           .secret_hmac = peppers_.hmac(pepper, key.secret),
           .created_at = now,
           .created_by = creator,
-          .expires_at = request.expires_at};
+          .expires_at = request.expires_at,
+          .policy = request.policy};
 }
 
 Result<void> TenantDirectory::add_key(const ApiKeyRecord& key) {
@@ -203,6 +214,7 @@ Result<CreatedApiKey> TenantDirectory::rotate_key(const Caller& actor, const Ten
   if (!actor.may(Scope::kAdmin) && !current->scopes.is_subset_of(actor.scopes)) {
     return Error{Code::kInsufficientScope, "This key has scopes that yours has not."};
   }
+  if (auto checked = check_policy(actor, current->policy); !checked) return checked.error();
   ApiKeyRecord record = *current;
   const ApiKey key{record.kind, record.id, new_api_key(record.kind).secret};
   record.retired = {record.pepper_version, record.secret_hmac, now + grace};
@@ -216,6 +228,31 @@ Result<CreatedApiKey> TenantDirectory::rotate_key(const Caller& actor, const Ten
   const auto audit = new_audit_record("api_key.updated", actor.key, tenant, id.str(), now);
   if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
   return CreatedApiKey{record, to_text(key)};
+}
+
+Result<ApiKeyRecord> TenantDirectory::modify_key_policy(
+    const Caller& actor, const TenantId& tenant, const KeyId& id,
+    const std::function<Result<void>(KeyPolicy&)>& change, WallTime now) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  const ApiKeyRecord* current = next.find_key(id);
+  if (current == nullptr || current->tenant != tenant || tenant.empty()) return no_such_key();
+  // Neither what it has now nor what it shall have may be more than the actor has.
+  if (auto checked = check_policy(actor, current->policy); !checked) return checked.error();
+  ApiKeyRecord record = *current;
+  if (auto edited = change(record.policy); !edited) return edited.error();
+  if (auto checked = check_policy(actor, record.policy); !checked) return checked.error();
+
+  TenantEntry entry = *next.find(tenant);
+  ++entry.limits_revision;
+  next.put(std::move(entry));
+  next.put_key(record);
+  Batch batch;
+  batch.put(Family::kMeta, keys::api_key(id.str()), encode(record));
+  const auto audit = new_audit_record("api_key.updated", actor.key, tenant, id.str(), now);
+  if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
+  return record;
 }
 
 Result<bool> TenantDirectory::ensure_admin_key(const std::filesystem::path& file, WallTime now) {

@@ -1,6 +1,7 @@
 #include "tenancy/directory_snapshot.hpp"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 
 namespace tessera {
@@ -16,35 +17,43 @@ void sort_by_creation(std::vector<Record>& records) {
 }  // namespace
 
 const TenantEntry* DirectorySnapshot::find(const TenantId& id) const {
-  const auto found = tenants_.find(id);
-  return found == tenants_.end() ? nullptr : found->second.get();
+  const auto* found = tenants_.find(id);
+  return found ? found->get() : nullptr;
 }
 
 const ApiKeyRecord* DirectorySnapshot::find_key(const KeyId& id) const {
-  const auto found = keys_.find(id);
-  return found == keys_.end() ? nullptr : found->second.get();
+  const auto* found = keys_.find(id);
+  return found ? found->get() : nullptr;
+}
+
+std::shared_ptr<const ApiKeyRecord> DirectorySnapshot::share_key(const KeyId& id) const {
+  const auto* found = keys_.find(id);
+  return found ? *found : nullptr;
 }
 
 bool DirectorySnapshot::has_slug(std::string_view slug) const {
-  return std::ranges::any_of(tenants_,
-                             [&](const auto& entry) { return entry.second->tenant.slug == slug; });
+  return slugs_.find(std::string(slug)) != nullptr;
 }
 
 bool DirectorySnapshot::has_admin_key() const {
-  return !keys_of(TenantId()).empty();
+  const auto* ids = keys_of_.find(TenantId());
+  return ids && !(*ids)->empty();
 }
 
 std::vector<Tenant> DirectorySnapshot::tenants() const {
   std::vector<Tenant> tenants;
-  for (const auto& [id, entry] : tenants_) tenants.push_back(entry->tenant);
+  tenants_.each([&](const TenantId&, const TenantEntry& entry) {
+    tenants.push_back(entry.tenant);
+    return true;
+  });
   sort_by_creation(tenants);
   return tenants;
 }
 
 std::vector<ApiKeyRecord> DirectorySnapshot::keys_of(const TenantId& tenant) const {
   std::vector<ApiKeyRecord> keys;
-  for (const auto& [id, key] : keys_) {
-    if (key->tenant == tenant) keys.push_back(*key);
+  if (const auto* ids = keys_of_.find(tenant)) {
+    for (const KeyId& id : **ids) keys.push_back(*find_key(id));
   }
   sort_by_creation(keys);
   return keys;
@@ -52,12 +61,43 @@ std::vector<ApiKeyRecord> DirectorySnapshot::keys_of(const TenantId& tenant) con
 
 void DirectorySnapshot::put(TenantEntry entry) {
   const TenantId id = entry.tenant.id;
-  tenants_[id] = std::make_shared<const TenantEntry>(std::move(entry));
+  slugs_.put(entry.tenant.slug, id);
+  tenants_.put(id, std::move(entry));
 }
 
 void DirectorySnapshot::put_key(ApiKeyRecord key) {
+  const auto* ids = keys_of_.find(key.tenant);
+  std::vector<KeyId> next = ids ? **ids : std::vector<KeyId>();
+  const auto place = std::ranges::lower_bound(next, key.id);
+  if (place == next.end() || *place != key.id) {
+    next.insert(place, key.id);
+    keys_of_.put(key.tenant, std::move(next));
+  }
   const KeyId id = key.id;
-  keys_[id] = std::make_shared<const ApiKeyRecord>(std::move(key));
+  keys_.put(id, std::move(key));
+}
+
+void DirectorySnapshot::put_keys(std::vector<ApiKeyRecord> keys) {
+  std::map<TenantId, std::vector<KeyId>> ids;
+  for (ApiKeyRecord& key : keys) {
+    const KeyId id = key.id;
+    ids[key.tenant].push_back(id);
+    keys_.put(id, std::move(key));
+  }
+  for (auto& [tenant, of_tenant] : ids) {
+    std::ranges::sort(of_tenant);
+    keys_of_.put(tenant, std::move(of_tenant));
+  }
+}
+
+void DirectorySnapshot::erase_key(const KeyId& id) {
+  const ApiKeyRecord* key = find_key(id);
+  if (!key) return;
+  const auto* ids = keys_of_.find(key->tenant);
+  std::vector<KeyId> next = **ids;
+  std::erase(next, id);
+  keys_of_.put(key->tenant, std::move(next));
+  keys_.erase(id);
 }
 
 }  // namespace tessera

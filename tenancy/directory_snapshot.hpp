@@ -1,8 +1,7 @@
 // directory_snapshot.hpp — one state of the directory: all tenants, keys and limits at a moment.
 //
-// Immutable once published; lives as long as someone holds it. A change copies the two maps of
-// pointers and the one entry it concerns: linear in tenants and keys, which is the price of reads
-// that wait for nobody. Changes are rare; every request reads.
+// Immutable once published; lives as long as someone holds it. Reads wait for nobody; a change
+// copies a shard of each map it touches (shared_map.hpp) and the one entry it concerns.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tenancy/shared_map.hpp"
 #include "tenancy/tenant.hpp"
 
 namespace tessera {
@@ -19,7 +19,9 @@ namespace tessera {
 struct TenantEntry {
   Tenant tenant;
   TenantLimits limits;
-  std::uint64_t limits_revision = 0;  // changes of the limits since this process opened the store
+  std::uint64_t limits_revision = 0;  // changes of the limits, policy and keys' limits since this
+                                      // process opened the store
+  std::shared_ptr<const TenantPolicy> policy = {};  // null: nothing
   std::map<ServiceAccountId, ServiceAccount> service_accounts;
 };
 
@@ -28,6 +30,8 @@ class DirectorySnapshot {
   // Null if there is none; valid as long as the snapshot is held.
   const TenantEntry* find(const TenantId& id) const;
   const ApiKeyRecord* find_key(const KeyId& id) const;
+  // The same, to be held without the snapshot.
+  std::shared_ptr<const ApiKeyRecord> share_key(const KeyId& id) const;
 
   bool has_slug(std::string_view slug) const;
   bool has_admin_key() const;
@@ -40,11 +44,14 @@ class DirectorySnapshot {
   // For TenantDirectory, while the snapshot is being made.
   void put(TenantEntry entry);
   void put_key(ApiKeyRecord key);
-  void erase_key(const KeyId& id) { keys_.erase(id); }
+  void put_keys(std::vector<ApiKeyRecord> keys);  // of an empty snapshot
+  void erase_key(const KeyId& id);
 
  private:
-  std::map<TenantId, std::shared_ptr<const TenantEntry>> tenants_;
-  std::unordered_map<KeyId, std::shared_ptr<const ApiKeyRecord>> keys_;
+  SharedMap<TenantId, TenantEntry> tenants_;
+  SharedMap<KeyId, ApiKeyRecord> keys_;
+  SharedMap<TenantId, std::vector<KeyId>> keys_of_;  // ascending
+  SharedMap<std::string, TenantId> slugs_;
 };
 
 }  // namespace tessera

@@ -5,12 +5,9 @@
 #include <optional>
 
 #include "storage/result.hpp"
+#include "tenancy/meter.hpp"
 
 namespace tessera {
-
-// The largest value any limit below may have, except of bytes. Keeps TokenBucket's arithmetic
-// within 64 bits.
-inline constexpr std::int64_t kMaxLimit = 1'000'000'000;
 
 struct TenantLimits {
   std::int64_t requests_per_minute = 600;
@@ -19,18 +16,27 @@ struct TenantLimits {
   std::optional<std::int64_t> burst_requests = {};
   std::optional<std::int64_t> burst_tokens = {};
   std::int64_t max_concurrent_requests = 32;
+  // By calendar day and month, in UTC; nullopt: no limit.
+  std::optional<std::int64_t> requests_per_day = {};
+  std::optional<std::int64_t> tokens_per_day = {};
+  std::optional<std::int64_t> tokens_per_month = {};
+  std::optional<std::int64_t> spend_cents_per_month = {};
   std::int64_t max_output_tokens = 4'096;                   // of one request
   std::int64_t max_adapters = 64;                           // names
   std::int64_t max_adapter_bytes = std::int64_t{10} << 30;  // of all versions together
 
   std::int64_t request_burst() const { return burst_requests.value_or(requests_per_minute); }
   std::int64_t token_burst() const { return burst_tokens.value_or(tokens_per_minute); }
+  // Those of them that a request meets.
+  MeterLimits meter() const;
   bool operator==(const TenantLimits&) const = default;
 };
 
 // Errors: kInvalidValue, param naming the field as the administration API does
-// (max_requests_per_1_minute): below 1 (max_adapters and max_adapter_bytes: below
-// 0) or above kMaxLimit.
+// (max_requests_per_1_minute): below 1 (max_adapters, max_adapter_bytes and amounts by the
+// calendar: below 0) or above kMaxLimit (tokens a month: a million times that; money:
+// Money::kMaxCents).
 Result<void> check_limits(const TenantLimits& limits);
+Result<void> check_limits(const MeterLimits& limits);
 
 }  // namespace tessera

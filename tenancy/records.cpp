@@ -47,6 +47,24 @@ template <class Tag>
 Json to_json(const Id<Tag>& id) {
   return id.str();
 }
+Json to_json(Money money) {
+  return money.pico_dollars;
+}
+Json to_json(const std::vector<std::string>& texts) {
+  return texts;
+}
+Json to_json(const IpSet& ips) {
+  return ips.texts();
+}
+Json to_json(ModelPermissions::Mode mode) {
+  return static_cast<int>(mode);
+}
+Json to_json(const MeterLimits& limits);
+Json to_json(const std::map<std::string, MeterLimits, std::less<>>& limits) {
+  Json json = Json::object();
+  for (const auto& [model, limit] : limits) json[model] = to_json(limit);
+  return json;
+}
 
 // And back. These throw on a wrong type or value; decode() turns that into kCorrupt.
 struct BadValue {};
@@ -93,6 +111,34 @@ template <class Tag>
 void from_json(const Json& json, Id<Tag>& id) {
   id = Id<Tag>(json.get<std::string>());
 }
+void from_json(const Json& json, Money& money) {
+  from_json(json, money.pico_dollars);
+}
+void from_json(const Json& json, std::vector<std::string>& texts) {
+  texts = json.get<std::vector<std::string>>();
+}
+void from_json(const Json& json, IpSet& ips) {
+  auto parsed = IpSet::parse(json.get<std::vector<std::string>>());
+  if (!parsed) throw BadValue();
+  ips = *std::move(parsed);
+}
+void from_json(const Json& json, ModelPermissions::Mode& mode) {
+  const int number = json.get<int>();
+  if (number < 0 || number > static_cast<int>(ModelPermissions::Mode::kDenyList)) throw BadValue();
+  mode = static_cast<ModelPermissions::Mode>(number);
+}
+void from_json(const Json& json, MeterLimits& limits);
+void from_json(const Json& json, std::map<std::string, MeterLimits, std::less<>>& limits) {
+  for (const auto& [model, limit] : json.items()) from_json(limit, limits[model]);
+}
+
+// A field that records of an older build lack; it then has its default, which is never written.
+template <class T>
+struct Later {
+  T& value;
+};
+template <class T>
+Later(T&) -> Later<T>;
 
 struct Writer {
   Json json = Json::object();
@@ -104,6 +150,10 @@ struct Writer {
   template <class T>
   void operator()(const char* name, const std::optional<T>& value) {
     if (value) json[name] = to_json(*value);
+  }
+  template <class T>
+  void operator()(const char* name, Later<T> field) {
+    if (field.value != std::remove_const_t<T>()) json[name] = to_json(field.value);
   }
 };
 
@@ -117,6 +167,10 @@ struct Reader {
   template <class T>
   void operator()(const char* name, std::optional<T>& value) {
     if (json.contains(name)) from_json(json[name], value.emplace());
+  }
+  template <class T>
+  void operator()(const char* name, Later<T> field) {
+    if (json.contains(name)) from_json(json[name], field.value);
   }
 };
 
@@ -141,6 +195,29 @@ void fields(Is<TenantLimits> auto& limits, auto visit) {
   visit("max_output_tokens", limits.max_output_tokens);
   visit("max_adapters", limits.max_adapters);
   visit("max_adapter_bytes", limits.max_adapter_bytes);
+  visit("requests_per_day", limits.requests_per_day);
+  visit("tokens_per_day", limits.tokens_per_day);
+  visit("tokens_per_month", limits.tokens_per_month);
+  visit("spend_cents_per_month", limits.spend_cents_per_month);
+}
+
+void fields(Is<MeterLimits> auto& limits, auto visit) {
+  visit("max_concurrent_requests", limits.max_concurrent_requests);
+  visit("requests_per_minute", limits.requests_per_minute);
+  visit("tokens_per_minute", limits.tokens_per_minute);
+  visit("burst_requests", limits.burst_requests);
+  visit("burst_tokens", limits.burst_tokens);
+  visit("requests_per_day", limits.requests_per_day);
+  visit("tokens_per_day", limits.tokens_per_day);
+  visit("tokens_per_month", limits.tokens_per_month);
+  visit("spend_cents_per_month", limits.spend_cents_per_month);
+}
+
+void fields(Is<TenantPolicy> auto& policy, auto visit) {
+  visit("model_mode", Later{policy.models.mode});
+  visit("models", Later{policy.models.models});
+  visit("allowed_ips", Later{policy.allowed_ips});
+  visit("model_limits", Later{policy.model_limits});
 }
 
 void fields(Is<ServiceAccount> auto& account, auto visit) {
@@ -163,6 +240,9 @@ void fields(Is<ApiKeyRecord> auto& key, auto visit) {
   visit("created_by", key.created_by);
   visit("expires_at", key.expires_at);
   visit("retired", key.retired);
+  visit("limits", Later{key.policy.limits});
+  visit("allowed_models", Later{key.policy.allowed_models});
+  visit("allowed_ips", Later{key.policy.allowed_ips});
 }
 
 void fields(Is<AuditRecord> auto& record, auto visit) {
@@ -183,6 +263,8 @@ void fields(Is<UsageRecord> auto& record, auto visit) {
   visit("prompt_tokens", record.prompt_tokens);
   visit("cached_tokens", record.cached_tokens);
   visit("completion_tokens", record.completion_tokens);
+  visit("service_tier", Later{record.service_tier});
+  visit("cost", Later{record.cost});
   visit("finish", record.finish);
   visit("started", record.started);
   visit("finished", record.finished);
@@ -193,6 +275,17 @@ void fields(Is<UsageTotals> auto& totals, auto visit) {
   visit("prompt_tokens", totals.prompt_tokens);
   visit("cached_tokens", totals.cached_tokens);
   visit("completion_tokens", totals.completion_tokens);
+  visit("cost", Later{totals.cost});
+}
+
+Json to_json(const MeterLimits& limits) {
+  Writer writer;
+  fields(limits, std::ref(writer));
+  return writer.json;
+}
+void from_json(const Json& json, MeterLimits& limits) {
+  if (!json.is_object()) throw BadValue();
+  fields(limits, Reader{json});
 }
 
 template <class Record>
@@ -209,6 +302,9 @@ std::string encode(const Tenant& tenant) {
 }
 std::string encode(const TenantLimits& limits) {
   return encode_fields(limits);
+}
+std::string encode(const TenantPolicy& policy) {
+  return encode_fields(policy);
 }
 std::string encode(const ServiceAccount& account) {
   return encode_fields(account);
@@ -265,6 +361,7 @@ Result<void> scan_records(const Store& store, Family family, std::string_view pr
 
 TESSERA_INSTANTIATE(Tenant);
 TESSERA_INSTANTIATE(TenantLimits);
+TESSERA_INSTANTIATE(TenantPolicy);
 TESSERA_INSTANTIATE(ServiceAccount);
 TESSERA_INSTANTIATE(ApiKeyRecord);
 TESSERA_INSTANTIATE(AuditRecord);

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "storage/clock.hpp"
 #include "storage/ids.hpp"
+#include "tenancy/access_policy.hpp"
 #include "tenancy/limits.hpp"
 #include "tenancy/scope.hpp"
 
@@ -63,22 +65,30 @@ struct ApiKeyRecord {
   KeyId created_by = {};  // empty for the first admin key
   std::optional<WallTime> expires_at = {};
   std::optional<RetiredSecret> retired = {};
+  KeyPolicy policy = {};  // of a tenant's key
 
   bool operator==(const ApiKeyRecord&) const = default;
 };
 
-// Who a request comes from: the outcome of TenantDirectory::authenticate. Limits are those of that
-// moment, so a change by an admin is seen by the next request; their revision tells which of two
-// callers has the newer ones. It counts from 0 in each process, per tenant.
+// Who a request comes from: the outcome of TenantDirectory::authenticate. Limits and policies are
+// those of that moment, so a change by an admin is seen by the next request; their revision tells
+// which of two callers has the newer ones. It counts from 0 in each process, per tenant.
 struct Caller {
   TenantId tenant = {};  // empty exactly if is_admin
   KeyId key = {};
   ScopeSet scopes = {};
   bool is_admin = false;
   TenantLimits limits = {};
-  std::uint64_t limits_revision = 0;  // grows with each change of the tenant's limits
+  std::uint64_t limits_revision = 0;  // grows with each change of the tenant's or its keys' limits
+  // Null, as for an admin: nothing but the limits above.
+  std::shared_ptr<const TenantPolicy> tenant_policy = {};
+  std::shared_ptr<const KeyPolicy> key_policy = {};
 
   bool may(Scope scope) const { return scopes.contains(scope); }
+  // Whether requests from this address are let in; the texts of endpoints.
+  bool may_come_from(std::string_view address) const;
+  // `model` without version or alias: "support-bot", or the base's name.
+  bool may_use_model(std::string_view model) const;
 };
 
 }  // namespace tessera

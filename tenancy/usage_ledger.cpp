@@ -30,6 +30,14 @@ Result<void> add_totals(const Store& store, Batch& batch, const std::string& key
   return {};
 }
 
+std::uint32_t number_of(std::chrono::sys_days day) {
+  return static_cast<std::uint32_t>(day.time_since_epoch().count());
+}
+
+std::int64_t tokens_of(const UsageTotals& totals) {
+  return totals.prompt_tokens + totals.completion_tokens;
+}
+
 }  // namespace
 
 UsageTotals& UsageTotals::operator+=(const UsageTotals& other) {
@@ -37,6 +45,7 @@ UsageTotals& UsageTotals::operator+=(const UsageTotals& other) {
   prompt_tokens += other.prompt_tokens;
   cached_tokens += other.cached_tokens;
   completion_tokens += other.completion_tokens;
+  cost += other.cost;
   return *this;
 }
 
@@ -44,7 +53,8 @@ UsageTotals totals_of(const UsageRecord& record) {
   return {.requests = 1,
           .prompt_tokens = record.prompt_tokens,
           .cached_tokens = record.cached_tokens,
-          .completion_tokens = record.completion_tokens};
+          .completion_tokens = record.completion_tokens,
+          .cost = record.cost};
 }
 
 UsageLedger::UsageLedger(Store& store)
@@ -69,8 +79,11 @@ Result<void> UsageLedger::record(const UsageRecord& record) {
                                   keys::usage_record(record.finished, record.request.str()),
                                   encode(record), batch);
   if (!appended) return appended;
-  for (const std::string& key : {keys::totals_of_tenant(record.tenant.str()),
-                                 keys::totals_of_adapter(record.tenant.str(), record.adapter)}) {
+  const std::string& tenant = record.tenant.str();
+  const std::uint32_t day = number_of(day_of(record.started));
+  for (const std::string& key :
+       {keys::totals_of_tenant(tenant), keys::totals_of_adapter(tenant, record.adapter),
+        keys::totals_of_day(tenant, "", day), keys::totals_of_day(tenant, record.key.str(), day)}) {
     if (auto added = add_totals(store_, batch, key, totals_of(record)); !added) return added;
   }
   auto written = store_.write(batch, Durability::kBuffered);
@@ -119,6 +132,28 @@ Result<std::vector<std::pair<std::string, UsageTotals>>> UsageLedger::adapters_o
       });
   if (!scanned) return scanned.error();
   return adapters;
+}
+
+Result<PeriodUse> UsageLedger::period_use(const TenantId& tenant, const KeyId& key,
+                                          WallTime now) const {
+  const std::uint32_t today = number_of(day_of(now));
+  const std::uint32_t first = number_of(day_of(start_of(Period::kMonth, now)));
+  PeriodUse use;
+  const auto scanned = scan_records<UsageTotals>(
+      store_, Family::kLedger, keys::totals_of_days(tenant.str(), key.str()),
+      keys::totals_of_day(tenant.str(), key.str(), first),
+      [&](std::string_view at, const UsageTotals& totals) {
+        const std::uint32_t day = keys::number_at_end(at);
+        if (day > today) return false;
+        use.tokens_this_month += tokens_of(totals);
+        use.spend_this_month += totals.cost;
+        if (day < today) return true;
+        use.requests_today = totals.requests;
+        use.tokens_today = tokens_of(totals);
+        return true;
+      });
+  if (!scanned) return scanned.error();
+  return use;
 }
 
 Result<void> UsageLedger::scan(WallTime from, WallTime to,

@@ -26,6 +26,8 @@
 #include "storage/ids.hpp"
 #include "storage/mutex.hpp"
 #include "storage/store.hpp"
+#include "tenancy/meter.hpp"
+#include "tenancy/money.hpp"
 
 namespace tessera {
 
@@ -38,7 +40,9 @@ struct UsageRecord {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache
   std::int64_t completion_tokens = 0;
-  std::string finish = {};  // "stop", "length", "client_closed_request" or an error's code
+  std::string service_tier = {};  // empty: "default"
+  Money cost = {};                // by the price table of the moment
+  std::string finish = {};        // "stop", "length", "client_closed_request" or an error's code
   WallTime started = {};
   WallTime finished = {};
 
@@ -50,6 +54,7 @@ struct UsageTotals {
   std::int64_t prompt_tokens = 0;
   std::int64_t cached_tokens = 0;
   std::int64_t completion_tokens = 0;
+  Money cost = {};
 
   UsageTotals& operator+=(const UsageTotals& other);
   bool operator==(const UsageTotals&) const = default;
@@ -68,8 +73,8 @@ class UsageLedger {
   UsageLedger(const UsageLedger&) = delete;
   UsageLedger& operator=(const UsageLedger&) = delete;
 
-  // Appends `record` and adds it to the totals of its tenant and adapter; does nothing if that
-  // request is recorded already. Errors: those of Store; then nothing was written.
+  // Appends `record` and adds it to the totals of its tenant, adapter and days; does nothing if
+  // that request is recorded already. Errors: those of Store; then nothing was written.
   Result<void> record(const UsageRecord& record);
 
   // Makes everything recorded so far survive power loss. Errors: those of Store.
@@ -80,6 +85,10 @@ class UsageLedger {
   // Every adapter the tenant has used, by digest; the base's digest is "".
   Result<std::vector<std::pair<std::string, UsageTotals>>> adapters_of(
       const TenantId& tenant) const;
+
+  // What of the day and month of `now` is used up, by the days on which the requests started: of
+  // the tenant, or of one key if `key` is not empty.
+  Result<PeriodUse> period_use(const TenantId& tenant, const KeyId& key, WallTime now) const;
 
   // Visits the records with from <= finished < to, oldest first, until `visit` returns false.
   Result<void> scan(WallTime from, WallTime to,

@@ -14,6 +14,12 @@ using namespace std::chrono_literals;
 
 constexpr SteadyTime kStart{1h};
 
+// The wall clock goes along.
+Now at(SteadyTime steady) {
+  const auto since = std::chrono::floor<std::chrono::microseconds>(steady.time_since_epoch());
+  return {steady, WallTime(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21)) + since};
+}
+
 Caller caller_of(const TenantLimits& limits, const std::string& tenant = "proj_a") {
   return {.tenant = TenantId(tenant), .key = KeyId("key"), .limits = limits};
 }
@@ -36,10 +42,10 @@ Caller caller_after(const Caller& earlier, const TenantLimits& limits) {
 class AdmissionTest : public testing::Test {
  protected:
   std::int64_t remaining_requests(SteadyTime now = kStart) {
-    return admission_.view(caller_, now).requests.remaining;
+    return admission_.view(caller_, at(now)).requests.remaining;
   }
   std::int64_t remaining_tokens(SteadyTime now = kStart) {
-    return admission_.view(caller_, now).tokens.remaining;
+    return admission_.view(caller_, at(now)).tokens.remaining;
   }
 
   Admission admission_;
@@ -47,10 +53,10 @@ class AdmissionTest : public testing::Test {
 };
 
 TEST_F(AdmissionTest, GrantsWithinTheLimitsAndReportsThem) {
-  auto permit = admission_.admit(caller_, kStart);
+  auto permit = admission_.admit(caller_, at(kStart));
   ASSERT_TRUE(permit);
-  ASSERT_TRUE(permit->reserve(40, kStart));
-  const LimitsView view = permit->view(kStart);
+  ASSERT_TRUE(permit->reserve({.tokens = 40}, "", at(kStart)));
+  const LimitsView view = permit->view(at(kStart));
   EXPECT_EQ(view.requests.limit, 60);
   EXPECT_EQ(view.requests.remaining, 2);
   EXPECT_EQ(view.requests.reset, 1s);
@@ -62,38 +68,38 @@ TEST_F(AdmissionTest, GrantsWithinTheLimitsAndReportsThem) {
 }
 
 TEST_F(AdmissionTest, SettlingFreesTheSlotAndGivesBackUnusedTokens) {
-  auto permit = admission_.admit(caller_, kStart);
-  ASSERT_TRUE(permit->reserve(90, kStart));
-  permit->settle(15);
+  auto permit = admission_.admit(caller_, at(kStart));
+  ASSERT_TRUE(permit->reserve({.tokens = 90}, "", at(kStart)));
+  permit->settle({.tokens = 15});
   EXPECT_FALSE(*permit);
   EXPECT_EQ(admission_.num_running(), 0);
   EXPECT_EQ(remaining_tokens(), 85);
   EXPECT_EQ(remaining_requests(), 2);
-  permit->settle(90);  // once only
+  permit->settle({.tokens = 90});  // once only
   EXPECT_EQ(remaining_tokens(), 85);
 }
 
 TEST_F(AdmissionTest, DroppedPermitChargesWhatItWasToldWasUsed) {
   {
-    auto permit = admission_.admit(caller_, kStart);
-    ASSERT_TRUE(permit->reserve(90, kStart));
-    permit->note_used(20);
-    permit->note_used(33);
+    auto permit = admission_.admit(caller_, at(kStart));
+    ASSERT_TRUE(permit->reserve({.tokens = 90}, "", at(kStart)));
+    permit->note_used({.tokens = 20});
+    permit->note_used({.tokens = 33});
   }
   EXPECT_EQ(remaining_tokens(), 67);
   EXPECT_EQ(admission_.num_running(), 0);
 }
 
 TEST_F(AdmissionTest, MoreThanReservedCountsAsAll) {
-  auto permit = admission_.admit(caller_, kStart);
-  ASSERT_TRUE(permit->reserve(10, kStart));
-  permit->settle(1000);
+  auto permit = admission_.admit(caller_, at(kStart));
+  ASSERT_TRUE(permit->reserve({.tokens = 10}, "", at(kStart)));
+  permit->settle({.tokens = 1000});
   EXPECT_EQ(remaining_tokens(), 90);
 }
 
 TEST_F(AdmissionTest, MovedPermitHoldsOnceAndAssignmentEndsTheOld) {
-  auto first = admission_.admit(caller_, kStart);
-  auto second = admission_.admit(caller_, kStart);
+  auto first = admission_.admit(caller_, at(kStart));
+  auto second = admission_.admit(caller_, at(kStart));
   Permit held = std::move(*first);
   EXPECT_EQ(admission_.num_running(), 2);
   held = std::move(*second);
@@ -103,40 +109,40 @@ TEST_F(AdmissionTest, MovedPermitHoldsOnceAndAssignmentEndsTheOld) {
 }
 
 TEST_F(AdmissionTest, RequestWithoutReservationCountsAsOne) {
-  { const auto malformed = admission_.admit(caller_, kStart); }
+  { const auto malformed = admission_.admit(caller_, at(kStart)); }
   EXPECT_EQ(remaining_requests(), 2);
   EXPECT_EQ(remaining_tokens(), 100);
 }
 
 TEST_F(AdmissionTest, ConcurrencyIsRefusedFirstAndTakesNoRequest) {
-  const auto first = admission_.admit(caller_, kStart);
-  const auto second = admission_.admit(caller_, kStart);
-  const auto third = admission_.admit(caller_, kStart);
+  const auto first = admission_.admit(caller_, at(kStart));
+  const auto second = admission_.admit(caller_, at(kStart));
+  const auto third = admission_.admit(caller_, at(kStart));
   ASSERT_FALSE(third);
   EXPECT_EQ(third.error().policy, RatePolicy::kConcurrency);
   EXPECT_EQ(third.error().limit, 2);
-  EXPECT_EQ(third.error().retry_after, Admission::kConcurrencyRetryAfter);
+  EXPECT_EQ(third.error().retry_after, Meter::kConcurrencyRetryAfter);
   EXPECT_EQ(third.error().view.concurrent_requests, 2);
   EXPECT_EQ(remaining_requests(), 1);
 }
 
 TEST_F(AdmissionTest, RequestRefusalNamesTheExactWait) {
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(admission_.admit(caller_, kStart));
-  const auto refused = admission_.admit(caller_, kStart + 300ms);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(admission_.admit(caller_, at(kStart)));
+  const auto refused = admission_.admit(caller_, at(kStart + 300ms));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().policy, RatePolicy::kRequests);
   EXPECT_EQ(refused.error().code, Code::kRateLimitExceeded);
   EXPECT_EQ(refused.error().retry_after, 700ms);
   EXPECT_EQ(refused.error().remaining, 0);
-  EXPECT_FALSE(admission_.admit(caller_, kStart + 1s - 1us));
-  EXPECT_TRUE(admission_.admit(caller_, kStart + 1s));
+  EXPECT_FALSE(admission_.admit(caller_, at(kStart + 1s - 1us)));
+  EXPECT_TRUE(admission_.admit(caller_, at(kStart + 1s)));
 }
 
 TEST_F(AdmissionTest, TokenRefusalGivesBackSlotAndRequestAndNamesTheExactWait) {
-  auto first = admission_.admit(caller_, kStart);
-  ASSERT_TRUE(first->reserve(95, kStart));
-  auto second = admission_.admit(caller_, kStart);
-  const auto refused = second->reserve(20, kStart);
+  auto first = admission_.admit(caller_, at(kStart));
+  ASSERT_TRUE(first->reserve({.tokens = 95}, "", at(kStart)));
+  auto second = admission_.admit(caller_, at(kStart));
+  const auto refused = second->reserve({.tokens = 20}, "", at(kStart));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().policy, RatePolicy::kTokens);
   EXPECT_EQ(refused.error().requested, 20);
@@ -146,13 +152,13 @@ TEST_F(AdmissionTest, TokenRefusalGivesBackSlotAndRequestAndNamesTheExactWait) {
   EXPECT_FALSE(*second);
   EXPECT_EQ(admission_.num_running(), 1);
   EXPECT_EQ(remaining_requests(), 2);
-  auto again = admission_.admit(caller_, kStart + 1500ms);
-  EXPECT_TRUE(again->reserve(20, kStart + 1500ms));
+  auto again = admission_.admit(caller_, at(kStart + 1500ms));
+  EXPECT_TRUE(again->reserve({.tokens = 20}, "", at(kStart + 1500ms)));
 }
 
 TEST_F(AdmissionTest, MoreThanTheBurstIsRefusedForGoodEvenWhenFull) {
-  auto permit = admission_.admit(caller_, kStart);
-  const auto refused = permit->reserve(101, kStart);
+  auto permit = admission_.admit(caller_, at(kStart));
+  const auto refused = permit->reserve({.tokens = 101}, "", at(kStart));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kRequestExceedsLimit);
   EXPECT_EQ(refused.error().limit, 100);
@@ -162,10 +168,10 @@ TEST_F(AdmissionTest, MoreThanTheBurstIsRefusedForGoodEvenWhenFull) {
 }
 
 TEST_F(AdmissionTest, RefusalsReadAsClientsKnowThem) {
-  auto first = admission_.admit(caller_, kStart);
-  ASSERT_TRUE(first->reserve(95, kStart));
-  auto second = admission_.admit(caller_, kStart);
-  const Error error = to_error(second->reserve(20, kStart).error());
+  auto first = admission_.admit(caller_, at(kStart));
+  ASSERT_TRUE(first->reserve({.tokens = 95}, "", at(kStart)));
+  auto second = admission_.admit(caller_, at(kStart));
+  const Error error = to_error(second->reserve({.tokens = 20}, "", at(kStart)).error());
   EXPECT_EQ(error.code, Code::kRateLimitExceeded);
   EXPECT_EQ(error.message,
             "Rate limit reached for tokens per min (TPM): limit 600, requested 20, remaining 5. "
@@ -173,18 +179,18 @@ TEST_F(AdmissionTest, RefusalsReadAsClientsKnowThem) {
 }
 
 TEST_F(AdmissionTest, ChangedLimitsApplyToTheNextRequestAndForgetNothing) {
-  auto first = admission_.admit(caller_, kStart);
-  ASSERT_TRUE(first->reserve(80, kStart));
+  auto first = admission_.admit(caller_, at(kStart));
+  ASSERT_TRUE(first->reserve({.tokens = 80}, "", at(kStart)));
   TenantLimits limits = kLimits;
   limits.burst_tokens = 1000;
   limits.max_concurrent_requests = 5;
   caller_ = caller_after(caller_, limits);
-  auto second = admission_.admit(caller_, kStart);
-  ASSERT_TRUE(second->reserve(900, kStart));
+  auto second = admission_.admit(caller_, at(kStart));
+  ASSERT_TRUE(second->reserve({.tokens = 900}, "", at(kStart)));
   EXPECT_EQ(remaining_tokens(), 20);
   limits.max_concurrent_requests = 1;
   caller_ = caller_after(caller_, limits);
-  EXPECT_EQ(admission_.admit(caller_, kStart).error().policy, RatePolicy::kConcurrency);
+  EXPECT_EQ(admission_.admit(caller_, at(kStart)).error().policy, RatePolicy::kConcurrency);
   EXPECT_EQ(admission_.num_running(), 2) << "those running are left alone";
 }
 
@@ -192,19 +198,19 @@ TEST_F(AdmissionTest, ChangedLimitsApplyToTheNextRequestAndForgetNothing) {
 TEST_F(AdmissionTest, ViewOfAnOlderCallerLeavesRaisedLimitsInForce) {
   const Caller old_caller = caller_of({.tokens_per_minute = 60});
   const Caller new_caller = caller_after(old_caller, {.tokens_per_minute = 6000});
-  const auto first = admission_.admit(old_caller, kStart);
-  auto second = admission_.admit(new_caller, kStart);
-  EXPECT_EQ(admission_.view(old_caller, kStart).tokens.limit, 6000);
-  EXPECT_TRUE(second->reserve(500, kStart));
+  const auto first = admission_.admit(old_caller, at(kStart));
+  auto second = admission_.admit(new_caller, at(kStart));
+  EXPECT_EQ(admission_.view(old_caller, at(kStart)).tokens.limit, 6000);
+  EXPECT_TRUE(second->reserve({.tokens = 500}, "", at(kStart)));
 }
 
 TEST_F(AdmissionTest, ViewOfAnOlderCallerLeavesLoweredLimitsInForce) {
   const Caller old_caller = caller_of({.tokens_per_minute = 6000});
   const Caller new_caller = caller_after(old_caller, {.tokens_per_minute = 60});
-  const auto first = admission_.admit(old_caller, kStart);
-  auto second = admission_.admit(new_caller, kStart);
-  EXPECT_EQ(admission_.view(old_caller, kStart).tokens.limit, 60);
-  const auto refused = second->reserve(500, kStart);
+  const auto first = admission_.admit(old_caller, at(kStart));
+  auto second = admission_.admit(new_caller, at(kStart));
+  EXPECT_EQ(admission_.view(old_caller, at(kStart)).tokens.limit, 60);
+  const auto refused = second->reserve({.tokens = 500}, "", at(kStart));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kRequestExceedsLimit);
   EXPECT_EQ(refused.error().limit, 60);
@@ -219,41 +225,42 @@ TEST_F(AdmissionTest, OlderCallerAdmittedLateIsHeldToTheNewerLimits) {
   const Caller newer = caller_after(caller_, raised);
   const Caller newest = caller_after(newer, lowered);
 
-  auto first = admission_.admit(newer, kStart);
-  auto late = admission_.admit(caller_, kStart);
-  EXPECT_TRUE(late->reserve(500, kStart)) << "the burst was raised before it was admitted";
-  late->settle(0);
-  EXPECT_TRUE(first->reserve(500, kStart));
+  auto first = admission_.admit(newer, at(kStart));
+  auto late = admission_.admit(caller_, at(kStart));
+  EXPECT_TRUE(late->reserve({.tokens = 500}, "", at(kStart)))
+      << "the burst was raised before it was admitted";
+  late->settle({.tokens = 0});
+  EXPECT_TRUE(first->reserve({.tokens = 500}, "", at(kStart)));
 
-  EXPECT_FALSE(admission_.admit(newest, kStart));
-  const auto later = admission_.admit(newer, kStart);
+  EXPECT_FALSE(admission_.admit(newest, at(kStart)));
+  const auto later = admission_.admit(newer, at(kStart));
   ASSERT_FALSE(later) << "one at a time is the newest limit, and one is running";
   EXPECT_EQ(later.error().limit, 1);
 }
 
 TEST_F(AdmissionTest, ViewAppliesNoLimits) {
-  const auto first = admission_.admit(caller_, kStart);
+  const auto first = admission_.admit(caller_, at(kStart));
   TenantLimits raised = kLimits;
   raised.max_concurrent_requests = 5;
   const Caller newer = caller_after(caller_, raised);
-  EXPECT_EQ(admission_.view(newer, kStart).max_concurrent_requests, 2);
-  const auto second = admission_.admit(newer, kStart);
-  EXPECT_EQ(admission_.view(caller_, kStart).max_concurrent_requests, 5);
+  EXPECT_EQ(admission_.view(newer, at(kStart)).max_concurrent_requests, 2);
+  const auto second = admission_.admit(newer, at(kStart));
+  EXPECT_EQ(admission_.view(caller_, at(kStart)).max_concurrent_requests, 5);
 }
 
 TEST_F(AdmissionTest, TenantsDoNotShareLimits) {
-  const auto first = admission_.admit(caller_, kStart);
-  const auto second = admission_.admit(caller_, kStart);
-  EXPECT_FALSE(admission_.admit(caller_, kStart));
-  EXPECT_TRUE(admission_.admit(caller_of(kLimits, "proj_b"), kStart));
+  const auto first = admission_.admit(caller_, at(kStart));
+  const auto second = admission_.admit(caller_, at(kStart));
+  EXPECT_FALSE(admission_.admit(caller_, at(kStart)));
+  EXPECT_TRUE(admission_.admit(caller_of(kLimits, "proj_b"), at(kStart)));
 }
 
 TEST_F(AdmissionTest, PermitMayOutliveItsAdmission) {
   auto admission = std::make_unique<Admission>();
-  auto permit = admission->admit(caller_, kStart);
-  ASSERT_TRUE(permit->reserve(10, kStart));
+  auto permit = admission->admit(caller_, at(kStart));
+  ASSERT_TRUE(permit->reserve({.tokens = 10}, "", at(kStart)));
   admission.reset();
-  permit->settle(5);
+  permit->settle({.tokens = 5});
 }
 
 // What the tenant got, against the rule: over any time from `start` on, at most the burst and what
@@ -290,9 +297,9 @@ TEST(AdmissionProperty, NoSequenceOfRequestsGetsMoreThanTheLimits) {
       const std::int64_t used = in(0, ending.reserved);
       charges[ending.charge].tokens = used;
       if (in(0, 1) == 0) {
-        ending.permit.settle(used);
+        ending.permit.settle({.tokens = used});
       } else {
-        ending.permit.note_used(used);
+        ending.permit.note_used({.tokens = used});
       }
       running.erase(running.begin() + static_cast<std::ptrdiff_t>(index));
     };
@@ -302,14 +309,14 @@ TEST(AdmissionProperty, NoSequenceOfRequestsGetsMoreThanTheLimits) {
         charge_and_drop(static_cast<std::size_t>(in(0, std::ssize(running) - 1)));
         continue;
       }
-      const LimitsView before = admission.view(caller, now);
-      auto permit = admission.admit(caller, now);
+      const LimitsView before = admission.view(caller, at(now));
+      auto permit = admission.admit(caller, at(now));
       const std::int64_t wanted = in(0, limits.token_burst() + 10);
-      if (permit && permit->reserve(wanted, now)) {
+      if (permit && permit->reserve({.tokens = wanted}, "", at(now))) {
         charges.push_back({now, wanted});
         running.push_back({std::move(*permit), charges.size() - 1, wanted});
       } else {  // a refusal takes nothing
-        const LimitsView after = admission.view(caller, now);
+        const LimitsView after = admission.view(caller, at(now));
         ASSERT_EQ(after.requests.reset, before.requests.reset);
         ASSERT_EQ(after.tokens.reset, before.tokens.reset);
         ASSERT_EQ(after.concurrent_requests, before.concurrent_requests);
@@ -352,8 +359,9 @@ TEST(AdmissionProperty, ThreadsTogetherGetExactlyTheBurstAndLeakNothing) {
     threads.emplace_back([&, t] {
       std::mt19937 random(t);
       for (int i = 0; i < 2000; ++i) {
-        auto permit = admission.admit(caller, kStart);  // time stands still
-        if (!permit || !permit->reserve(static_cast<std::int64_t>(1 + random() % 50), kStart))
+        auto permit = admission.admit(caller, at(kStart));  // time stands still
+        if (!permit || !permit->reserve({.tokens = static_cast<std::int64_t>(1 + random() % 50)},
+                                        "", at(kStart)))
           continue;
         const int now_running = ++running;
         for (int seen = most_running; seen < now_running;) {
@@ -362,14 +370,14 @@ TEST(AdmissionProperty, ThreadsTogetherGetExactlyTheBurstAndLeakNothing) {
         ++granted;
         used += 1;
         --running;
-        permit->settle(1);
+        permit->settle({.tokens = 1});
       }
     });
   }
   threads.clear();
   EXPECT_LE(most_running, 3);
   EXPECT_EQ(admission.num_running(), 0);
-  const LimitsView view = admission.view(caller, kStart);
+  const LimitsView view = admission.view(caller, at(kStart));
   EXPECT_EQ(view.tokens.remaining, 10'000 - used);
   EXPECT_EQ(view.requests.remaining, 1000 - granted);
 }
@@ -387,9 +395,9 @@ TEST(AdmissionProperty, NoThreadEverSeesOlderLimitsAfterNewer) {
       for (std::int64_t revision = 1; revision <= kNumRevisions; ++revision) {
         const Caller older = caller;
         caller = caller_after(caller, {.max_concurrent_requests = revision});
-        static_cast<void>(admission.admit(caller, kStart));
-        static_cast<void>(admission.admit(older, kStart));
-        const std::int64_t seen = admission.view(older, kStart).max_concurrent_requests;
+        static_cast<void>(admission.admit(caller, at(kStart)));
+        static_cast<void>(admission.admit(older, at(kStart)));
+        const std::int64_t seen = admission.view(older, at(kStart)).max_concurrent_requests;
         ASSERT_GE(seen, std::max(newest_seen, revision));
         newest_seen = seen;
       }

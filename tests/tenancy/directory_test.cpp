@@ -594,5 +594,81 @@ TEST_F(TenantDirectoryTest, TheStoreHoldsNoSecret) {
   }
 }
 
+TEST_F(TenantDirectoryTest, PoliciesReachTheCallerAndSurviveARestart) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey key = make_key(tenant);
+  const std::uint64_t before = directory_->authenticate(key.value, kNow)->limits_revision;
+  ASSERT_TRUE(directory_->modify_policy(
+      admin_, tenant.id, "model_permissions.updated",
+      [](TenantPolicy& policy) -> Result<void> {
+        policy.models = {ModelPermissions::Mode::kDenyList, {"x"}};
+        policy.model_limits["y"].requests_per_minute = 5;
+        return {};
+      },
+      kNow));
+  ASSERT_TRUE(directory_->modify_key_policy(
+      admin_, tenant.id, key.record.id,
+      [](KeyPolicy& policy) -> Result<void> {
+        policy.limits.tokens_per_day = 7;
+        policy.allowed_ips = *IpSet::parse({"10.0.0.0/8"});
+        return {};
+      },
+      kNow));
+  EXPECT_EQ(directory_->authenticate(key.value, kNow)->limits_revision, before + 2);
+  reopen();
+  const Caller caller = directory_->authenticate(key.value, kNow).value();
+  EXPECT_FALSE(caller.may_use_model("x"));
+  EXPECT_TRUE(caller.may_use_model("y"));
+  EXPECT_EQ(caller.tenant_policy->model_limits.at("y").requests_per_minute, 5);
+  EXPECT_EQ(caller.key_policy->limits.tokens_per_day, 7);
+  EXPECT_FALSE(caller.may_come_from("192.0.2.1"));
+}
+
+TEST_F(TenantDirectoryTest, NobodyMakesChangesOrRotatesAKeyOfMoreThanHisOwn) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey maker = make_key(tenant, ScopeSet{Scope::kKeyWrite, Scope::kModelRequest});
+  const CreatedApiKey strong = make_key(tenant, ScopeSet{Scope::kModelRequest});
+  const auto limit = [](KeyPolicy& policy) -> Result<void> {
+    policy.limits.requests_per_minute = 10;
+    return {};
+  };
+  ASSERT_TRUE(directory_->modify_key_policy(admin_, tenant.id, maker.record.id, limit, kNow));
+  const Caller actor = directory_->authenticate(maker.value, kNow).value();
+  NewApiKey request{.name = "child",
+                    .scopes = ScopeSet{Scope::kModelRequest},
+                    .tenant = tenant.id,
+                    .service_account = maker.record.service_account};
+  EXPECT_EQ(directory_->create_key(actor, request, kNow).error().code, Code::kInsufficientScope);
+  request.policy.limits.requests_per_minute = 11;
+  EXPECT_EQ(directory_->create_key(actor, request, kNow).error().code, Code::kInsufficientScope);
+  request.policy.limits.requests_per_minute = 10;
+  const auto child = directory_->create_key(actor, request, kNow);
+  ASSERT_TRUE(child);
+  const auto raise = [](KeyPolicy& policy) -> Result<void> {
+    policy.limits.requests_per_minute.reset();
+    return {};
+  };
+  const auto refused = [&](const KeyId& id) {
+    return directory_->modify_key_policy(actor, tenant.id, id, raise, kNow).error().code;
+  };
+  EXPECT_EQ(refused(child->record.id), Code::kInsufficientScope);
+  EXPECT_EQ(refused(maker.record.id), Code::kInsufficientScope);
+  EXPECT_EQ(refused(strong.record.id), Code::kInsufficientScope);
+  EXPECT_EQ(directory_->rotate_key(actor, tenant.id, strong.record.id, 0s, kNow).error().code,
+            Code::kInsufficientScope);
+}
+
+TEST_F(TenantDirectoryTest, LimitsOfKeysAndModelsAreChecked) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey key = make_key(tenant);
+  const auto zero = [](KeyPolicy& policy) -> Result<void> {
+    policy.limits.requests_per_minute = 0;
+    return {};
+  };
+  EXPECT_EQ(
+      directory_->modify_key_policy(admin_, tenant.id, key.record.id, zero, kNow).error().param,
+      "max_requests_per_1_minute");
+}
+
 }  // namespace
 }  // namespace tessera

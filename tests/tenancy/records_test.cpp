@@ -38,9 +38,16 @@ TEST(Records, RoundTripWithEveryFieldSet) {
   key.secret_hmac.fill(0xAB);
   expect_round_trip(key);
   expect_round_trip(AuditRecord{"audit_1", kNow, "e", KeyId("k"), TenantId("t"), "target"});
+  key.policy = {.limits = {.requests_per_minute = 5, .spend_cents_per_month = 9},
+                .allowed_models = {"a"},
+                .allowed_ips = *IpSet::parse({"10.0.0.0/8", "2001:db8::/32"})};
+  expect_round_trip(key);
+  expect_round_trip(TenantPolicy{.models = {ModelPermissions::Mode::kAllowList, {"a", "b"}},
+                                 .allowed_ips = *IpSet::parse({"::1"}),
+                                 .model_limits = {{"a", {.tokens_per_minute = 3}}}});
   expect_round_trip(UsageRecord{RequestId("req_1"), TenantId("t"), KeyId("k"), "digest", "bot@1", 1,
-                                2, 3, "stop", kNow, kNow});
-  expect_round_trip(UsageTotals{1, 2, 3, 4});
+                                2, 3, "flex", Money{4}, "stop", kNow, kNow});
+  expect_round_trip(UsageTotals{1, 2, 3, 4, Money{5}});
 }
 
 TEST(Records, RoundTripWithNothingSet) {
@@ -48,6 +55,15 @@ TEST(Records, RoundTripWithNothingSet) {
   expect_round_trip(TenantLimits());
   expect_round_trip(ApiKeyRecord());
   expect_round_trip(UsageRecord());
+}
+
+// Stores of earlier builds have records without the fields that came later.
+TEST(Records, LackOfLaterFieldsIsTheirDefault) {
+  const auto totals = decode<UsageTotals>(
+      R"({"requests":1,"prompt_tokens":2,"cached_tokens":3,"completion_tokens":4})");
+  ASSERT_TRUE(totals);
+  EXPECT_EQ(*totals, (UsageTotals{1, 2, 3, 4, Money{}}));
+  EXPECT_EQ(decode<TenantPolicy>("{}").value(), TenantPolicy());
 }
 
 TEST(Records, KeepNoSecretButItsHmac) {

@@ -52,6 +52,33 @@ class UsageLedgerTest : public testing::Test {
   std::optional<UsageLedger> ledger_{*store_};
 };
 
+TEST_F(UsageLedgerTest, RemembersWhatAPeriodHasUsed) {
+  const WallTime noon = WallTime(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21)) + 12h;
+  const auto started_at = [](int number, const std::string& key, WallTime started, Money cost) {
+    UsageRecord record = request(number, "a", "", started + 1s);
+    record.key = KeyId(key);
+    record.started = started;
+    record.cost = cost;
+    return record;
+  };
+  ASSERT_TRUE(ledger_->record(started_at(1, "k", noon, Money{10})));
+  ASSERT_TRUE(ledger_->record(started_at(2, "l", noon - 1h, Money{20})));
+  ASSERT_TRUE(ledger_->record(started_at(3, "k", noon - 24h, Money{40})));
+  ASSERT_TRUE(ledger_->record(started_at(4, "k", noon - 24h * 21, Money{80})));  // of October
+  reopen();
+  const PeriodUse tenant = ledger_->period_use(TenantId("a"), KeyId(), noon).value();
+  EXPECT_EQ(tenant.requests_today, 2);
+  EXPECT_EQ(tenant.tokens_today, 203);
+  EXPECT_EQ(tenant.tokens_this_month, 306);
+  EXPECT_EQ(tenant.spend_this_month, Money{70});
+  const PeriodUse key = ledger_->period_use(TenantId("a"), KeyId("k"), noon).value();
+  EXPECT_EQ(key.requests_today, 1);
+  EXPECT_EQ(key.tokens_this_month, 204);
+  EXPECT_EQ(key.spend_this_month, Money{50});
+  EXPECT_EQ(ledger_->period_use(TenantId("b"), KeyId(), noon).value().requests_today, 0);
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("a")).value().cost, Money{150});
+}
+
 TEST_F(UsageLedgerTest, SumsByTenantAndByAdapter) {
   ASSERT_TRUE(ledger_->record(request(1, "a", "aa")));
   ASSERT_TRUE(ledger_->record(request(2, "a", "")));
