@@ -44,6 +44,14 @@ struct StepInput {
   // of a model that has LongRoPE: from their first position they turn by the long frequencies,
   // so that a key never depends on when its sequence grew. (seqs,) of 0 or 1; empty: none.
   std::span<const std::uint8_t> long_rope = {};
+  // The first position at which each sequence's adapter, or mix, applies; rows before it are the
+  // base's in every respect (activated LoRA). (seqs,), empty: 0.
+  std::span<const std::int32_t> lora_start = {};
+  // Sequences that mix adapters, ragged: sequence s has the terms mixes[mix_indptr[s] ..
+  // mix_indptr[s + 1]), at most kMaxMixTerms of different slots, added in that order; its slots[s]
+  // is then kNoAdapter. Empty: nobody mixes.
+  std::span<const MixTerm> mixes = {};
+  std::span<const std::int32_t> mix_indptr = {};  // (seqs + 1,)
 };
 
 // What the output head is multiplied in. It is the largest matrix of a small model, and in bf16
@@ -72,7 +80,9 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string_view name() const = 0;  // "reference", "cpu-avx512", ...
-  virtual PageType page_type() const = 0;     // the page type add_adapter wants
+  // The page type that add_adapter wants. The reference and the CPU take kInt8 as well, adapter by
+  // adapter.
+  virtual PageType page_type() const = 0;
   // Bytes of the base's weights that a step reads, the head among them; 0 if it is not told.
   virtual std::size_t weight_bytes() const { return 0; }
 

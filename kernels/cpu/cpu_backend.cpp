@@ -63,11 +63,12 @@ CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits,
       attention_(spec_, limits, kernels_, pool_),
       rotary_(spec_.ropes, limits.max_rows),
       adapters_(limits.max_rank),
-      lora_(spec_, std::max(limits.max_rows, limits.max_logit_rows), adapters_, kernels_),
+      lora_(spec_, std::max(limits.max_rows, limits.max_logit_rows), limits.max_seqs, adapters_,
+            kernels_),
       experts_(spec_, limits, needs_, adapters_, kernels_, pool_),
       seq_of_row_(static_cast<std::size_t>(limits.max_rows)),
-      slot_of_row_(static_cast<std::size_t>(limits.max_rows)),
-      slot_of_head_row_(static_cast<std::size_t>(limits.max_logit_rows)),
+      terms_of_row_(static_cast<std::size_t>(limits.max_rows)),
+      terms_of_head_row_(static_cast<std::size_t>(limits.max_logit_rows)),
       residual_(elements(limits.max_rows, spec_.hidden)),
       normed_(make_rows(limits.max_rows, spec_.hidden, kernels_, needs_.hidden)),
       query_(limits.max_rows, spec_.q_dim()),
@@ -86,19 +87,22 @@ CpuBackend::CpuBackend(const ModelWeights& weights, const BackendLimits& limits,
 
 void CpuBackend::begin(const StepInput& input) {
   assert(input.tokens.size() <= seq_of_row_.size());
-  assert(input.head_rows.size() <= slot_of_head_row_.size());
+  assert(input.head_rows.size() <= terms_of_head_row_.size());
   input_ = input;
   for (std::size_t seq = 0; seq < input.slots.size(); ++seq) {
-    for (int row = input.seq_indptr[seq]; row < input.seq_indptr[seq + 1]; ++row) {
-      seq_of_row_[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(seq);
-      slot_of_row_[static_cast<std::size_t>(row)] = input.slots[seq];
+    const RowTerms terms = adapters_.terms_of(input, seq);
+    const std::int32_t start = input.lora_start.empty() ? 0 : input.lora_start[seq];
+    for (int i = input.seq_indptr[seq]; i < input.seq_indptr[seq + 1]; ++i) {
+      const auto row = static_cast<std::size_t>(i);
+      seq_of_row_[row] = static_cast<std::int32_t>(seq);
+      terms_of_row_[row] = input.positions[row] < start ? RowTerms{} : terms;
     }
   }
   for (std::size_t i = 0; i < input.head_rows.size(); ++i) {
-    slot_of_head_row_[i] = slot_of_row_[static_cast<std::size_t>(input.head_rows[i])];
+    terms_of_head_row_[i] = terms_of_row_[static_cast<std::size_t>(input.head_rows[i])];
   }
   attention_.begin(input);
-  lora_.plan(std::span(slot_of_row_).first(input.tokens.size()));
+  lora_.plan(std::span(terms_of_row_).first(input.tokens.size()));
 }
 
 void CpuBackend::embed() {
@@ -116,17 +120,19 @@ void CpuBackend::embed() {
 
 void CpuBackend::embed_row(int row) {
   const TokenId token = input_.tokens[static_cast<std::size_t>(row)];
-  const AdapterSlot slot = slot_of_row_[static_cast<std::size_t>(row)];
+  const RowTerms terms = terms_of_row_[static_cast<std::size_t>(row)];
+  const Bf16* source = lora_.own_embedding(terms, token);
+  if (source == nullptr && embedding_.form == WeightForm::kBf16) {
+    source = embedding_.bf16 + elements(token, spec_.hidden);
+  }
   float* x = residual_row(row);
-  if (embedding_.form == WeightForm::kBf16) {
-    kernels_.widen_bf16(embedding_.bf16 + elements(token, spec_.hidden), spec_.hidden, x);
+  if (source != nullptr) {
+    kernels_.widen_bf16(source, spec_.hidden, x);
   } else {
     decode_row(embedding_, token, {x, static_cast<std::size_t>(spec_.hidden)});
   }
-  if (slot != kNoAdapter) {
-    lora_.add_embedding(slot, token, row,
-                        {residual_.data(), static_cast<std::size_t>(spec_.hidden)});
-  }
+  lora_.change_embedding(terms, token, row,
+                         {residual_.data(), static_cast<std::size_t>(spec_.hidden)});
   if (spec_.embedding_scale != 1.0F) kernels_.scale(x, spec_.embedding_scale, spec_.hidden);
 }
 
@@ -204,7 +210,7 @@ void CpuBackend::head() {
     }
   });
   const LoraSite site{.is_head = true};
-  lora_.plan(std::span(slot_of_head_row_).first(input_.head_rows.size()));
+  lora_.plan(std::span(terms_of_head_row_).first(input_.head_rows.size()));
   lora_.shrink(std::span(&site, 1), spec_.hidden, head_input_.const_view(), pool_);
   pool_.run([&](int thread) {
     const Range columns = project(
@@ -288,6 +294,7 @@ Range CpuBackend::project(const Projection& p, int thread) const {
   const Range columns{tiles.begin * kTileFeatures,
                       std::min(tiles.end * kTileFeatures, out_features)};
   weights.multiply()(weights.view(), tiles.begin, tiles.end, p.x, p.rows, p.y);
+  if (p.site.is_head) lora_.replace_logits(columns, head_input_.const_view(), p.y);
   lora_.expand(p.site, p.site_index, out_features, columns, p.y);
   if (p.linear.bias == nullptr) return columns;
   for (int row = 0; row < p.rows; ++row) {
@@ -326,7 +333,7 @@ void CpuBackend::add_projected(int layer, const float* post_norm) {
 }
 
 ExpertStep CpuBackend::expert_step(int layer) const {
-  return {layer, layer_at(layer), num_rows(), std::span(slot_of_row_).first(input_.tokens.size())};
+  return {layer, layer_at(layer), num_rows(), std::span(terms_of_row_).first(input_.tokens.size())};
 }
 
 // --- queries, keys and values ---------------------------------------------------------------

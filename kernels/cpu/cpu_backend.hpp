@@ -115,8 +115,8 @@ class CpuBackend final : public Backend {
 
   StepInput input_;
   std::vector<std::int32_t> seq_of_row_;
-  std::vector<AdapterSlot> slot_of_row_;
-  std::vector<AdapterSlot> slot_of_head_row_;
+  std::vector<RowTerms> terms_of_row_;
+  std::vector<RowTerms> terms_of_head_row_;
 
   AlignedBuffer<float> residual_;  // (max_rows, hidden)
   StageRows normed_;

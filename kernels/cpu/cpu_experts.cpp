@@ -28,8 +28,7 @@ CpuExperts::CpuExperts(const ModelSpec& spec, const BackendLimits& limits, const
       kernels_(kernels),
       pool_(pool),
       routes_(spec, limits.max_rows),
-      slots_(static_cast<std::size_t>(routes_.max_places())),
-      plans_(static_cast<std::size_t>(spec.num_experts), LoraPlan(limits.max_rows)),
+      terms_(static_cast<std::size_t>(routes_.max_places())),
       low_rank_(routes_.max_places(), 2, adapters, kernels),
       logits_(spec.num_experts == 0 ? 0 : limits.max_rows, spec.num_experts),
       x_(routes_.max_places(), spec.hidden, kernels, needs.expert_gate_up.integers,
@@ -37,7 +36,10 @@ CpuExperts::CpuExperts(const ModelSpec& spec, const BackendLimits& limits, const
       gate_(routes_.max_places(), spec.expert_intermediate, kernels, needs.expert_down.integers,
             needs.expert_down.max_orders),
       up_(routes_.max_places(), spec.expert_intermediate),
-      outputs_(routes_.max_places(), spec.hidden) {}
+      outputs_(routes_.max_places(), spec.hidden) {
+  plans_.reserve(static_cast<std::size_t>(spec.num_experts));
+  for (int i = 0; i < spec.num_experts; ++i) plans_.emplace_back(limits.max_rows, limits.max_seqs);
+}
 
 void CpuExperts::gate_up(const ExpertStep& step, ConstRows x) {
   route(step, x);
@@ -110,18 +112,18 @@ void CpuExperts::route(const ExpertStep& step, ConstRows x) {
 }
 
 void CpuExperts::plan_lora(const ExpertStep& step) {
-  has_lora_ = std::any_of(step.slots.begin(), step.slots.end(),
-                          [](AdapterSlot slot) { return slot != kNoAdapter; });
+  has_lora_ = std::any_of(step.terms.begin(), step.terms.end(),
+                          [](const RowTerms& terms) { return !terms.empty(); });
   if (!has_lora_) return;
   for (int row = 0; row < step.num_rows; ++row) {
     for (const ExpertRoute& route : routes_.of_row(row)) {
-      slots_[static_cast<std::size_t>(route.place)] = step.slots[static_cast<std::size_t>(row)];
+      terms_[static_cast<std::size_t>(route.place)] = step.terms[static_cast<std::size_t>(row)];
     }
   }
   for (const ExpertGroup& group : routes_.groups()) {
-    const auto slots = std::span(slots_).subspan(static_cast<std::size_t>(group.first),
+    const auto terms = std::span(terms_).subspan(static_cast<std::size_t>(group.first),
                                                  static_cast<std::size_t>(group.rows));
-    plans_[static_cast<std::size_t>(group.expert)].build(slots, group.first);
+    plans_[static_cast<std::size_t>(group.expert)].build(terms, group.first);
   }
 }
 

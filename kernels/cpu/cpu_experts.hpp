@@ -21,7 +21,7 @@ struct ExpertStep {
   int layer_index;
   const CpuLayer& layer;
   int num_rows;
-  std::span<const AdapterSlot> slots;  // (rows,)
+  std::span<const RowTerms> terms;  // (rows,)
 };
 
 class CpuExperts {
@@ -50,9 +50,9 @@ class CpuExperts {
   const KernelTable& kernels_;
   ThreadPool& pool_;
   ExpertRoutes routes_;
-  bool has_lora_ = false;           // this step's rows
-  std::vector<AdapterSlot> slots_;  // (places,)
-  std::vector<LoraPlan> plans_;     // (num_experts,)
+  bool has_lora_ = false;        // this step's rows
+  std::vector<RowTerms> terms_;  // (places,)
+  std::vector<LoraPlan> plans_;  // (num_experts,)
   LowRankRows low_rank_;
   ActivationRows logits_;  // (rows, num_experts)
   StageRows x_;            // (places, hidden)

@@ -123,12 +123,23 @@ struct KernelTable {
   using Split = void(const float* x, int num_blocks, std::byte* y);
   Split* split;
 
-  // z[row][0 .. 8) = x[row] A^T for one page of A (k, 8) and the rows listed.
-  void (*lora_shrink)(const Bf16* page, int k, ConstRows x, const std::int32_t* rows, int num_rows,
-                      Rows z);
-  // y[row][begin .. end) += z[row] B^T for B (ranks, out_features) and the rows listed.
-  void (*lora_expand)(const Bf16* b, int ranks, int out_features, ConstRows z,
-                      const std::int32_t* rows, int num_rows, int begin, int end, Rows y);
+  // Of pages of one type.
+  struct Lora {
+    // z[i][0 .. 8) = x[rows[i]] A^T for one page of A (k, 8) and the rows listed; k is a multiple
+    // of 8.
+    void (*shrink)(const std::byte* page, int k, ConstRows x, const std::int32_t* rows,
+                   int num_rows, Rows z);
+    // y[rows[i]][begin .. end) += z[i] B^T for B (ranks, out_features) and the rows listed.
+    void (*expand)(const std::byte* b, int ranks, int out_features, ConstRows z,
+                   const std::int32_t* rows, int num_rows, int begin, int end, Rows y);
+  };
+  Lora lora_bf16;
+  Lora lora_int8;
+
+  // y[rows[r]][ids[i]] = w[i] . x[rows[r]] for w (count, width), width a multiple of 16: rows of
+  // the head that an adapter has of its own.
+  void (*multiply_own_rows)(const Bf16* w, int width, const std::int32_t* ids, int count,
+                            ConstRows x, const std::int32_t* rows, int num_rows, Rows y);
 
   void (*rms_norm)(const float* x, const float* weight, float eps, int width, float* y);
   // `count` is a multiple of 16 in these.

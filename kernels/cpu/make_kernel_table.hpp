@@ -4,6 +4,7 @@
 #include "kernels/cpu/attention_kernels.hpp"
 #include "kernels/cpu/kernel_table.hpp"
 #include "kernels/cpu/linear_kernels.hpp"
+#include "kernels/cpu/lora_int8_kernels.hpp"
 #include "kernels/cpu/lora_kernels.hpp"
 #include "kernels/cpu/row_kernels.hpp"
 
@@ -30,8 +31,9 @@ inline constexpr KernelTable kKernelTableOf = {
     .quantise = nullptr,
     .sum_groups = nullptr,
     .split = nullptr,
-    .lora_shrink = &lora_shrink<V>,
-    .lora_expand = &lora_expand<V>,
+    .lora_bf16 = {&lora_shrink<V, Bf16Pages<V>>, &lora_expand<V, Bf16Pages<V>>},
+    .lora_int8 = {&lora_shrink<V, Int8Pages<V>>, &lora_expand<V, Int8Pages<V>>},
+    .multiply_own_rows = &multiply_own_rows<V>,
     .rms_norm = &rms_norm<V>,
     .add_scaled = &add_scaled<V>,
     .scale = &scale<V>,

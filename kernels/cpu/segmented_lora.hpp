@@ -1,15 +1,19 @@
 // segmented_lora.hpp — the adapters of a CPU backend, and their part in a step's projections.
 //
-// A projection with adapters is y = W x + B (A x). The modules that read the same x (q, k and v;
-// gate and up) shrink together: one run of the pool computes z = A x for all of them. Then, in the
-// run that computes W x, each thread adds B z to the columns it has just computed, with no further
-// barrier. A page is read from memory once for all the rows that share the adapter.
+// A projection with adapters is y = out_scale * (W x + B (A x)) + bias. The modules that read the
+// same x (q, k and v; gate and up) shrink together: one run of the pool computes z = A x for all of
+// them. Then, in the run that computes W x, each thread adds B z to the columns it has just
+// computed, scales and shifts them, with no further barrier. A page is read from memory once for
+// all the rows that share the adapter.
+//
+// A mix is a sum of B z over its terms, each z times the term's weight, added in their order.
 #pragma once
 
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "kernels/backend.hpp"
 #include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/cpu/kernel_table.hpp"
 #include "kernels/cpu/lora_plan.hpp"
@@ -34,13 +38,22 @@ class LoraAdapters {
   AdapterSlot add(const LoraView& adapter);
   void remove(AdapterSlot slot);
 
+  const LoraView& view(AdapterSlot slot) const { return held(slot).view; }
   const LoraModule& module_at(AdapterSlot slot, const LoraSite& site) const;
-  const LoraModule& embedding(AdapterSlot slot) const;
   int max_rank() const { return max_rank_; }  // a multiple of eight
 
+  // The adapters of a sequence's rows, from its lora_start on. Valid until add() or remove().
+  RowTerms terms_of(const StepInput& input, std::size_t seq) const;
+
  private:
+  struct Held {
+    LoraView view;
+    MixTerm alone;  // itself, as the only term
+  };
+  const Held& held(AdapterSlot slot) const { return *adapters_[static_cast<std::size_t>(slot)]; }
+
   int max_rank_;
-  std::vector<std::optional<LoraView>> adapters_;
+  std::vector<std::optional<Held>> adapters_;
 };
 
 // Deals tasks out to threads in turn. Every thread counts all tasks alike and does its own.
@@ -55,19 +68,21 @@ class Turns {
   int num_threads_;
 };
 
-// What rows with adapters come to between the two products: z (max_rows, sites, max_rank).
+// What rows with adapters come to between the two products: z (entries of the plans, sites,
+// max_rank).
 class LowRankRows {
  public:
+  // Of plans of `max_rows` rows together.
   LowRankRows(int max_rows, int max_sites, const LoraAdapters& adapters,
               const KernelTable& kernels);
 
-  // z = A x at each of the sites, for the rows of the plan that have an adapter there. Every thread
-  // calls it with turns of its own.
+  // z = weight * A x at each of the sites, for the rows of the plan that have an adapter there.
+  // Every thread calls it with turns of its own.
   void shrink(const LoraPlan& plan, std::span<const LoraSite> sites, int in_features, ConstRows x,
               Turns& turns);
 
-  // y[.., columns) += B z at sites[site_index] of the last shrink. Called by several threads at
-  // once, each with columns of its own.
+  // y[.., columns) = out_scale * (y + B z) + bias at sites[site_index] of the last shrink. Called
+  // by several threads at once, each with columns of its own.
   void expand(const LoraPlan& plan, const LoraSite& site, int site_index, int out_features,
               Range columns, Rows y) const;
 
@@ -78,8 +93,18 @@ class LowRankRows {
   std::size_t offset(int site_index) const {
     return static_cast<std::size_t>(site_index * adapters_.max_rank());
   }
-  void shrink_module(const LoraModule& module, int in_features, ConstRows x,
-                     std::span<const std::int32_t> rows, Rows z, Turns& turns) const;
+  void expand_term(const LoraPlan& plan, int term, const LoraSite& site, int site_index,
+                   int out_features, Range columns, Rows y) const;
+
+  // Some entries of a plan: one adapter's.
+  struct Entries {
+    std::span<const std::int32_t> rows;
+    std::span<const float> weights;
+    std::size_t first;  // of z
+  };
+  static Entries entries_of(const LoraPlan& plan, const LoraPlan::Segment& segment);
+  void shrink_module(PageType type, const LoraModule& module, int in_features, ConstRows x,
+                     const Entries& entries, Rows z, Turns& turns) const;
 
   const LoraAdapters& adapters_;
   const KernelTable& kernels_;
@@ -90,11 +115,11 @@ class LowRankRows {
 // The rows of a step, at the modules that all rows go through.
 class SegmentedLora {
  public:
-  SegmentedLora(const ModelSpec& spec, int max_rows, const LoraAdapters& adapters,
+  SegmentedLora(const ModelSpec& spec, int max_rows, int max_seqs, const LoraAdapters& adapters,
                 const KernelTable& kernels);
 
   // Groups the rows of the next shrinks and expands by their adapters.
-  void plan(std::span<const AdapterSlot> slots) { plan_.build(slots); }
+  void plan(std::span<const RowTerms> rows) { plan_.build(rows); }
 
   // At most three sites. Does not run the pool if no row has an adapter at all.
   void shrink(std::span<const LoraSite> sites, int in_features, ConstRows x, ThreadPool& pool);
@@ -102,9 +127,15 @@ class SegmentedLora {
     low_rank_.expand(plan_, site, site_index, out_features, columns, y);
   }
 
-  // y += B (column `token` of A) for a row of the embedding that has an adapter. Called by several
-  // threads at once, each with rows of its own.
-  void add_embedding(AdapterSlot slot, TokenId token, int row, Rows y);
+  // The row of the embedding that the adapters have instead of the base's, or null.
+  const Bf16* own_embedding(RowTerms terms, TokenId token) const;
+  // y = out_scale * (y + B (column `token` of A)) + bias for a row of the embedding. Called by
+  // several threads at once, each with rows of its own.
+  void change_embedding(RowTerms terms, TokenId token, int row, Rows y);
+
+  // Of the logits in `columns`, makes those anew for which the planned rows' adapters have rows of
+  // the head of their own. Called by several threads at once, each with columns of its own.
+  void replace_logits(Range columns, ConstRows x, Rows logits) const;
 
  private:
   static constexpr int kMaxSites = 3;

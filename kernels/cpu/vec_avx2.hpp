@@ -89,6 +89,10 @@ struct VecAvx2 {
     _mm_storeu_ps(p, _mm_unpacklo_ps(e, o));
     _mm_storeu_ps(p + 4, _mm_unpackhi_ps(e, o));
   }
+  static void store_half_sums(float* p, Float a) {
+    _mm256_storeu_ps(p, _mm256_add_ps(a.low, a.high));
+  }
+  static Float set_halves(const float* p) { return {_mm256_set1_ps(p[0]), _mm256_set1_ps(p[1])}; }
   static Float set_quarters(const float* p) {
     const __m256 four = _mm256_castps128_ps256(_mm_loadu_ps(p));
     return {_mm256_permutevar8x32_ps(four, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)),
@@ -139,6 +143,11 @@ struct VecAvx2 {
     return load_bf16(padded);
   }
   static Float load_int8(const std::int8_t* p) { return {widen_int8(p), widen_int8(p + 8)}; }
+  static Float load_first_int8(const std::int8_t* p, int count) {
+    std::int8_t padded[16] = {};
+    std::memcpy(padded, p, static_cast<std::size_t>(count));
+    return load_int8(padded);
+  }
   static Float load_f16(const std::uint16_t* p) {
     return {_mm256_cvtph_ps(load_eight(p)), _mm256_cvtph_ps(load_eight(p + 8))};
   }

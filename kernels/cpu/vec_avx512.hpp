@@ -64,6 +64,12 @@ struct VecAvx512 {
     _mm_storeu_ps(p, _mm_unpacklo_ps(e, o));
     _mm_storeu_ps(p + 4, _mm_unpackhi_ps(e, o));
   }
+  static void store_half_sums(float* p, Float a) {
+    _mm256_storeu_ps(p, _mm256_add_ps(low(a), high(a)));
+  }
+  static Float set_halves(const float* p) {
+    return _mm512_mask_broadcastss_ps(set(p[0]), 0xFF00, _mm_load_ss(p + 1));
+  }
   static Float set_quarters(const float* p) {
     const __m512i quarter = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     return _mm512_permutexvar_ps(quarter, _mm512_castps128_ps512(_mm_loadu_ps(p)));
@@ -104,6 +110,9 @@ struct VecAvx512 {
   static Float load_int8(const std::int8_t* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+  }
+  static Float load_first_int8(const std::int8_t* p, int count) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first_mask(count), p)));
   }
   static Float load_f16(const std::uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));

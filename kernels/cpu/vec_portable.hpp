@@ -94,6 +94,14 @@ struct VecPortable {
       p[2 * i + 1] = sum(odd, i);
     }
   }
+  // p[i] = a[i] + a[i + 8], i < 8
+  static void store_half_sums(float* p, Float a) {
+    for (int i = 0; i < 8; ++i) p[i] = a.lane[i] + a.lane[i + 8];
+  }
+  // p[0] in lanes 0-7, p[1] in lanes 8-15
+  static Float set_halves(const float* p) {
+    return each([&](int i) { return p[i / 8]; });
+  }
   // p[0] in lanes 0-3, p[1] in lanes 4-7, ...
   static Float set_quarters(const float* p) {
     return each([&](int i) { return p[i / 4]; });
@@ -147,8 +155,9 @@ struct VecPortable {
     return each(
         [&](int i) { return i < count ? std::bit_cast<float>(std::uint32_t{p[i]} << 16) : 0.0F; });
   }
-  static Float load_int8(const std::int8_t* p) {
-    return each([&](int i) { return static_cast<float>(p[i]); });
+  static Float load_int8(const std::int8_t* p) { return load_first_int8(p, kLanes); }
+  static Float load_first_int8(const std::int8_t* p, int count) {
+    return each([&](int i) { return i < count ? static_cast<float>(p[i]) : 0.0F; });
   }
   static Float load_f16(const std::uint16_t* p) {
     return each([&](int i) { return f16_to_float(p[i]); });

@@ -9,10 +9,10 @@
 // al., 2021).
 #include <algorithm>
 #include <cassert>
-#include <optional>
 
 #include "kernels/backend.hpp"
 #include "kernels/reference/dense_weights.hpp"
+#include "kernels/reference/reference_adapters.hpp"
 #include "kernels/reference/reference_math.hpp"
 
 namespace tessera {
@@ -53,8 +53,8 @@ class ReferenceBackend final : public Backend {
   std::string_view name() const override { return "reference"; }
   PageType page_type() const override { return PageType::kF32; }
 
-  AdapterSlot add_adapter(const LoraView& adapter) override;
-  void remove_adapter(AdapterSlot slot) override;
+  AdapterSlot add_adapter(const LoraView& adapter) override { return adapters_.add(adapter); }
+  void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
 
   void begin(const StepInput& input) override;
   void embed() override;
@@ -79,14 +79,11 @@ class ReferenceBackend final : public Backend {
   const DenseLayer& dense(int layer) const { return layers_[static_cast<std::size_t>(layer)]; }
   int seq_of(int row) const { return seq_of_row_[static_cast<std::size_t>(row)]; }
   int position_of(int row) const { return input_.positions[static_cast<std::size_t>(row)]; }
-  const LoraView* adapter_of(int row) const;
-  const LoraLayer* adapter_layer(int layer, int row) const;
 
-  // y = W x + B (A x) + bias of one of the layer's own modules.
+  // y = out_scale * (W x + B (A x)) + both biases, of one of the layer's own modules.
   void linear(int layer, Linear which, int row, ConstRow x, Row y);
   // The same of an expert; `which` indexes kExpertLinears.
   void expert_linear(int layer, int expert, std::size_t which, int row, ConstRow x, Row y);
-  void add_lora(const LoraModule& module, int row, ConstRow x, Row y);
   void pre_norm(int layer, int row, const float* weight);
   void add_to_residual(int layer, int row, const float* post_norm);
   void normalise_heads(int layer, Row queries, Row keys);
@@ -110,7 +107,7 @@ class ReferenceBackend final : public Backend {
   std::vector<DenseLayer> layers_;
   std::vector<float> embedding_;
   std::vector<float> head_;  // empty when tied
-  std::vector<std::optional<LoraView>> adapters_;
+  ReferenceAdapters adapters_;
 
   Matrix keys_;    // (layers * blocks * block_size, kv_dim)
   Matrix values_;  // the same
@@ -126,7 +123,6 @@ class ReferenceBackend final : public Backend {
   std::vector<float> up_;             // (widest_mlp,)
   std::vector<float> projected_;      // (hidden,)
   std::vector<float> expert_output_;  // (hidden,)
-  std::vector<float> low_rank_;       // (max_rank,)
   std::vector<float> scores_;         // (positions of one sequence at most,)
   std::vector<double> weighted_;      // (head_dim,) sum of values
   std::vector<float> router_logits_;  // (num_experts,)
@@ -139,6 +135,7 @@ ReferenceBackend::ReferenceBackend(const ModelWeights& weights, const BackendLim
       limits_(limits),
       layers_(dense_layers(weights_)),
       embedding_(to_fp32(weights_.embedding)),
+      adapters_(limits.max_rank),
       keys_(spec_.num_layers() * limits.num_blocks * limits.block_size, spec_.kv_dim()),
       values_(spec_.num_layers() * limits.num_blocks * limits.block_size, spec_.kv_dim()),
       seq_of_row_(static_cast<std::size_t>(limits.max_rows)),
@@ -151,7 +148,6 @@ ReferenceBackend::ReferenceBackend(const ModelWeights& weights, const BackendLim
       up_(static_cast<std::size_t>(widest_mlp(spec_))),
       projected_(static_cast<std::size_t>(spec_.hidden)),
       expert_output_(static_cast<std::size_t>(spec_.hidden)),
-      low_rank_(static_cast<std::size_t>(limits.max_rank)),
       scores_(static_cast<std::size_t>(limits.num_blocks * limits.block_size)),
       weighted_(static_cast<std::size_t>(spec_.head_dim)),
       router_logits_(static_cast<std::size_t>(spec_.num_experts)),
@@ -159,21 +155,11 @@ ReferenceBackend::ReferenceBackend(const ModelWeights& weights, const BackendLim
   if (!spec_.tied_embeddings) head_ = to_fp32(weights_.head);
 }
 
-AdapterSlot ReferenceBackend::add_adapter(const LoraView& adapter) {
-  auto free = std::find(adapters_.begin(), adapters_.end(), std::nullopt);
-  if (free == adapters_.end()) free = adapters_.emplace(free);
-  *free = adapter;
-  return static_cast<AdapterSlot>(free - adapters_.begin());
-}
-
-void ReferenceBackend::remove_adapter(AdapterSlot slot) {
-  adapters_[static_cast<std::size_t>(slot)].reset();
-}
-
 void ReferenceBackend::begin(const StepInput& input) {
   assert(input.tokens.size() <= static_cast<std::size_t>(limits_.max_rows));
   assert(input.head_rows.size() <= static_cast<std::size_t>(limits_.max_logit_rows));
   input_ = input;
+  adapters_.begin(input);
   for (std::size_t seq = 0; seq < input.slots.size(); ++seq) {
     for (int row = input.seq_indptr[seq]; row < input.seq_indptr[seq + 1]; ++row) {
       seq_of_row_[static_cast<std::size_t>(row)] = static_cast<int>(seq);
@@ -181,29 +167,13 @@ void ReferenceBackend::begin(const StepInput& input) {
   }
 }
 
-const LoraView* ReferenceBackend::adapter_of(int row) const {
-  const AdapterSlot slot = input_.slots[static_cast<std::size_t>(seq_of(row))];
-  return slot == kNoAdapter ? nullptr : &*adapters_[static_cast<std::size_t>(slot)];
-}
-
-const LoraLayer* ReferenceBackend::adapter_layer(int layer, int row) const {
-  const LoraView* adapter = adapter_of(row);
-  return adapter == nullptr ? nullptr : &adapter->layers[static_cast<std::size_t>(layer)];
-}
-
-void ReferenceBackend::add_lora(const LoraModule& module, int row, ConstRow x, Row y) {
-  if (!module) return;
-  const LoraWeights lora(module, adapter_of(row)->type, static_cast<int>(x.size()),
-                         static_cast<int>(y.size()));
-  const std::span<float> z = std::span(low_rank_).first(static_cast<std::size_t>(module.rank));
-  lora.shrink(x, z);
-  lora.expand(z, y);
-}
-
 void ReferenceBackend::linear(int layer, Linear which, int row, ConstRow x, Row y) {
   const auto index = static_cast<std::size_t>(which);
   multiply(dense(layer).linears[index], x, y);
-  if (const LoraLayer* lora = adapter_layer(layer, row)) add_lora((*lora)[index], row, x, y);
+  const auto module = [&](const LoraView& adapter) {
+    return &adapter.layers[static_cast<std::size_t>(layer)][index];
+  };
+  adapters_.change(row, seq_of(row), module, x, y);
   const float* bias = layer_weights(layer).biases[index];
   if (layer_spec(layer).has_bias(which)) add_to(y, ConstRow(bias, y.size()));
 }
@@ -212,25 +182,22 @@ void ReferenceBackend::expert_linear(int layer, int expert, std::size_t which, i
                                      Row y) {
   const auto index = static_cast<std::size_t>(expert);
   multiply(dense(layer).experts[index][which], x, y);
-  const LoraLayer* lora = adapter_layer(layer, row);
-  if (lora != nullptr && !lora->experts.empty()) add_lora(lora->experts[index][which], row, x, y);
+  const auto module = [&](const LoraView& adapter) {
+    const auto& experts = adapter.layers[static_cast<std::size_t>(layer)].experts;
+    return experts.empty() ? nullptr : &experts[index][which];
+  };
+  adapters_.change(row, seq_of(row), module, x, y);
 }
 
 void ReferenceBackend::embed() {
   const auto hidden = static_cast<std::size_t>(spec_.hidden);
   for (int row = 0; row < num_rows(); ++row) {
-    const auto token = static_cast<std::size_t>(input_.tokens[static_cast<std::size_t>(row)]);
-    const ConstRow source = ConstRow(embedding_).subspan(token * hidden, hidden);
+    const TokenId token = input_.tokens[static_cast<std::size_t>(row)];
+    const ConstRow source =
+        ConstRow(embedding_).subspan(static_cast<std::size_t>(token) * hidden, hidden);
     std::copy(source.begin(), source.end(), x_[row].begin());
-
-    const LoraView* adapter = adapter_of(row);
-    if (adapter != nullptr && adapter->embed) {
-      const LoraWeights lora(adapter->embed, adapter->type, spec_.vocab_size, spec_.hidden);
-      const std::span<float> z =
-          std::span(low_rank_).first(static_cast<std::size_t>(adapter->embed.rank));
-      for (std::size_t r = 0; r < z.size(); ++r) z[r] = lora.a(r, token);  // the token is one-hot
-      lora.expand(z, x_[row]);
-    }
+    adapters_.replace_embedding(row, seq_of(row), token, x_[row]);
+    adapters_.change_embedding(row, seq_of(row), token, spec_.vocab_size, x_[row]);
     scale_by(x_[row], spec_.embedding_scale);
   }
 }
@@ -407,8 +374,9 @@ void ReferenceBackend::head() {
     const Row output = logits_[static_cast<int>(i)];
     rms_norm(x_[row], weights_.final_norm, spec_.final_rms_eps, normed_[row]);
     multiply(weights, normed_[row], output);
-    if (const LoraView* adapter = adapter_of(row))
-      add_lora(adapter->head, row, normed_[row], output);
+    adapters_.replace_logits(row, seq_of(row), normed_[row], output);
+    const auto module = [](const LoraView& adapter) { return &adapter.head; };
+    adapters_.change(row, seq_of(row), module, normed_[row], output);
     for (float& logit : output) logit = soft_cap(spec_.logit_scale * logit, spec_.logit_softcap);
   }
 }

@@ -13,7 +13,12 @@ double product(float a, float b) {
   return static_cast<double>(a) * static_cast<double>(b);
 }
 
+}  // namespace
+
 float element(const std::byte* data, PageType type, std::size_t index) {
+  if (type == PageType::kInt8) {
+    return static_cast<float>(std::to_integer<std::int8_t>(data[index]));
+  }
   if (type == PageType::kBf16) {
     Bf16 value;
     std::memcpy(&value, data + index * sizeof(value), sizeof(value));
@@ -23,8 +28,6 @@ float element(const std::byte* data, PageType type, std::size_t index) {
   std::memcpy(&value, data + index * sizeof(value), sizeof(value));
   return value;
 }
-
-}  // namespace
 
 double dot(ConstRow a, ConstRow b) {
   double sum = 0.0;
@@ -131,7 +134,8 @@ float LoraWeights::a(std::size_t rank, std::size_t k) const {
 }
 
 float LoraWeights::b(std::size_t n, std::size_t rank) const {
-  return element(module_.b, type_, rank * out_ + n);
+  const float b = element(module_.b, type_, rank * out_ + n);
+  return type_ == PageType::kInt8 ? module_.scales[rank] * b : b;
 }
 
 void LoraWeights::shrink(ConstRow x, std::span<float> z) const {

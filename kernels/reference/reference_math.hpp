@@ -55,7 +55,11 @@ struct Route {
 // `logits` is overwritten.
 void choose_experts(Row logits, bool normalise, std::span<Route> routes);
 
-// One adapter's module: A and B looked up by the page layout of lora.hpp.
+// An element of memory that is of that type; of kInt8, the integer.
+float element(const std::byte* data, PageType type, std::size_t index);
+
+// One adapter's module: A and B looked up by the page layout of lora.hpp, the scales of 8 bits in
+// B.
 class LoraWeights {
  public:
   LoraWeights(const LoraModule& module, PageType type, int in_features, int out_features);

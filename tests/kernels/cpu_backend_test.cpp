@@ -3,57 +3,20 @@
 #include "kernels/cpu/cpu_backend.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <ostream>
 #include <string>
 
 #include <gtest/gtest.h>
 
 #include "tests/kernels/allocation_counter.hpp"
 #include "tests/kernels/crowd.hpp"
+#include "tests/kernels/path_case.hpp"
 
 namespace tessera {
 namespace {
 
-struct PathCase {
-  const char* name;
-  CpuPath path;
-  // Largest error of a logit, as a fraction of the row's largest logit. It comes from the fp16 KV
-  // cache and, a little, from the integers that VNNI multiplies.
-  double tolerance;
-  std::uint32_t num_seeds;  // the portable path is slow
-  std::uint32_t num_mixes;  // likewise
-};
-constexpr PathCase kPaths[] = {
-    {"portable", CpuPath::kPortable, 1e-3, 3, 40},
-    {"avx2", CpuPath::kAvx2, 1e-3, 12, 300},
-    {"avx512", CpuPath::kAvx512, 1e-3, 12, 300},
-    {"avx512vnni", CpuPath::kAvx512Vnni, 1e-3, 12, 300},
-    {"amx", CpuPath::kAmx, 1e-3, 12, 300},
-};
-
-// The same of a model without norms of what attention reads, whose values and gates are as large as
-// the embedding makes them.
-constexpr double kToleranceWithoutPreNorms = 3e-3;
-
 // The same for nearly all positions where keys and values are in 8 bits.
 constexpr double kInt8CacheTolerance = 1e-2;
-
-void PrintTo(const PathCase& path, std::ostream* out) {
-  *out << path.name;
-}
-
-double relative_error(const Logits& actual, const Logits& expected) {
-  double error = 0.0;
-  double largest = 1e-30;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const double difference = static_cast<double>(actual[i]) - static_cast<double>(expected[i]);
-    if (!(std::abs(difference) <= error)) error = std::abs(difference);  // a NaN is an error
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-  }
-  return error / largest;
-}
 
 class CpuBackendTest : public testing::TestWithParam<PathCase> {
  protected:
@@ -324,12 +287,9 @@ TEST_P(CpuBackendTest, AStepAllocatesNothing) {
   EXPECT_TRUE(had_windows);
 }
 
-std::string path_name(const testing::TestParamInfo<PathCase>& test) {
-  return test.param.name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Paths, CpuBackendTest, testing::ValuesIn(kPaths), path_name);
-INSTANTIATE_TEST_SUITE_P(Paths, Fp32PathTest, testing::ValuesIn(kPaths, kPaths + 3), path_name);
+INSTANTIATE_TEST_SUITE_P(Paths, CpuBackendTest, testing::ValuesIn(kPaths), path_case_name);
+INSTANTIATE_TEST_SUITE_P(Paths, Fp32PathTest, testing::ValuesIn(kPaths, kPaths + kNumFp32Paths),
+                         path_case_name);
 
 TEST(CpuPath, AForcedPathIsTakenAndAnUnknownOneRefused) {
   EXPECT_EQ(choose_cpu_path("portable"), CpuPath::kPortable);

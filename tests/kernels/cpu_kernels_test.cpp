@@ -195,25 +195,54 @@ INSTANTIATE_TEST_SUITE_P(Paths, CpuKernels,
                          testing::Values(CpuPath::kPortable, CpuPath::kAvx2, CpuPath::kAvx512),
                          path_name);
 
+std::vector<std::int32_t> rows_of(const LoraPlan& plan, const LoraPlan::Segment& segment) {
+  const auto rows = plan.rows(segment);
+  return {rows.begin(), rows.end()};
+}
+
 TEST(LoraPlan, GroupsRowsByAdapterInOrderOfFirstUseAndLeavesTheBaseOut) {
-  LoraPlan plan(8);
-  const AdapterSlot slots[] = {7, kNoAdapter, 2, 7, 2, kNoAdapter, 7};
-  plan.build(slots);
+  LoraPlan plan(8, 8);
+  const MixTerm seven[] = {{7, 1.0F}};
+  const MixTerm two[] = {{2, 1.0F}};
+  const RowTerms rows[] = {seven, {}, two, seven, two, {}, seven};
+  plan.build(rows);
   ASSERT_EQ(plan.segments().size(), 2U);
-  const auto rows = [&](std::size_t i) {
-    const auto span = plan.rows(plan.segments()[i]);
-    return std::vector<std::int32_t>(span.begin(), span.end());
-  };
   EXPECT_EQ(plan.segments()[0].slot, 7);
-  EXPECT_EQ(rows(0), (std::vector<std::int32_t>{0, 3, 6}));
+  EXPECT_EQ(rows_of(plan, plan.segments()[0]), (std::vector<std::int32_t>{0, 3, 6}));
   EXPECT_EQ(plan.segments()[1].slot, 2);
-  EXPECT_EQ(rows(1), (std::vector<std::int32_t>{2, 4}));
+  EXPECT_EQ(rows_of(plan, plan.segments()[1]), (std::vector<std::int32_t>{2, 4}));
+  EXPECT_EQ(plan.num_terms(), 1);
+}
+
+TEST(LoraPlan, HasAMixedRowInTheSegmentOfEachOfItsTermsAndThoseApart) {
+  LoraPlan plan(4, 4);
+  const MixTerm first[] = {{5, 0.5F}, {6, 2.0F}};
+  const MixTerm second[] = {{6, -1.0F}, {5, 4.0F}};
+  const MixTerm alone[] = {{5, 1.0F}};
+  const RowTerms rows[] = {first, second, {}, alone};
+  plan.build(rows, 10);
+  EXPECT_EQ(plan.num_terms(), 2);
+  EXPECT_EQ(plan.first_entry(), 10 * kMaxMixTerms);
+  ASSERT_EQ(plan.segments().size(), 2U);
+  const auto& five = plan.segments()[0];
+  const auto& six = plan.segments()[1];
+  EXPECT_EQ(rows_of(plan, five), (std::vector<std::int32_t>{10, 13, 11}));
+  EXPECT_EQ(rows_of(plan, five.of_term(0)), (std::vector<std::int32_t>{10, 13}));
+  EXPECT_EQ(rows_of(plan, five.of_term(1)), (std::vector<std::int32_t>{11}));
+  EXPECT_TRUE(rows_of(plan, five.of_term(3)).empty());
+  EXPECT_EQ(rows_of(plan, six.of_term(0)), (std::vector<std::int32_t>{11}));
+  EXPECT_EQ(rows_of(plan, six.of_term(1)), (std::vector<std::int32_t>{10}));
+  const auto weights = plan.weights(five);
+  EXPECT_EQ(std::vector<float>(weights.begin(), weights.end()),
+            (std::vector<float>{0.5F, 1.0F, 4.0F}));
 }
 
 TEST(LoraPlan, OfTheBaseAloneIsEmptyAlsoAfterAnother) {
-  LoraPlan plan(2);
-  const AdapterSlot adapted[] = {0, 1};
-  const AdapterSlot base[] = {kNoAdapter, kNoAdapter};
+  LoraPlan plan(2, 2);
+  const MixTerm zero[] = {{0, 1.0F}};
+  const MixTerm one[] = {{1, 1.0F}};
+  const RowTerms adapted[] = {zero, one};
+  const RowTerms base[] = {{}, {}};
   plan.build(adapted);
   EXPECT_FALSE(plan.empty());
   plan.build(base);

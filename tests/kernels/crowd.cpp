@@ -22,10 +22,14 @@ Crowd::Crowd(std::uint32_t seed, CrowdShape shape)
       model_(random_, draw_spec(random_, shape),
              shape.model == CrowdModel::kLlamaNf4 ? RandomForms::kNf4 : RandomForms::kAny),
       weights_(model_.weights()),
-      is_attention_silent_(shape.is_attention_silent) {
+      is_attention_silent_(shape.is_attention_silent),
+      parts_(shape.parts),
+      int8_pages_(shape.int8_pages) {
   if (is_attention_silent_) silence_attention();
   if (shape.has_quantised_tables) quantise_tables();
-  for (int i = 0; i < shape.num_adapters; ++i) adapters_.emplace_back(random_, model_.spec());
+  for (int i = 0; i < shape.num_adapters; ++i) {
+    adapters_.emplace_back(random_, model_.spec(), i % 2 == 0 ? AdapterParts::kPairs : parts_);
+  }
   block_size_ = 1 << uniform(random_, 2, 5);
   sequences_.resize(static_cast<std::size_t>(uniform(random_, 2, shape.max_sequences)));
   BlockId next_block = 0;
@@ -34,11 +38,28 @@ Crowd::Crowd(std::uint32_t seed, CrowdShape shape)
         static_cast<std::size_t>(uniform(random_, shape.min_tokens, shape.max_tokens)));
     for (TokenId& token : sequence.tokens)
       token = uniform(random_, 0, model_.spec().vocab_size - 1);
-    sequence.slot = uniform(random_, kNoAdapter, shape.num_adapters - 1);
+    draw_adapter(sequence, shape.num_adapters);
     sequence.long_rope = chance(random_, 0.3);
     for (int at = 0; at < static_cast<int>(sequence.tokens.size()); at += block_size_) {
       sequence.blocks.push_back(next_block++);
     }
+  }
+}
+
+void Crowd::draw_adapter(TestSequence& sequence, int num_adapters) {
+  sequence.slot = uniform(random_, kNoAdapter, num_adapters - 1);
+  if (parts_ == AdapterParts::kPairs) return;
+  const int num_tokens = static_cast<int>(sequence.tokens.size());
+  if (chance(random_, 0.3)) sequence.lora_start = uniform(random_, 0, num_tokens + 1);
+  if (chance(random_, 0.6)) return;
+  sequence.slot = kNoAdapter;
+  std::vector<AdapterSlot> plain;
+  for (AdapterSlot slot = 0; slot < num_adapters; slot += 2) plain.push_back(slot);
+  std::shuffle(plain.begin(), plain.end(), random_);
+  const int most = std::min(kMaxMixTerms, static_cast<int>(plain.size()));
+  plain.resize(static_cast<std::size_t>(uniform(random_, 1, most)));
+  for (const AdapterSlot slot : plain) {
+    sequence.mix.push_back({slot, static_cast<float>(uniform(random_, -20, 20)) / 10.0F});
   }
 }
 
@@ -56,13 +77,17 @@ BackendLimits Crowd::limits(int num_threads) const {
 }
 
 void Crowd::add_adapters(Backend& backend) const {
-  for (const RandomAdapter& adapter : adapters_) {
-    LoraView view = adapter.view(backend.page_type());
-    for (LoraLayer& layer : view.layers) {
-      if (is_attention_silent_) layer[static_cast<std::size_t>(Linear::kO)] = {};
-    }
+  for (std::size_t i = 0; i < adapters_.size(); ++i) {
+    const bool int8 = int8_pages_ && i % 4 < 2;
+    LoraView view = adapters_[i].view(int8 ? PageType::kInt8 : backend.page_type());
+    silence(view);
     backend.add_adapter(view);
   }
+}
+
+void Crowd::silence(LoraView& view) const {
+  if (!is_attention_silent_) return;
+  for (LoraLayer& layer : view.layers) layer[static_cast<std::size_t>(Linear::kO)] = {};
 }
 
 void Crowd::silence_attention() {

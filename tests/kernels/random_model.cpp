@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 namespace tessera {
@@ -10,10 +9,6 @@ namespace {
 
 std::size_t area(int rows, int cols) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
-}
-
-const std::byte* bytes(const void* data) {
-  return static_cast<const std::byte*>(data);
 }
 
 }  // namespace
@@ -36,7 +31,6 @@ std::vector<float> normal_values(Random& random, std::size_t count, float deviat
 namespace {
 
 constexpr int kExpertsMax = 6;
-constexpr float kLevel = 16.0F;  // between two of the elements that a router reads
 
 // The inputs of every linear module are a multiple of 64, as NF4 demands.
 ModelSpec random_shape(Random& random) {
@@ -171,7 +165,8 @@ WeightMatrix RandomModel::random_embedding(Random& random) {
   const auto [vocab, hidden] = std::pair(spec().vocab_size, spec().hidden);
   std::vector<float> values = normal_values(random, area(vocab, hidden), 1.0F);
   std::vector<float> levels;
-  for (int i = 0; i < spec().num_experts; ++i) levels.push_back(kLevel * static_cast<float>(i + 1));
+  for (int i = 0; i < spec().num_experts; ++i)
+    levels.push_back(kRouterLevel * static_cast<float>(i + 1));
   for (int token = 0; token < vocab; ++token) {
     std::shuffle(levels.begin(), levels.end(), random);
     std::copy(levels.begin(), levels.end(),
@@ -279,94 +274,6 @@ WeightMatrix RandomModel::random_codes(Random& random, LinearShape shape) {
     matrix.order = order.data();
   }
   return matrix;
-}
-
-namespace {
-
-int draw_rank(Random& random, int fixed_rank) {
-  if (fixed_rank > 0) return fixed_rank;
-  return chance(random, 0.3) ? 0 : uniform(random, 1, 33);
-}
-
-}  // namespace
-
-RandomAdapter::RandomAdapter(Random& random, const ModelSpec& spec) {
-  build(random, spec, 0);
-}
-
-RandomAdapter::RandomAdapter(Random& random, const ModelSpec& spec, int rank) {
-  build(random, spec, rank);
-}
-
-void RandomAdapter::build(Random& random, const ModelSpec& spec, int fixed_rank) {
-  fp32_.type = PageType::kF32;
-  bf16_.type = PageType::kBf16;
-  fp32_.layers.resize(spec.layers.size());
-  bf16_.layers.resize(spec.layers.size());
-  for (std::size_t layer = 0; layer < spec.layers.size(); ++layer) {
-    build_layer(random, spec, fixed_rank, layer);
-  }
-  if (fixed_rank > 0) return;
-  add_module(random, {spec.hidden, spec.vocab_size}, draw_rank(random, 0), fp32_.embed,
-             bf16_.embed);
-  add_module(random, {spec.vocab_size, spec.hidden}, draw_rank(random, 0), fp32_.head, bf16_.head);
-}
-
-// Of a layer with experts, each expert has its own gate, up and down, unless the adapter leaves all
-// of them alone.
-void RandomAdapter::build_layer(Random& random, const ModelSpec& spec, int fixed_rank,
-                                std::size_t layer) {
-  LoraLayer& fp32 = fp32_.layers[layer];
-  LoraLayer& bf16 = bf16_.layers[layer];
-  const bool experts = spec.layers[layer].experts;
-  for (const Linear linear : kAllLinears) {
-    if (experts && std::ranges::count(kExpertLinears, linear) != 0) continue;
-    const auto i = static_cast<std::size_t>(linear);
-    add_module(random, spec.shape(linear), draw_rank(random, fixed_rank), fp32[i], bf16[i]);
-  }
-  if (!experts || (fixed_rank == 0 && chance(random, 0.2))) return;
-  fp32.experts.resize(static_cast<std::size_t>(spec.num_experts));
-  bf16.experts.resize(fp32.experts.size());
-  for (std::size_t expert = 0; expert < fp32.experts.size(); ++expert) {
-    for (std::size_t i = 0; i < kNumExpertLinears; ++i) {
-      add_module(random, spec.expert_shape(kExpertLinears[i]), draw_rank(random, fixed_rank),
-                 fp32.experts[expert][i], bf16.experts[expert][i]);
-    }
-  }
-}
-
-void RandomAdapter::add_module(Random& random, LinearShape shape, int rank, LoraModule& fp32,
-                               LoraModule& bf16) {
-  if (rank == 0) return;
-  const auto fill = [&](int features, float deviation, bool rank_is_fastest) {
-    const int padded = pages_of_rank(rank) * kRanksPerPage;
-    std::vector<float>& values =
-        floats_.emplace_back(normal_values(random, area(padded, features), deviation));
-    std::vector<Bf16>& rounded = halves_.emplace_back(values.size());
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      // a (page, feature, rank in page); b (page, rank in page, feature)
-      const std::size_t in_page = i % area(features, kRanksPerPage);
-      const std::size_t page = i / area(features, kRanksPerPage);
-      const std::size_t rank_in_page =
-          rank_is_fastest ? in_page % kRanksPerPage : in_page / static_cast<std::size_t>(features);
-      if (page * kRanksPerPage + rank_in_page >= static_cast<std::size_t>(rank)) values[i] = 0.0F;
-      rounded[i] = float_to_bf16(values[i]);
-      values[i] = bf16_to_float(rounded[i]);
-    }
-  };
-  fp32.rank = bf16.rank = rank;
-  fill(shape.in_features, 1.0F / std::sqrt(static_cast<float>(shape.in_features)), true);
-  fp32.a = bytes(floats_.back().data());
-  bf16.a = bytes(halves_.back().data());
-  fill(shape.out_features, 0.3F / std::sqrt(static_cast<float>(rank)), false);
-  fp32.b = bytes(floats_.back().data());
-  bf16.b = bytes(halves_.back().data());
-}
-
-void RandomAdapter::poison() {
-  for (std::vector<Bf16>& values : halves_) {
-    std::fill(values.begin(), values.end(), float_to_bf16(std::numeric_limits<float>::infinity()));
-  }
 }
 
 }  // namespace tessera

@@ -1,8 +1,8 @@
-// random_model.hpp — models, adapters and crowds of sequences made from a seed.
+// random_model.hpp — models made from a seed.
 //
 // Shapes are small and awkward on purpose: odd numbers of heads, head sizes and vocabularies that
-// are no multiple of sixteen, ranks from 1 to 33, modules left out; and every part that a
-// LayerSpec may have or lack, in mixtures that no published model has.
+// are no multiple of sixteen; and every part that a LayerSpec may have or lack, in mixtures that no
+// published model has.
 //
 // Which experts a token is sent to is a comparison, so two backends that differ in the last bits
 // may disagree, and then differ in all. So that tests can compare them, a model with experts has
@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "kernels/backend.hpp"
-#include "kernels/lora.hpp"
 #include "kernels/weights.hpp"
 
 namespace tessera {
@@ -26,6 +25,9 @@ using Random = std::mt19937;
 int uniform(Random& random, int low, int high);  // both included
 bool chance(Random& random, double probability);
 std::vector<float> normal_values(Random& random, std::size_t count, float deviation);
+
+// Between two of the elements of an embedding that a router reads.
+inline constexpr float kRouterLevel = 16.0F;
 
 // The forms that a model's linear matrices are in: all NF4 with nested scales, or each in one drawn
 // from all that a WeightMatrix can be.
@@ -70,29 +72,6 @@ class RandomModel {
   std::deque<std::vector<std::uint8_t>> bytes_;
   std::deque<std::vector<std::int32_t>> orders_;
   ModelWeights weights_;
-};
-
-// One adapter in both page types, of the same values. Owns its pages.
-class RandomAdapter {
- public:
-  RandomAdapter(Random& random, const ModelSpec& spec);
-  // The same with every rank fixed and no module left out but the embedding and the head.
-  RandomAdapter(Random& random, const ModelSpec& spec, int rank);
-
-  const LoraView& view(PageType type) const { return type == PageType::kF32 ? fp32_ : bf16_; }
-
-  // Makes every element of every B infinite.
-  void poison();
-
- private:
-  void build(Random& random, const ModelSpec& spec, int fixed_rank);
-  void build_layer(Random& random, const ModelSpec& spec, int fixed_rank, std::size_t layer);
-  void add_module(Random& random, LinearShape shape, int rank, LoraModule& fp32, LoraModule& bf16);
-
-  std::deque<std::vector<float>> floats_;
-  std::deque<std::vector<Bf16>> halves_;
-  LoraView fp32_;
-  LoraView bf16_;
 };
 
 }  // namespace tessera

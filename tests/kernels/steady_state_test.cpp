@@ -13,6 +13,7 @@
 
 #include "kernels/backend.hpp"
 #include "tests/kernels/allocation_counter.hpp"
+#include "tests/kernels/random_adapter.hpp"
 #include "tests/kernels/random_model.hpp"
 #include "tests/kernels/step_runner.hpp"
 

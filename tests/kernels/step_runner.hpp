@@ -11,6 +11,9 @@ namespace tessera {
 
 using Logits = std::vector<float>;  // (vocab_size,)
 
+// The largest difference, as a fraction of the largest that was expected; a NaN if one is.
+double relative_error(const Logits& actual, const Logits& expected);
+
 // Runs the stages of one step.
 void run_stages(Backend& backend, const ModelSpec& spec, const StepInput& input);
 
@@ -18,7 +21,9 @@ void run_stages(Backend& backend, const ModelSpec& spec, const StepInput& input)
 struct TestSequence {
   std::vector<TokenId> tokens;
   AdapterSlot slot = kNoAdapter;
-  bool long_rope = false;  // StepInput::long_rope
+  bool long_rope = false;       // StepInput::long_rope
+  std::int32_t lora_start = 0;  // StepInput::lora_start
+  std::vector<MixTerm> mix;     // instead of a slot
   std::vector<BlockId> blocks;
   std::vector<Logits> logits;  // of the positions computed so far
 
