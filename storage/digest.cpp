@@ -52,6 +52,26 @@ std::array<std::uint8_t, 32> Sha256::finish() {
   return digest;
 }
 
+Md5::Md5() : context_(EVP_MD_CTX_new()) {
+  if (context_ == nullptr) throw std::bad_alloc();
+  check(EVP_DigestInit_ex(as_context(context_), EVP_md5(), nullptr));
+}
+
+Md5::~Md5() {
+  EVP_MD_CTX_free(as_context(context_));
+}
+
+void Md5::update(std::string_view text) {
+  check(EVP_DigestUpdate(as_context(context_), text.data(), text.size()));
+}
+
+std::array<std::uint8_t, 16> Md5::finish() {
+  std::array<std::uint8_t, 16> digest{};
+  unsigned size = 0;
+  check(EVP_DigestFinal_ex(as_context(context_), digest.data(), &size));
+  return digest;
+}
+
 std::array<std::uint8_t, 32> sha256(std::span<const std::byte> bytes) {
   Sha256 hash;
   hash.update(bytes);

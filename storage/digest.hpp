@@ -52,6 +52,23 @@ class Sha256 {
   void* context_;  // EVP_MD_CTX
 };
 
+// Streaming MD5, only to compare with one that a client sends along: it proves nothing against
+// somebody who wants two contents to look alike. Not thread-safe.
+class Md5 {
+ public:
+  Md5();
+  ~Md5();
+  Md5(const Md5&) = delete;
+  Md5& operator=(const Md5&) = delete;
+
+  void update(std::string_view text);
+  // Of all updates; the object may not be used afterwards.
+  std::array<std::uint8_t, 16> finish();
+
+ private:
+  void* context_;  // EVP_MD_CTX
+};
+
 std::array<std::uint8_t, 32> sha256(std::span<const std::byte> bytes);
 std::array<std::uint8_t, 32> hmac_sha256(std::span<const std::byte> key, std::string_view message);
 

@@ -20,6 +20,7 @@
 //            i <content:32>                        chunks that are no version's: to be erased
 //            n <tenant> · <name>                   deleted adapter: the number its next version
 //            gets
+//            e <tenant> · <adapter id>             acceptance checks of an adapter, JSON
 //            x <tenant> · <file>                   file that a tenant keeps
 //            u <tenant> · <upload>                 upload of one, in parts
 //            w <tenant> · <upload> · <part>        part of an upload
@@ -173,6 +174,10 @@ inline std::string alias_history(std::string_view tenant, std::string_view name,
 
 inline std::string report(std::string_view tenant, std::string_view name, std::uint32_t number) {
   return ended('r', {tenant, name}) + big_endian(number);
+}
+
+inline std::string acceptance(std::string_view tenant, std::string_view adapter_id) {
+  return ended('e', {tenant}).append(adapter_id);
 }
 
 inline std::string package_intents() {

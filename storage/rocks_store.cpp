@@ -14,6 +14,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include "storage/keys.hpp"
@@ -152,6 +153,15 @@ class RocksStore final : public Store {
   Result<void> sync() override {
     const auto status = database_->SyncWAL();
     if (!status.ok()) return error_from(status, "cannot sync the store");
+    return {};
+  }
+
+  Result<void> checkpoint(const std::filesystem::path& directory) override {
+    rocksdb::Checkpoint* made = nullptr;
+    auto status = rocksdb::Checkpoint::Create(database_.get(), &made);
+    const std::unique_ptr<rocksdb::Checkpoint> owned(made);
+    if (status.ok()) status = owned->CreateCheckpoint(directory.string());
+    if (!status.ok()) return error_from(status, "cannot copy the store");
     return {};
   }
 

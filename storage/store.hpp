@@ -91,6 +91,13 @@ class Store {
 
   // Makes every batch written so far, the buffered ones too, survive power loss. Errors: kIo.
   virtual Result<void> sync() = 0;
+
+  // Makes `directory`, which must not be there yet, a store that holds what this one does at one
+  // instant; what can be linked is not copied. Others go on writing meanwhile.
+  // Errors: kStorageFull, kIo, also of a store that cannot be copied.
+  virtual Result<void> checkpoint(const std::filesystem::path& directory) {
+    return Error{Code::kIo, "this store cannot be copied to " + directory.string()};
+  }
 };
 
 // Opens (or makes) the RocksDB store in `directory`; one process at a time.
