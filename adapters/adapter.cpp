@@ -1,10 +1,12 @@
 #include "adapters/adapter.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 namespace tessera {
 namespace {
@@ -32,7 +34,27 @@ void hash_module(Sha256& hash, const AdapterModule& module) {
   hash.update(std::as_bytes(std::span(module.b)));
 }
 
+// Its length tells an absent vector from the next one's values.
+template <class Number>
+void hash_vector(Sha256& hash, const std::vector<Number>& values) {
+  hash_number(hash, static_cast<std::uint64_t>(values.size()));
+  hash.update(std::as_bytes(std::span(values)));
+}
+
+void hash_rows(Sha256& hash, const AdapterRows& rows) {
+  hash_vector(hash, rows.ids);
+  hash_vector(hash, rows.rows);
+}
+
 }  // namespace
+
+bool Adapter::is_plain() const {
+  const auto is_pair = [](const AdapterModule& module) {
+    return module.out_scale.empty() && module.bias.empty();
+  };
+  return std::ranges::all_of(modules, is_pair) && embed_rows.ids.empty() && head_rows.ids.empty() &&
+         invocation.empty();
+}
 
 AdapterDigest adapter_digest(const Adapter& adapter, const BaseDigest& base) {
   Sha256 hash;
@@ -40,6 +62,15 @@ AdapterDigest adapter_digest(const Adapter& adapter, const BaseDigest& base) {
   hash.update(std::as_bytes(std::span(base.bytes)));
   hash_number(hash, static_cast<std::uint64_t>(adapter.modules.size()));
   for (const AdapterModule& module : adapter.modules) hash_module(hash, module);
+  if (!adapter.is_plain()) {
+    for (const AdapterModule& module : adapter.modules) {
+      hash_vector(hash, module.magnitude);
+      hash_vector(hash, module.bias);
+    }
+    hash_rows(hash, adapter.embed_rows);
+    hash_rows(hash, adapter.head_rows);
+    hash_vector(hash, adapter.invocation);
+  }
   return {hash.finish()};
 }
 

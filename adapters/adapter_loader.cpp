@@ -5,8 +5,18 @@
 namespace tessera {
 
 Result<std::shared_ptr<const PackedAdapter>> load_packed_adapter(const AdapterRegistry& registry,
-                                                                 const AdapterDigest& digest,
-                                                                 PageType type) {
+                                                                 PackedStore& store,
+                                                                 const AdapterDigest& digest) {
+  auto packed = store.read(digest);
+  if (packed) return packed;
+  auto rebuilt = rebuild_packed_adapter(registry, digest, store.format().type);
+  if (rebuilt) static_cast<void>(store.write(digest, **rebuilt));
+  return rebuilt;
+}
+
+Result<std::shared_ptr<const PackedAdapter>> rebuild_packed_adapter(const AdapterRegistry& registry,
+                                                                    const AdapterDigest& digest,
+                                                                    PageType type) {
   const auto files = registry.load(digest);
   if (!files) return files.error();
   const auto validation = validate_adapter(files->config, files->tensors, registry.base());

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/model_spec.hpp"
+#include "kernels/weights.hpp"
 #include "storage/digest.hpp"
 
 namespace tessera {
@@ -22,11 +23,10 @@ struct BaseModel {
   std::vector<std::string> aliases = {};
   BaseDigest digest = {};
   ModelSpec spec = {};
-  // The base's embedding and head (vocab, hidden) in bf16, or null if not at hand. PEFT saves a
-  // copy of them beside an adapter that targets them; with these a true copy is recognised and
-  // dropped.
-  const std::uint16_t* embedding = nullptr;
-  const std::uint16_t* head = nullptr;
+  // The base's numbers, which outlive this, or null if they are not at hand. With these a copy of
+  // the embedding that PEFT saves beside an adapter is recognised as one, and what is made of the
+  // base's numbers (DoRA, trained biases, replaced rows) can be served.
+  const ModelWeights* weights = nullptr;
 
   bool accepts(std::string_view base_model_name_or_path) const;
 };

@@ -50,11 +50,8 @@ constexpr std::array kCodeNames = {
     CodeName{kUnsupportedTrainableTokens, "unsupported_trainable_tokens"},
     CodeName{kUnsupportedWeightTying, "unsupported_weight_tying"},
     CodeName{kUnsupportedInit, "unsupported_init_lora_weights"},
-    CodeName{kUnsupportedDora, "unsupported_dora"},
     CodeName{kUnsupportedQalora, "unsupported_qalora"},
-    CodeName{kUnsupportedAlora, "unsupported_alora"},
     CodeName{kUnsupportedLayerReplication, "unsupported_layer_replication"},
-    CodeName{kUnsupportedBdlora, "unsupported_bdlora"},
     CodeName{kUnsupportedArrow, "unsupported_arrow"},
     CodeName{kUnsupportedKasa, "unsupported_kasa"},
     CodeName{kUnsupportedMonteclora, "unsupported_monteclora"},
@@ -72,22 +69,44 @@ constexpr std::array kCodeNames = {
     CodeName{kRankMismatch, "rank_mismatch"},
     CodeName{kMissingLoraA, "missing_lora_a"},
     CodeName{kMissingLoraB, "missing_lora_b"},
+    CodeName{kMissingLoraBias, "missing_lora_bias"},
+    CodeName{kMissingMagnitude, "missing_magnitude"},
+    CodeName{kMissingBias, "missing_bias"},
+    CodeName{kMissingRows, "missing_rows"},
+    CodeName{kUndeclaredTensor, "undeclared_tensor"},
+    CodeName{kBaseWeightsNeeded, "base_weights_needed"},
     CodeName{kModuleNotTargeted, "module_not_targeted"},
     CodeName{kTargetWithoutTensors, "target_without_tensors"},
     CodeName{kEmbeddingWeightsPresent, "embedding_weights_present"},
     CodeName{kTokenizerMismatch, "tokenizer_mismatch"},
     CodeName{kNonFiniteValue, "non_finite_value"},
     CodeName{kValueTooLarge, "value_too_large"},
+    CodeName{kArchiveUnreadable, "archive_unreadable"},
+    CodeName{kArchiveEncrypted, "archive_encrypted"},
+    CodeName{kArchiveBadEntry, "archive_bad_entry"},
+    CodeName{kArchiveTooManyEntries, "archive_too_many_entries"},
+    CodeName{kArchiveTooLarge, "archive_too_large"},
+    CodeName{kArchiveRatioTooHigh, "archive_ratio_too_high"},
+    CodeName{kArchiveDuplicateEntry, "archive_duplicate_entry"},
+    CodeName{kArchiveMissingFile, "archive_missing_file"},
+    CodeName{kArchiveTrailingData, "archive_trailing_data"},
+    CodeName{kFileNotAccepted, "file_not_accepted"},
+    CodeName{kValidationFailed, "validation_failed"},
+    CodeName{kValidationInterrupted, "validation_interrupted"},
+    CodeName{kAdapterHasNoEffect, "adapter_has_no_effect"},
+    CodeName{kProbeNotFinite, "probe_not_finite"},
+    CodeName{kAcceptanceFailed, "acceptance_failed"},
     CodeName{kIgnoredConfigField, "ignored_config_field"},
     CodeName{kIgnoredTensor, "ignored_tensor"},
     CodeName{kAdapterIsNoop, "adapter_is_noop"},
+    CodeName{kIgnoredFile, "ignored_file"},
 };
 
 consteval bool names_are_in_order_of_codes() {
   for (std::size_t i = 0; i < kCodeNames.size(); ++i) {
     if (static_cast<std::size_t>(kCodeNames[i].code) != i) return false;
   }
-  return kCodeNames.size() == static_cast<std::size_t>(kAdapterIsNoop) + 1;
+  return kCodeNames.size() == static_cast<std::size_t>(kIgnoredFile) + 1;
 }
 static_assert(names_are_in_order_of_codes(), "a code without a name, or out of order");
 
@@ -103,6 +122,7 @@ nlohmann::ordered_json coverage_json(const Report& report) {
           {"tensors_bound", coverage.tensors_bound},
           {"modules_bound", coverage.modules_bound},
           {"modules_by_target", coverage.modules_by_target},
+          {"rows_replaced", coverage.rows_replaced},
           {"rank_min", report.rank_min},
           {"rank_max", report.rank_max},
           {"max_norm_a", report.max_norm_a},
@@ -113,6 +133,12 @@ nlohmann::ordered_json coverage_json(const Report& report) {
 
 std::string_view to_string(FindingCode code) {
   return kCodeNames[static_cast<std::size_t>(code)].name;
+}
+
+std::optional<FindingCode> finding_code_of(std::string_view name) {
+  const auto found = std::ranges::find(kCodeNames, name, &CodeName::name);
+  if (found == kCodeNames.end()) return std::nullopt;
+  return found->code;
 }
 
 void throw_exception_from_error(const Finding& finding, const boost::source_location&) {

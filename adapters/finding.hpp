@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,11 +56,8 @@ enum class FindingCode : std::uint8_t {
   kUnsupportedTrainableTokens,
   kUnsupportedWeightTying,
   kUnsupportedInit,
-  kUnsupportedDora,
   kUnsupportedQalora,
-  kUnsupportedAlora,
   kUnsupportedLayerReplication,
-  kUnsupportedBdlora,
   kUnsupportedArrow,
   kUnsupportedKasa,
   kUnsupportedMonteclora,
@@ -78,19 +76,44 @@ enum class FindingCode : std::uint8_t {
   kRankMismatch,
   kMissingLoraA,
   kMissingLoraB,
+  kMissingLoraBias,
+  kMissingMagnitude,
+  kMissingBias,
+  kMissingRows,
+  kUndeclaredTensor,
+  kBaseWeightsNeeded,
   kModuleNotTargeted,
   kTargetWithoutTensors,
   kEmbeddingWeightsPresent,
   kTokenizerMismatch,
   kNonFiniteValue,
   kValueTooLarge,
+  // the package as a whole (adapters/archive, adapters/sandbox)
+  kArchiveUnreadable,
+  kArchiveEncrypted,
+  kArchiveBadEntry,
+  kArchiveTooManyEntries,
+  kArchiveTooLarge,
+  kArchiveRatioTooHigh,
+  kArchiveDuplicateEntry,
+  kArchiveMissingFile,
+  kArchiveTrailingData,
+  kFileNotAccepted,
+  kValidationFailed,
+  kValidationInterrupted,
+  // what the adapter does (gateway/adapters)
+  kAdapterHasNoEffect,
+  kProbeNotFinite,
+  kAcceptanceFailed,
   // warnings only
   kIgnoredConfigField,
   kIgnoredTensor,
   kAdapterIsNoop,
+  kIgnoredFile,
 };
 
 std::string_view to_string(FindingCode code);
+std::optional<FindingCode> finding_code_of(std::string_view name);  // to_string()'s inverse
 
 enum class Severity : std::uint8_t { kError, kWarning };
 
@@ -118,9 +141,10 @@ bool has_errors(const Findings& findings);
 // How much of the upload was bound to the base.
 struct Coverage {
   int tensors_total = 0;
-  int tensors_bound = 0;  // each is the A or B of a module of the base
+  int tensors_bound = 0;  // each is a part of a module of the base
   int modules_bound = 0;
   std::map<std::string, int> modules_by_target;  // "q_proj" -> how many layers
+  int rows_replaced = 0;                         // of the embedding and of the head
 };
 
 struct Report {

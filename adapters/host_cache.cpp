@@ -4,13 +4,37 @@
 #include <cassert>
 #include <utility>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 namespace tessera {
+namespace {
+
+constexpr int kLoaderNice = 10;  // a tenth of the share of the threads that compute
+constexpr std::chrono::milliseconds kLongestSleep{100};  // when a tenant's rate is all that waits
+
+// Linux gives each thread a priority of its own; a thread may always lower it.
+void lower_priority() {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLoaderNice);
+}
+
+LoadLimits load_limits(const HostCache::Config& config) {
+  LoadLimits limits = config.loads;
+  limits.max_loading_of_tenant =
+      std::clamp(limits.max_loading_of_tenant, 1, std::max(1, config.num_loaders - 1));
+  return limits;
+}
+
+}  // namespace
 
 HostCache::HostCache(Load load, Config config, const Clock& clock)
-    : load_(std::move(load)), config_(config), clock_(clock) {
+    : load_(std::move(load)), config_(config), clock_(clock), queue_(load_limits(config)) {
   assert(config.num_loaders >= 1);
   for (int i = 0; i < config.num_loaders; ++i) {
-    loaders_.emplace_back([this](const std::stop_token& stop) { run_loader(stop); });
+    loaders_.emplace_back([this](const std::stop_token& stop) {
+      lower_priority();
+      run_loader(stop);
+    });
   }
 }
 
@@ -23,11 +47,11 @@ void HostCache::set_wake(std::function<void()> wake) {
   wake_ = std::move(wake);
 }
 
-HostCache::Lookup HostCache::get(const AdapterDigest& digest) {
+HostCache::Lookup HostCache::get(const AdapterDigest& digest, std::string_view tenant) {
   MutexLock lock(mutex_);
   const auto found = entries_.find(digest);
   if (found == entries_.end()) {
-    start_load(digest);
+    start_load(digest, tenant);
     return {.state = State::kLoading};
   }
   Entry& entry = found->second;
@@ -35,28 +59,100 @@ HostCache::Lookup HostCache::get(const AdapterDigest& digest) {
     case State::kLoading:
       break;
     case State::kReady:
-      by_use_.splice(by_use_.end(), by_use_, entry.place);
+      ++entry.uses;
+      use(entry);
       ++stats_.hits;
       return {.state = State::kReady, .adapter = entry.adapter};
     case State::kFailed:
       if (clock_.steady_now() < entry.retry_after) {
         return {.state = State::kFailed, .error = entry.error};
       }
-      start_load(digest);
+      start_load(digest, tenant);
       break;
   }
   return {.state = State::kLoading};
 }
 
-void HostCache::prefetch(const AdapterDigest& digest) {
+void HostCache::prefetch(const AdapterDigest& digest, std::string_view tenant) {
   MutexLock lock(mutex_);
-  if (!entries_.contains(digest)) start_load(digest);
+  if (!entries_.contains(digest)) start_load(digest, tenant);
+}
+
+void HostCache::insert(const AdapterDigest& digest, std::string_view tenant, const Pin& adapter) {
+  std::vector<Pin> evicted;
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(digest);
+  if (found != entries_.end() && found->second.state != State::kFailed) return;
+  if (adapter->bytes() > config_.max_bytes) return;
+  if (!make_room(adapter->bytes(), std::string(tenant), evicted)) return;
+  const auto entry = entries_.insert_or_assign(digest, Entry{}).first;
+  entry->second.tenant = tenant;
+  settle(entry, adapter);
+}
+
+Result<void> HostCache::pin(const AdapterDigest& digest, std::string_view tenant) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(digest);
+  if (found == entries_.end() || found->second.state == State::kFailed) start_load(digest, tenant);
+  Entry& entry = entries_.at(digest);
+  const std::string name(tenant);
+  if (entry.pinned_by.contains(name)) return {};
+  if (!may_pin(name, entry.adapter ? entry.adapter->bytes() : 0)) {
+    return Error{Code::kStorageQuotaExceeded,
+                 "The adapters that are to stay in memory would be more than the project's share."};
+  }
+  entry.pinned_by.insert(name);
+  count_pins();
+  return {};
+}
+
+void HostCache::unpin(const AdapterDigest& digest, std::string_view tenant) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(digest);
+  if (found == entries_.end()) return;
+  found->second.pinned_by.erase(std::string(tenant));
+  count_pins();
+}
+
+bool HostCache::evict(const AdapterDigest& digest) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(digest);
+  if (found == entries_.end() || found->second.state != State::kReady) return false;
+  if (!found->second.pinned_by.empty() || found->second.adapter.use_count() > 1) return false;
+  garbage_.push_back(found->second.adapter);
+  drop(found);
+  ++stats_.evictions;
+  has_work_.notify_one();
+  return true;
+}
+
+HostCache::Residency HostCache::where(const AdapterDigest& digest) const {
+  using Place = Residency::Place;
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(digest);
+  if (found == entries_.end()) return {};
+  const Entry& entry = found->second;
+  const bool pinned = !entry.pinned_by.empty();
+  switch (entry.state) {
+    case State::kLoading:
+      return {.place = Place::kLoading, .pinned = pinned};
+    case State::kFailed:
+      return {.place = Place::kFailed, .pinned = pinned};
+    case State::kReady:
+      break;
+  }
+  return {.place = Place::kHost,
+          .bytes = entry.adapter->bytes(),
+          .pinned = pinned,
+          .in_use = entry.adapter.use_count() > 1};
 }
 
 void HostCache::forget(const AdapterDigest& digest) {
+  Pin forgotten;
   MutexLock lock(mutex_);
   const auto found = entries_.find(digest);
   if (found == entries_.end() || found->second.state == State::kLoading) return;
+  forgotten = found->second.adapter;
   drop(found);
 }
 
@@ -77,84 +173,170 @@ HostCache::Stats HostCache::stats() const {
   return stats_;
 }
 
-void HostCache::start_load(const AdapterDigest& digest) {
-  entries_.insert_or_assign(digest, Entry{});
-  queue_.push_back(digest);
+// One that failed before keeps the pins that were asked for.
+void HostCache::start_load(const AdapterDigest& digest, std::string_view tenant) {
+  Entry entry;
+  entry.tenant = tenant;
+  const auto found = entries_.find(digest);
+  if (found != entries_.end()) entry.pinned_by = std::move(found->second.pinned_by);
+  entries_.insert_or_assign(digest, std::move(entry));
+  queue_.push(tenant, digest);
   ++stats_.loading;
   has_work_.notify_one();
 }
 
 void HostCache::run_loader(const std::stop_token& stop) {
   for (;;) {
-    AdapterDigest digest;
+    std::optional<LoadQueue::Job> job;
+    std::vector<Pin> garbage;
     {
       MutexLock lock(mutex_);
-      if (!has_work_.wait(mutex_, stop,
-                          [this]() TESSERA_REQUIRES(mutex_) { return !queue_.empty(); }))
-        return;
-      digest = queue_.front();
-      queue_.pop_front();
+      if (!wait_for_work(stop, job)) return;
+      garbage.swap(garbage_);
     }
-    finish_load(digest, load_(digest));
+    garbage.clear();
+    if (!job) continue;
+    finish_load(*job, load_(job->digest));
     MutexLock lock(wake_mutex_);
     if (wake_) wake_();
   }
 }
 
-void HostCache::finish_load(const AdapterDigest& digest, Result<Pin> loaded) {
-  std::vector<Pin> evicted;  // freed after the lock is: that may take a while
-  MutexLock lock(mutex_);
-  Entry& entry = entries_.at(digest);
-  --stats_.loading;
-  if (loaded && (*loaded)->bytes() > config_.max_bytes) loaded = too_large();
-  if (loaded && !make_room((*loaded)->bytes(), evicted)) {
-    loaded = Error{Code::kNoCapacity, "the adapters in use fill the host cache"};
+// Waits for a load that may begin, or for garbage; false when it is time to stop.
+bool HostCache::wait_for_work(const std::stop_token& stop, std::optional<LoadQueue::Job>& job) {
+  const auto has_work = [&]() TESSERA_REQUIRES(mutex_) {
+    job = queue_.pop(clock_.steady_now());
+    return job.has_value() || !garbage_.empty();
+  };
+  while (!stop.stop_requested()) {
+    const auto due = queue_.next_due();
+    if (!due) return has_work_.wait(mutex_, stop, has_work);
+    const std::chrono::nanoseconds wait = *due - clock_.steady_now();
+    if (has_work_.wait_for(mutex_, stop, std::min<std::chrono::nanoseconds>(wait, kLongestSleep),
+                           has_work)) {
+      return true;
+    }
   }
-  if (!loaded) {
-    ++stats_.failures;
-    if (entry.is_retried) return drop(entries_.find(digest));
-    entry.state = State::kFailed;
-    entry.error = loaded.error();
-    entry.retry_after = clock_.steady_now() + config_.failure_memory;
-    return;
-  }
-  entry.state = State::kReady;
-  entry.adapter = std::move(*loaded);
-  entry.place = by_use_.insert(by_use_.end(), digest);
-  stats_.bytes += entry.adapter->bytes();
-  ++stats_.entries;
-  ++stats_.loads;
+  return false;
 }
 
-// Evicts until `bytes` more fit, handing the pages to the caller; evicts nothing if they cannot be
-// made to fit.
-bool HostCache::make_room(std::size_t bytes, std::vector<Pin>& evicted) {
-  std::size_t evictable = 0;
-  std::vector<AdapterDigest> victims;
-  for (const AdapterDigest& digest : by_use_) {
-    if (stats_.bytes - evictable + bytes <= config_.max_bytes) break;
-    const Pin& adapter = entries_.at(digest).adapter;
-    if (adapter.use_count() > 1) continue;  // in use; nobody else can take a pin meanwhile
-    evictable += adapter->bytes();
-    victims.push_back(digest);
+void HostCache::finish_load(const LoadQueue::Job& job, Result<Pin> loaded) {
+  std::vector<Pin> evicted;  // freed after the lock is: that may take a while
+  MutexLock lock(mutex_);
+  queue_.finish(job.tenant);
+  has_work_.notify_one();  // the tenant's next one may have waited for this
+  const auto found = entries_.find(job.digest);
+  Entry& entry = found->second;
+  --stats_.loading;
+  if (loaded && (*loaded)->bytes() > config_.max_bytes) loaded = too_large();
+  if (loaded && !make_room((*loaded)->bytes(), job.tenant, evicted)) {
+    loaded = Error{Code::kNoCapacity, "the adapters in use fill the host cache"};
   }
-  if (stats_.bytes - evictable + bytes > config_.max_bytes) return false;
-  for (const AdapterDigest& victim : victims) {
-    const auto entry = entries_.find(victim);
-    evicted.push_back(entry->second.adapter);
-    drop(entry);
+  if (loaded) {
+    ++stats_.loads;
+    return settle(found, *std::move(loaded));
+  }
+  ++stats_.failures;
+  if (entry.is_retried) return drop(found);
+  entry.state = State::kFailed;
+  entry.error = loaded.error();
+  entry.retry_after = clock_.steady_now() + config_.failure_memory;
+}
+
+// The adapter is here from now on.
+void HostCache::settle(Entries::iterator found, Pin adapter) {
+  Entry& entry = found->second;
+  entry.state = State::kReady;
+  entry.adapter = std::move(adapter);
+  const std::size_t bytes = entry.adapter->bytes();
+  bytes_of_tenant_[entry.tenant] += bytes;
+  stats_.bytes += bytes;
+  ++stats_.entries;
+  use(entry);
+  std::erase_if(entry.pinned_by, [&](const std::string& tenant) TESSERA_REQUIRES(mutex_) {
+    return !may_pin(tenant, 0);  // whose pins count it by now
+  });
+  count_pins();
+}
+
+void HostCache::use(Entry& entry) {
+  entry.worth = worth_.worth(entry.uses, entry.adapter->bytes());
+  entry.last_use = ++num_uses_;
+}
+
+// Evicts until `bytes` more of `tenant` fit, handing the pages to the caller; evicts nothing if
+// they cannot be made to fit.
+bool HostCache::make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted) {
+  if (stats_.bytes + bytes <= config_.max_bytes) return true;
+  std::vector<Entries::iterator> candidates;
+  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+    const bool is_idle = entry->second.state == State::kReady && entry->second.pinned_by.empty() &&
+                         entry->second.adapter.use_count() == 1;  // nobody can take one meanwhile
+    if (is_idle) candidates.push_back(entry);
+  }
+  std::ranges::sort(candidates, {}, [](const Entries::iterator& entry) {
+    return std::pair(entry->second.worth, entry->second.last_use);
+  });
+
+  auto held = bytes_of_tenant_;
+  held[tenant] += bytes;
+  const std::size_t share = config_.max_bytes / held.size();
+  std::size_t total = stats_.bytes + bytes;
+  std::vector<Entries::iterator> victims;
+  while (total > config_.max_bytes) {
+    auto victim = std::ranges::find_if(candidates, [&](const Entries::iterator& entry) {
+      return held.at(entry->second.tenant) > share;
+    });
+    if (victim == candidates.end() && held.at(tenant) == bytes) victim = candidates.begin();
+    if (victim == candidates.end()) return false;
+    const std::size_t freed = (*victim)->second.adapter->bytes();
+    held.at((*victim)->second.tenant) -= freed;
+    total -= freed;
+    victims.push_back(*victim);
+    candidates.erase(victim);
+  }
+  for (const Entries::iterator& victim : victims) {
+    worth_.evicted(victim->second.worth);
+    evicted.push_back(victim->second.adapter);
+    drop(victim);
   }
   stats_.evictions += victims.size();
   return true;
 }
 
-void HostCache::drop(std::unordered_map<AdapterDigest, Entry, DigestHash>::iterator entry) {
-  if (entry->second.state == State::kReady) {
-    stats_.bytes -= entry->second.adapter->bytes();
-    --stats_.entries;
-    by_use_.erase(entry->second.place);
+// Whether `bytes` more than what the tenant has pinned, and what all have, are within the quotas.
+bool HostCache::may_pin(const std::string& tenant, std::size_t bytes) const {
+  std::size_t own = bytes;
+  std::size_t all = bytes;
+  for (const auto& [digest, entry] : entries_) {
+    if (entry.state != State::kReady || entry.pinned_by.empty()) continue;
+    all += entry.adapter->bytes();
+    if (entry.pinned_by.contains(tenant)) own += entry.adapter->bytes();
   }
+  return own <= config_.max_bytes / config_.pin_share_inverse_of_tenant &&
+         all <= config_.max_bytes / config_.pin_share_inverse;
+}
+
+void HostCache::count_pins() {
+  stats_.pinned_bytes = 0;
+  for (const auto& [digest, entry] : entries_) {
+    if (entry.state != State::kReady || entry.pinned_by.empty()) continue;
+    stats_.pinned_bytes += entry.adapter->bytes();
+  }
+}
+
+void HostCache::drop(Entries::iterator entry) {
+  if (entry->second.state == State::kReady) {
+    const std::size_t bytes = entry->second.adapter->bytes();
+    stats_.bytes -= bytes;
+    --stats_.entries;
+    const auto held = bytes_of_tenant_.find(entry->second.tenant);
+    held->second -= bytes;
+    if (held->second == 0) bytes_of_tenant_.erase(held);
+  }
+  const bool was_pinned = !entry->second.pinned_by.empty();
   entries_.erase(entry);
+  if (was_pinned) count_pins();
 }
 
 }  // namespace tessera

@@ -1,31 +1,43 @@
-// host_cache.hpp — packed adapters in host memory, loaded in the background, evicted by age of use.
+// host_cache.hpp — packed adapters in host memory, loaded in the background, evicted by worth.
 //
 // The engine asks with get() at every step and is never made to wait: the answer is ready, loading
-// or failed, and a miss starts a load on a loader thread. When a load ends, `wake` is called.
+// or failed, and a miss starts a load on a loader thread (load_queue.hpp says whose). When a load
+// ends, `wake` is called.
 //
-// A pin is a shared_ptr. Only entries that nobody but the cache holds are evicted, least recently
-// asked for first, so memory in use is never freed and the byte limit counts what is really there.
-// If everything is pinned and a new adapter does not fit, its load fails with kNoCapacity; if it is
-// larger than the whole cache, with kStorageQuotaExceeded. Failures are remembered for a moment, so
-// that a broken adapter is not read again at each step.
+// A Pin is a shared_ptr. Only entries that nobody but the cache holds are evicted, so memory in
+// use is never freed and the byte limit counts what is really there. Whose turn it is:
 //
-// Keyed by digest alone: names and tenants are the registry's business.
+//   - Whoever is worth least by recency, frequency and size goes first (greedy_dual.hpp).
+//   - Tenants that have more than an equal share of the memory lose theirs first, so that one who
+//     cycles through a thousand adapters evicts their own (reference: threats.md 17). An adapter is
+//     its first asker's. One adapter is everybody's minimum.
+//   - What a tenant has asked to be kept (pin()) stays, within a quota.
+//
+// If no room can be made, the load fails with kNoCapacity; if the adapter is larger than the whole
+// cache, with kStorageQuotaExceeded. Failures are remembered for a moment, so that a broken adapter
+// is not read again at each step.
+//
+// Keyed by digest; a tenant is a name to be fair by, empty where there is none to tell.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <stop_token>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "adapters/greedy_dual.hpp"
+#include "adapters/load_queue.hpp"
 #include "adapters/packed_adapter.hpp"
 #include "storage/clock.hpp"
 #include "storage/digest.hpp"
@@ -34,7 +46,7 @@
 
 namespace tessera {
 
-// Thread-safe. Joins its loader threads when destroyed; pins may outlive it.
+// Thread-safe. Joins its loader threads when destroyed; Pins may outlive it.
 class HostCache {
  public:
   using Pin = std::shared_ptr<const PackedAdapter>;
@@ -45,6 +57,10 @@ class HostCache {
     std::size_t max_bytes = std::size_t{1} << 30;
     int num_loaders = 1;
     std::chrono::nanoseconds failure_memory = std::chrono::seconds(2);
+    LoadLimits loads = {};
+    // One tenant may pin a quarter of max_bytes, and all of them together half.
+    std::size_t pin_share_inverse_of_tenant = 4;
+    std::size_t pin_share_inverse = 2;
   };
 
   enum class State : std::uint8_t { kReady, kLoading, kFailed };
@@ -55,14 +71,24 @@ class HostCache {
     Error error = {};  // when failed
   };
 
+  // Where an adapter is, for people.
+  struct Residency {
+    enum class Place : std::uint8_t { kDisk, kLoading, kHost, kFailed };
+    Place place = Place::kDisk;
+    std::size_t bytes = 0;  // when kHost
+    bool pinned = false;    // by whomever
+    bool in_use = false;    // when kHost: somebody besides the cache holds it
+  };
+
   struct Stats {
     std::uint64_t hits = 0;   // get() answered kReady
     std::uint64_t loads = 0;  // loads that succeeded
     std::uint64_t failures = 0;
     std::uint64_t evictions = 0;
-    std::size_t entries = 0;  // resident now
-    std::size_t bytes = 0;    // resident now
-    std::size_t loading = 0;  // queued or being loaded now
+    std::size_t entries = 0;       // resident now
+    std::size_t bytes = 0;         // resident now
+    std::size_t pinned_bytes = 0;  // of them, pinned
+    std::size_t loading = 0;       // queued or being loaded now
   };
 
   // `clock` outlives the cache.
@@ -76,9 +102,21 @@ class HostCache {
   void set_wake(std::function<void()> wake);
 
   // The adapter if it is here; else starts its load, unless it failed a moment ago.
-  Lookup get(const AdapterDigest& digest);
+  Lookup get(const AdapterDigest& digest, std::string_view tenant = {});
   // Starts the load if the adapter is neither here nor on its way.
-  void prefetch(const AdapterDigest& digest);
+  void prefetch(const AdapterDigest& digest, std::string_view tenant = {});
+  // Takes pages that are at hand, if there is room for them and nobody is loading them.
+  void insert(const AdapterDigest& digest, std::string_view tenant, const Pin& adapter);
+
+  // Keeps the adapter here until unpin(), loading it if need be; one that is not here yet and turns
+  // out to exceed the quota is loaded and not pinned. Errors: kStorageQuotaExceeded.
+  Result<void> pin(const AdapterDigest& digest, std::string_view tenant);
+  void unpin(const AdapterDigest& digest, std::string_view tenant);
+  // Drops the adapter unless it is in use, loading or pinned. Whether it was dropped. Its pages are
+  // freed by a loader, so that the engine may ask.
+  bool evict(const AdapterDigest& digest);
+  Residency where(const AdapterDigest& digest) const;
+
   // Drops the adapter if it is here, because it was deleted; one that is on its way stays until it
   // is evicted. Pins stay valid.
   void forget(const AdapterDigest& digest);
@@ -96,19 +134,30 @@ class HostCache {
  private:
   struct Entry {
     State state = State::kLoading;
-    Pin adapter;                               // when ready
-    Error error;                               // when failed
-    bool is_retried = false;                   // when loading: a failure is not to be remembered
-    SteadyTime retry_after;                    // when failed
-    std::list<AdapterDigest>::iterator place;  // in by_use_, when ready
+    std::string tenant;          // the first asker
+    Pin adapter;                 // when ready
+    double worth = 0;            // when ready
+    std::uint64_t uses = 1;      // when ready
+    std::uint64_t last_use = 0;  // when ready: in uses of any
+    Error error;                 // when failed
+    bool is_retried = false;     // when loading: a failure is not to be remembered
+    SteadyTime retry_after;      // when failed
+    std::set<std::string> pinned_by = {};
   };
+  using Entries = std::unordered_map<AdapterDigest, Entry, DigestHash>;
 
   void run_loader(const std::stop_token& stop);
-  void start_load(const AdapterDigest& digest) TESSERA_REQUIRES(mutex_);
-  void finish_load(const AdapterDigest& digest, Result<Pin> loaded) TESSERA_EXCLUDES(mutex_);
-  bool make_room(std::size_t bytes, std::vector<Pin>& evicted) TESSERA_REQUIRES(mutex_);
-  void drop(std::unordered_map<AdapterDigest, Entry, DigestHash>::iterator entry)
+  bool wait_for_work(const std::stop_token& stop, std::optional<LoadQueue::Job>& job)
       TESSERA_REQUIRES(mutex_);
+  void start_load(const AdapterDigest& digest, std::string_view tenant) TESSERA_REQUIRES(mutex_);
+  void finish_load(const LoadQueue::Job& job, Result<Pin> loaded) TESSERA_EXCLUDES(mutex_);
+  void settle(Entries::iterator entry, Pin adapter) TESSERA_REQUIRES(mutex_);
+  bool make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted)
+      TESSERA_REQUIRES(mutex_);
+  void use(Entry& entry) TESSERA_REQUIRES(mutex_);
+  bool may_pin(const std::string& tenant, std::size_t bytes) const TESSERA_REQUIRES(mutex_);
+  void count_pins() TESSERA_REQUIRES(mutex_);
+  void drop(Entries::iterator entry) TESSERA_REQUIRES(mutex_);
 
   const Load load_;
   const Config config_;
@@ -116,9 +165,12 @@ class HostCache {
 
   mutable Mutex mutex_;
   std::condition_variable_any has_work_;
-  std::unordered_map<AdapterDigest, Entry, DigestHash> entries_ TESSERA_GUARDED_BY(mutex_);
-  std::list<AdapterDigest> by_use_ TESSERA_GUARDED_BY(mutex_);  // ready ones, oldest use first
-  std::deque<AdapterDigest> queue_ TESSERA_GUARDED_BY(mutex_);  // loads not yet begun
+  Entries entries_ TESSERA_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, std::size_t> bytes_of_tenant_ TESSERA_GUARDED_BY(mutex_);
+  LoadQueue queue_ TESSERA_GUARDED_BY(mutex_);           // loads not yet begun
+  std::vector<Pin> garbage_ TESSERA_GUARDED_BY(mutex_);  // evicted and not freed yet
+  GreedyDual worth_ TESSERA_GUARDED_BY(mutex_);
+  std::uint64_t num_uses_ TESSERA_GUARDED_BY(mutex_) = 0;
   Stats stats_ TESSERA_GUARDED_BY(mutex_);
 
   Mutex wake_mutex_;  // held while wake_ runs; never together with mutex_

@@ -135,6 +135,12 @@ bool names_fused_rows(std::string_view path) {
   return path.ends_with("qkv_proj") || path.ends_with("mlp.gate_up_proj") || path == "gate_up_proj";
 }
 
+bool names_separate_rows(std::string_view path) {
+  constexpr std::string_view kNames[] = {".q_proj", ".k_proj", ".v_proj", ".mlp.gate_proj",
+                                         ".mlp.up_proj"};
+  return std::ranges::any_of(kNames, [&](std::string_view name) { return path.ends_with(name); });
+}
+
 // The N of "model.layers.N.mlp.experts", or nothing.
 std::optional<std::size_t> layer_of(std::string_view path) {
   const auto at = path.find("layers.");
@@ -172,6 +178,7 @@ bool all_begin_with(std::string_view prefix, const std::vector<StoredTensor>& te
 void learn(const StoredTensor& tensor, const ModelSpec& spec, ModuleNaming& naming) {
   const PeftTensorName name = parse_peft_tensor_name(tensor.name);
   if (names_fused_rows(name.path)) naming.fused_rows = true;
+  if (names_separate_rows(name.path)) naming.fused_rows = false;
   if (name.path.find(kMixtralBlock) != name.path.npos) {
     naming.experts = ExpertNaming::kMixtralModules;
   }
@@ -180,10 +187,22 @@ void learn(const StoredTensor& tensor, const ModelSpec& spec, ModuleNaming& nami
   if (path.ends_with(".mlp.experts")) learn_parameter(path, name, tensor, spec, naming);
 }
 
-// Rows [first, first + count) of B, with all of A.
+// Outputs [first, first + count) of a vector over the outputs, if it is there.
+std::vector<float> outputs_of(const std::vector<float>& values, int first, int count) {
+  if (values.empty()) return {};
+  return {values.begin() + first, values.begin() + first + count};
+}
+
+// Rows [first, first + count) of B and of what goes with the outputs, with all of A.
 AdapterModule rows_of(const AdapterModule& fused, int first, int count) {
   const auto rank = static_cast<std::ptrdiff_t>(fused.rank);
-  AdapterModule module{.base = fused.base, .rank = fused.rank, .scale = fused.scale, .a = fused.a};
+  AdapterModule module{.base = fused.base,
+                       .rank = fused.rank,
+                       .scale = fused.scale,
+                       .a = fused.a,
+                       .out_scale = outputs_of(fused.out_scale, first, count),
+                       .magnitude = outputs_of(fused.magnitude, first, count),
+                       .bias = outputs_of(fused.bias, first, count)};
   module.b.assign(fused.b.begin() + first * rank, fused.b.begin() + (first + count) * rank);
   return module;
 }
@@ -237,10 +256,6 @@ void split_rows(const AdapterModule& fused, std::span<const Linear> linears, con
   }
 }
 
-constexpr Linear kQkv[] = {Linear::kQ, Linear::kK, Linear::kV};
-constexpr Linear kGateUp[] = {Linear::kGate, Linear::kUp};
-constexpr Linear kDown[] = {Linear::kDown};
-
 }  // namespace
 
 ModuleNaming naming_of(const SafetensorsFile* file, const PeftConfig* config,
@@ -264,6 +279,21 @@ std::vector<BaseModule> named_modules(const ModelSpec& spec, const ModuleNaming&
   return NamedModules(spec, naming).all();
 }
 
+std::vector<Linear> linears_of(const BaseModule& module) {
+  switch (module.fusion) {
+    case Fusion::kNone:
+      break;
+    case Fusion::kQkv:
+      return {Linear::kQ, Linear::kK, Linear::kV};
+    case Fusion::kGateUp:
+    case Fusion::kAllGateUp:
+      return {Linear::kGate, Linear::kUp};
+    case Fusion::kAllDown:
+      return {Linear::kDown};
+  }
+  return {module.linear};
+}
+
 std::vector<AdapterModule> split_module(AdapterModule&& module, const ModelSpec& spec) {
   std::vector<AdapterModule> out;
   switch (module.base.fusion) {
@@ -273,18 +303,13 @@ std::vector<AdapterModule> split_module(AdapterModule&& module, const ModelSpec&
       out.push_back(std::move(module));
       break;
     case Fusion::kQkv:
-      split_rows(module, kQkv, spec, out);
-      break;
     case Fusion::kGateUp:
-      split_rows(module, kGateUp, spec, out);
+      split_rows(module, linears_of(module.base), spec, out);
       break;
     case Fusion::kAllGateUp:
     case Fusion::kAllDown:
       for (int expert = 0; expert < spec.num_experts; ++expert) {
-        const bool is_down = module.base.fusion == Fusion::kAllDown;
-        const std::span<const Linear> linears =
-            is_down ? std::span<const Linear>(kDown) : std::span<const Linear>(kGateUp);
-        split_rows(expert_of(module, expert, spec.num_experts), linears, spec, out);
+        split_rows(expert_of(module, expert, spec.num_experts), linears_of(module.base), spec, out);
       }
       break;
   }

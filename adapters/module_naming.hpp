@@ -46,6 +46,9 @@ ModuleNaming naming_of(const SafetensorsFile* file, const PeftConfig* config,
 // Every module that PEFT could have wrapped under that naming.
 std::vector<BaseModule> named_modules(const ModelSpec& spec, const ModuleNaming& naming);
 
+// Our linears whose rows, one behind the other, a linear's matrix holds: one, or those of a fusion.
+std::vector<Linear> linears_of(const BaseModule& module);
+
 // The pairs of our modules that a pair of one of named_modules() is made of.
 std::vector<AdapterModule> split_module(AdapterModule&& module, const ModelSpec& spec);
 

@@ -1,60 +1,59 @@
 #include "adapters/package_chunks.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include "storage/keys.hpp"
 
 namespace tessera {
 namespace {
 
-// The files as they are numbered in the keys.
-constexpr std::uint8_t kConfigFile = 0;
-constexpr std::uint8_t kTensorsFile = 1;
+constexpr std::array kFiles{PackageFile::kConfig, PackageFile::kTensors};
+constexpr std::size_t kChunksInBatch = 8;
 
 std::uint32_t num_chunks(std::uint64_t bytes) {
   return static_cast<std::uint32_t>((bytes + kChunkBytes - 1) / kChunkBytes);
 }
 
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+std::string key_of(const PackageRef& package, PackageFile file, std::uint32_t index) {
+  return keys::chunk(package.content, static_cast<std::uint8_t>(file), index);
 }
 
-void put_file(Batch& batch, const ContentDigest& content, std::uint8_t file,
-              std::string_view bytes) {
-  for (std::uint32_t i = 0; i < num_chunks(bytes.size()); ++i) {
-    batch.put(Family::kChunks, keys::chunk(content, file, i),
-              std::string(bytes.substr(i * kChunkBytes, kChunkBytes)));
-  }
+Error corrupt(const PackageRef& package) {
+  return {Code::kCorrupt, "the stored adapter package " + to_hex(package.content) + " is damaged"};
 }
 
-void erase_file(Batch& batch, const ContentDigest& content, std::uint8_t file,
-                std::uint64_t bytes) {
-  for (std::uint32_t i = 0; i < num_chunks(bytes); ++i) {
-    batch.erase(Family::kChunks, keys::chunk(content, file, i));
-  }
+// Writes what has been gathered, if it is worth a batch of its own.
+Result<void> flush(Store& store, Batch& batch, std::size_t at_least) {
+  if (batch.puts.size() + batch.erases.size() < at_least) return {};
+  return store.write(std::exchange(batch, {}), Durability::kBuffered);
 }
 
-Error corrupt(const ContentDigest& content) {
-  return {Code::kCorrupt, "the stored adapter package " + to_hex(content) + " is damaged"};
+Result<std::string> read_chunk(const Store& store, const PackageRef& package, PackageFile file,
+                               std::uint32_t index) {
+  auto chunk = store.get(Family::kChunks, key_of(package, file, index));
+  if (!chunk) return chunk.error();
+  const std::uint64_t expected =
+      std::min<std::uint64_t>(package.size(file) - index * std::uint64_t{kChunkBytes}, kChunkBytes);
+  if (!*chunk || (*chunk)->size() != expected) return corrupt(package);
+  return **std::move(chunk);
 }
 
-Result<void> read_file(const Store& store, const ContentDigest& content, std::uint8_t file,
+Result<void> read_file(const Store& store, const PackageRef& package, PackageFile file,
                        std::span<std::byte> out) {
   for (std::uint32_t i = 0; i < num_chunks(out.size()); ++i) {
-    const auto chunk = store.get(Family::kChunks, keys::chunk(content, file, i));
+    const auto chunk = read_chunk(store, package, file, i);
     if (!chunk) return chunk.error();
-    const auto place = out.subspan(i * kChunkBytes);
-    const bool fits = *chunk && (*chunk)->size() == std::min(place.size(), kChunkBytes);
-    if (!fits) return corrupt(content);
-    std::memcpy(place.data(), (*chunk)->data(), (*chunk)->size());
+    std::memcpy(out.data() + i * kChunkBytes, chunk->data(), chunk->size());
   }
   return {};
 }
 
 }  // namespace
 
-PackageRef refer_to_package(std::string_view config, std::span<const std::byte> tensors) {
+PackageRef refer_to_package(std::span<const std::byte> config, std::span<const std::byte> tensors) {
   Sha256 hash;
   const std::uint64_t config_bytes = config.size();  // says where one file ends
   hash.update(std::as_bytes(std::span(&config_bytes, 1)));
@@ -64,15 +63,46 @@ PackageRef refer_to_package(std::string_view config, std::span<const std::byte> 
       .content = {hash.finish()}, .config_bytes = config.size(), .tensors_bytes = tensors.size()};
 }
 
-void put_package(Batch& batch, const PackageRef& package, std::string_view config,
-                 std::span<const std::byte> tensors) {
-  put_file(batch, package.content, kConfigFile, config);
-  put_file(batch, package.content, kTensorsFile, as_text(tensors));
+Result<void> put_package(Store& store, Batch batch, const PackageRef& package,
+                         std::span<const std::byte> config, std::span<const std::byte> tensors) {
+  for (const PackageFile file : kFiles) {
+    auto rest = file == PackageFile::kConfig ? config : tensors;
+    for (std::uint32_t i = 0; !rest.empty(); ++i) {
+      const auto chunk = rest.first(std::min(rest.size(), kChunkBytes));
+      batch.put(Family::kChunks, key_of(package, file, i),
+                {reinterpret_cast<const char*>(chunk.data()), chunk.size()});
+      rest = rest.subspan(chunk.size());
+      if (auto written = flush(store, batch, kChunksInBatch); !written) return written;
+    }
+  }
+  return flush(store, batch, 1);
 }
 
-void erase_package(Batch& batch, const PackageRef& package) {
-  erase_file(batch, package.content, kConfigFile, package.config_bytes);
-  erase_file(batch, package.content, kTensorsFile, package.tensors_bytes);
+Result<void> erase_package(Store& store, const PackageRef& package) {
+  constexpr std::size_t kErasesInBatch = 256;
+  Batch batch;
+  for (const PackageFile file : kFiles) {
+    for (std::uint32_t i = 0; i < num_chunks(package.size(file)); ++i) {
+      batch.erase(Family::kChunks, key_of(package, file, i));
+      if (auto written = flush(store, batch, kErasesInBatch); !written) return written;
+    }
+  }
+  return flush(store, batch, 1);
+}
+
+Result<std::string> read_package(const Store& store, const PackageRef& package, PackageFile file,
+                                 std::uint64_t offset, std::size_t bytes) {
+  std::string out;
+  const std::uint64_t end = std::min<std::uint64_t>(package.size(file), offset + bytes);
+  while (offset < end) {
+    const auto chunk =
+        read_chunk(store, package, file, static_cast<std::uint32_t>(offset / kChunkBytes));
+    if (!chunk) return chunk.error();
+    const auto part = std::string_view(*chunk).substr(offset % kChunkBytes, end - offset);
+    out += part;
+    offset += part.size();
+  }
+  return out;
 }
 
 Result<AdapterFiles> read_package(const Store& store, const PackageRef& package) {
@@ -80,14 +110,14 @@ Result<AdapterFiles> read_package(const Store& store, const PackageRef& package)
   files.config.resize(package.config_bytes);
   files.tensors.resize(package.tensors_bytes);
   const auto config = std::as_writable_bytes(std::span(files.config));
-  if (auto read = read_file(store, package.content, kConfigFile, config); !read) {
+  if (auto read = read_file(store, package, PackageFile::kConfig, config); !read) {
     return read.error();
   }
-  if (auto read = read_file(store, package.content, kTensorsFile, files.tensors); !read) {
+  if (auto read = read_file(store, package, PackageFile::kTensors, files.tensors); !read) {
     return read.error();
   }
-  const PackageRef found = refer_to_package(files.config, files.tensors);
-  if (found.content != package.content) return corrupt(package.content);
+  const PackageRef found = refer_to_package(std::as_bytes(std::span(files.config)), files.tensors);
+  if (found.content != package.content) return corrupt(package);
   return files;
 }
 

@@ -1,7 +1,9 @@
 // package_chunks.hpp — the two files of an upload as they lie in the store: 1 MiB at a time.
 //
 // Chunks are keyed by the digest of both files' bytes, so equal packages share theirs and a change
-// of a single byte is noticed when they are read.
+// of a single byte is noticed when they are read. A package has gigabytes: it is written and erased
+// in several batches, each of a few chunks, so who needs it to be all or nothing keeps a record
+// beside it that says whether it is (package_shelf.hpp).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +19,9 @@
 
 namespace tessera {
 
+// The files, as they are numbered in the keys.
+enum class PackageFile : std::uint8_t { kConfig = 0, kTensors = 1 };
+
 // The two files of an upload, as they came.
 struct AdapterFiles {
   std::string config;              // adapter_config.json
@@ -28,16 +33,27 @@ struct PackageRef {
   ContentDigest content;
   std::uint64_t config_bytes = 0;
   std::uint64_t tensors_bytes = 0;
+
+  std::uint64_t size(PackageFile file) const {
+    return file == PackageFile::kConfig ? config_bytes : tensors_bytes;
+  }
 };
 
-PackageRef refer_to_package(std::string_view config, std::span<const std::byte> tensors);
+PackageRef refer_to_package(std::span<const std::byte> config, std::span<const std::byte> tensors);
 
-// Appends what stores or erases the package to `batch`.
-void put_package(Batch& batch, const PackageRef& package, std::string_view config,
-                 std::span<const std::byte> tensors);
-void erase_package(Batch& batch, const PackageRef& package);
+// Writes the chunks, buffered, after what `batch` has already. Errors: those of Store; then any
+// number of them may be there.
+Result<void> put_package(Store& store, Batch batch, const PackageRef& package,
+                         std::span<const std::byte> config, std::span<const std::byte> tensors);
+// Erases all chunks that there may be, buffered. Errors: those of Store.
+Result<void> erase_package(Store& store, const PackageRef& package);
 
-// Errors: kCorrupt if a chunk is missing or the bytes are not those of the digest; kIo.
+// Up to `bytes` of a file from `offset` on, fewer at its end.
+// Errors: kCorrupt if a chunk is missing or short; kIo.
+Result<std::string> read_package(const Store& store, const PackageRef& package, PackageFile file,
+                                 std::uint64_t offset, std::size_t bytes);
+
+// Both files. Errors: kCorrupt also if the bytes are not those of the digest.
 Result<AdapterFiles> read_package(const Store& store, const PackageRef& package);
 
 }  // namespace tessera

@@ -1,29 +1,15 @@
 #include "adapters/packed_adapter.hpp"
 
-#include <algorithm>
 #include <cassert>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
 
 #include "kernels/bf16.hpp"
 
 namespace tessera {
 namespace {
-
-constexpr std::size_t aligned(std::size_t bytes) {
-  return (bytes + 63) / 64 * 64;
-}
-
-struct ModuleBytes {
-  std::size_t a;
-  std::size_t b;
-};
-
-ModuleBytes page_bytes(const AdapterModule& module, PageType type) {
-  const auto values = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
-  return {.a = aligned(values * static_cast<std::size_t>(module.base.shape.in_features) *
-                       element_bytes(type)),
-          .b = aligned(values * static_cast<std::size_t>(module.base.shape.out_features) *
-                       element_bytes(type))};
-}
 
 // a[p][k][j] = A[8p + j][k]
 template <class Stored, class Convert>
@@ -50,72 +36,95 @@ void fill_b(const AdapterModule& module, std::byte* pages, Convert convert) {
   }
 }
 
-void fill_pages(const AdapterModule& module, PageType type, std::byte* a, std::byte* b) {
-  switch (type) {
-    case PageType::kF32: {
-      const auto same = [](float value) { return value; };
-      fill_a<float>(module, a, same);
-      fill_b<float>(module, b, same);
-      return;
-    }
-    case PageType::kBf16:
-      fill_a<Bf16>(module, a, float_to_bf16);
-      fill_b<Bf16>(module, b, float_to_bf16);
-      return;
-  }
+template <class T>
+void copy(const std::vector<T>& values, std::byte* out) {
+  if (!values.empty()) std::memcpy(out, values.data(), values.size() * sizeof(T));
 }
 
-LoraModule& expert_module_of(LoraLayer& layer, const BaseModule& base, int num_experts) {
-  layer.experts.resize(static_cast<std::size_t>(num_experts));
-  const auto index = std::ranges::find(kExpertLinears, base.linear) - kExpertLinears.begin();
-  return layer.experts[static_cast<std::size_t>(base.expert)][static_cast<std::size_t>(index)];
+template <class Stored, class Convert>
+void fill_rows(const AdapterRows& rows, const PackedRows& place, std::byte* data, Convert convert) {
+  copy(rows.ids, data + place.ids);
+  auto* out = reinterpret_cast<Stored*>(data + place.rows);
+  for (const float value : rows.rows) *out++ = convert(value);
 }
 
-LoraModule& module_of(LoraView& view, const BaseModule& base, int num_experts) {
-  switch (base.kind) {
-    case ModuleKind::kLinear: {
-      LoraLayer& layer = view.layers[static_cast<std::size_t>(base.layer)];
-      if (base.expert >= 0) return expert_module_of(layer, base, num_experts);
-      return layer[static_cast<std::size_t>(base.linear)];
-    }
-    case ModuleKind::kEmbed:
-      return view.embed;
-    case ModuleKind::kHead:
-      break;
+void fill_vectors(const AdapterModule& module, const PackedModule& place, std::byte* data) {
+  copy(module.out_scale, data + place.out_scale);
+  copy(module.bias, data + place.bias);
+}
+
+template <class Stored, class Convert>
+void fill(const Adapter& adapter, const PackedLayout& layout, std::byte* data, Convert convert) {
+  for (std::size_t i = 0; i < layout.modules.size(); ++i) {
+    const AdapterModule& module = adapter.modules[i];
+    const PackedModule& place = layout.modules[i];
+    fill_a<Stored>(module, data + place.a, convert);
+    fill_b<Stored>(module, data + place.b, convert);
+    fill_vectors(module, place, data);
   }
-  return view.head;
+  fill_rows<Stored>(adapter.embed_rows, layout.embed_rows, data, convert);
+  fill_rows<Stored>(adapter.head_rows, layout.head_rows, data, convert);
+}
+
+// By way of fp32, module by module.
+PageError fill_int8(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
+  const auto itself = [](float value) { return value; };
+  PageError error;
+  for (std::size_t i = 0; i < layout.modules.size(); ++i) {
+    const AdapterModule& module = adapter.modules[i];
+    const PackedModule& place = layout.modules[i];
+    const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
+    std::vector<float> a(ranks * static_cast<std::size_t>(module.base.shape.in_features));
+    std::vector<float> b(ranks * static_cast<std::size_t>(module.base.shape.out_features));
+    fill_a<float>(module, reinterpret_cast<std::byte*>(a.data()), itself);
+    fill_b<float>(module, reinterpret_cast<std::byte*>(b.data()), itself);
+    const LoraModule exact{.rank = module.rank,
+                           .a = reinterpret_cast<const std::byte*>(a.data()),
+                           .b = reinterpret_cast<const std::byte*>(b.data())};
+    error += quantise_pages(exact, module.base.shape,
+                            {reinterpret_cast<std::int8_t*>(data + place.a), a.size()},
+                            {reinterpret_cast<std::int8_t*>(data + place.b), b.size()},
+                            {reinterpret_cast<float*>(data + place.scales), ranks});
+    fill_vectors(module, place, data);
+  }
+  fill_rows<Bf16>(adapter.embed_rows, layout.embed_rows, data, float_to_bf16);
+  fill_rows<Bf16>(adapter.head_rows, layout.head_rows, data, float_to_bf16);
+  return error;
 }
 
 }  // namespace
 
-std::size_t packed_bytes(const Adapter& adapter, PageType type) {
-  std::size_t total = 0;
-  for (const AdapterModule& module : adapter.modules) {
-    const ModuleBytes bytes = page_bytes(module, type);
-    total += bytes.a + bytes.b;
-  }
-  return total;
+PackedAdapter::PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data)
+    : layout_(std::move(layout)),
+      data_(std::move(data)),
+      max_rank_(layout_.max_rank()),
+      is_plain_(layout_.is_plain()),
+      view_(view_of(layout_, data_.data())) {
+  assert(data_.size() >= layout_.bytes);
 }
 
-std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type) {
-  auto packed = std::make_shared<PackedAdapter>();
-  packed->pages_ = AlignedBuffer<std::byte>(packed_bytes(adapter, type));
-  for (const AdapterModule& module : adapter.modules) {
-    packed->max_rank_ = std::max(packed->max_rank_, module.rank);
-  }
+std::size_t packed_bytes(const Adapter& adapter, PageType type) {
+  return layout_of(adapter, type).bytes;
+}
 
-  packed->view_.type = type;
-  packed->view_.layers.resize(static_cast<std::size_t>(adapter.num_layers));
-  std::byte* next = packed->pages_.data();
-  for (const AdapterModule& module : adapter.modules) {
-    const ModuleBytes bytes = page_bytes(module, type);
-    fill_pages(module, type, next, next + bytes.a);
-    LoraModule& view = module_of(packed->view_, module.base, adapter.num_experts);
-    view = {.rank = module.rank, .a = next, .b = next + bytes.a};
-    next += bytes.a + bytes.b;
+std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type,
+                                                  PageError* error) {
+  PackedLayout layout = layout_of(adapter, type);
+  AlignedBuffer<std::byte> data(layout.bytes);
+  PageError of_pages;
+  switch (type) {
+    case PageType::kF32:
+      fill<float>(adapter, layout, data.data(), [](float value) { return value; });
+      break;
+    case PageType::kBf16:
+      fill<Bf16>(adapter, layout, data.data(), float_to_bf16);
+      break;
+    case PageType::kInt8:
+      of_pages = fill_int8(adapter, layout, data.data());
+      break;
   }
-  assert(next == packed->pages_.data() + packed->bytes());
-  return packed;
+  if (error != nullptr) *error = of_pages;
+  return std::make_shared<const PackedAdapter>(std::move(layout), std::move(data));
 }
 
 }  // namespace tessera

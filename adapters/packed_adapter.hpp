@@ -1,37 +1,49 @@
 // packed_adapter.hpp — an adapter in the pages that kernels read (kernels/lora.hpp).
 //
 // Packing transposes A, folds the scale into B in fp32, converts once (round to nearest even) and
-// lays all pages of all modules into one mapping (huge pages, where there are some), each module's
-// pages on a 64-byte boundary.
+// lays all parts (packed_layout.hpp) into one mapping (huge pages, where there are some).
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <span>
 
 #include "adapters/adapter.hpp"
+#include "adapters/packed_layout.hpp"
 #include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/lora.hpp"
+#include "kernels/lora_int8.hpp"
 
 namespace tessera {
 
-// Immutable after pack_adapter(); shared by cache, engine and steps in flight.
+// Immutable; shared by cache, engine and steps in flight.
 class PackedAdapter {
  public:
+  // `data` holds the parts of `layout`: at least layout.bytes.
+  PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data);
+
   // Views into this object's memory.
   const LoraView& view() const { return view_; }
+  const PackedLayout& layout() const { return layout_; }
+  std::span<const std::byte> data() const { return {data_.data(), layout_.bytes}; }
   // Size of the pages.
-  std::size_t bytes() const { return pages_.size(); }
+  std::size_t bytes() const { return layout_.bytes; }
   int max_rank() const { return max_rank_; }
+  bool is_plain() const { return is_plain_; }
+  // Adapter::invocation.
+  std::span<const TokenId> invocation() const { return layout_.invocation; }
 
  private:
-  friend std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter&, PageType);
-
-  AlignedBuffer<std::byte> pages_;
-  int max_rank_ = 0;
+  PackedLayout layout_;
+  AlignedBuffer<std::byte> data_;
+  int max_rank_;
+  bool is_plain_;
   LoraView view_;
 };
 
-std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type);
+// `error` is told what pages of 8 bits cost (none, of the other types).
+std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type,
+                                                  PageError* error = nullptr);
 
 // What pack_adapter()'s result would take.
 std::size_t packed_bytes(const Adapter& adapter, PageType type);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "adapters/finding.hpp"
+#include "kernels/model_spec.hpp"
 
 namespace tessera {
 
@@ -32,6 +34,24 @@ struct ModuleSelector {
   std::vector<std::string> names = {};
 };
 
+// Which of the base's biases were trained, and so replace the base's.
+enum class BiasTraining : std::uint8_t { kNone, kLoraOnly, kAll };
+
+// `use_bdlora`: A or B of these modules is block-diagonal, and only its blocks are stored. A name
+// is one of a module if it is anywhere in the module's path.
+struct BdLora {
+  std::vector<std::string> block_a = {};
+  std::vector<std::string> block_b = {};
+  int num_blocks = 1;
+  bool match_strict = true;  // every target is in one of the lists
+};
+
+// `trainable_token_indices` of one table: row i of its tensor replaces row ids[i].
+struct TrainableTokens {
+  std::string module = {};  // a name that the table's path ends with; empty: the embedding
+  std::vector<TokenId> ids = {};
+};
+
 // What of a LoraConfig changes the maths, or says which modules it is about.
 struct PeftConfig {
   std::string base_model_name_or_path = {};  // empty if null or absent
@@ -46,18 +66,30 @@ struct PeftConfig {
   std::vector<std::string> target_parameters = {};  // a name is one, or ends with "." and one
   std::vector<int> layers_to_transform = {};        // empty: all
   std::vector<std::string> layers_pattern = {};
+  BiasTraining bias = BiasTraining::kNone;
+  bool lora_bias = false;
+  bool use_dora = false;
+  std::optional<BdLora> bdlora = {};
+  std::vector<TokenId> invocation = {};           // of activated LoRA; empty: always active
+  std::vector<std::string> modules_to_save = {};  // names that a module's path ends with
+  std::vector<TrainableTokens> trainable_tokens = {};
   bool ensure_weight_tying = false;
 };
 
 struct PeftConfigLimits {
   std::size_t max_bytes = std::size_t{256} << 10;
   int max_rank = 256;
-  std::size_t max_patterns = 2048;  // in each of the two pattern tables and the lists of names
+  std::size_t max_patterns = 2048;     // in each of the two pattern tables and the lists of names
+  std::size_t max_token_ids = 65'536;  // of trainable_token_indices, for each table
+  std::size_t max_invocation = 1024;   // tokens of alora_invocation_tokens
 };
 
 // Reads a config; everything that is wrong with it is appended to `findings`. The result is there
 // if nothing was, warnings aside.
 std::optional<PeftConfig> parse_peft_config(std::string_view json, const PeftConfigLimits& limits,
                                             Findings& findings);
+
+// The names of the fields that are decided, in no order.
+std::vector<std::string_view> decided_peft_fields();
 
 }  // namespace tessera

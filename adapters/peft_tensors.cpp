@@ -1,5 +1,6 @@
 #include "adapters/peft_tensors.hpp"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -27,6 +28,7 @@ constexpr std::array kForms = {
     Form{"lora_magnitude_vector", "weight", kDoraMagnitude},
     Form{"lora_magnitude_vector", "", kDoraMagnitude},
     Form{"lora_diag", "", kKasaDiagonal},
+    Form{"token_adapter.trainable_tokens_delta", "", kTokenDelta},
 };
 
 // What begins so, whatever follows.
@@ -36,7 +38,6 @@ struct Opening {
 };
 
 constexpr std::array kOpenings = {
-    Opening{".token_adapter.", kTokenDelta},
     Opening{".lora_velora_", kVeloraState},
     Opening{".lora_monteclora_", kMontecloraState},
 };
@@ -90,12 +91,41 @@ PeftTensorName parse_peft_tensor_name(std::string_view name) {
   return parse_base_tensor(name);
 }
 
+bool PeftTensorName::is_part() const {
+  switch (kind) {
+    case kLoraA:
+    case kLoraB:
+    case kLoraEmbeddingA:
+    case kLoraEmbeddingB:
+    case kLoraBias:
+    case kDoraMagnitude:
+    case kTokenDelta:
+    case kWeight:
+    case kBias:
+      return true;
+    case kKasaDiagonal:
+    case kVeloraState:
+    case kMontecloraState:
+    case kUnknown:
+      break;
+  }
+  return false;
+}
+
+std::string plain_tensor_name(const PeftTensorName& name) {
+  const auto form = std::ranges::find(kForms, name.kind, &Form::kind);
+  std::string text(name.path);
+  if (form == kForms.end()) return text;
+  text.append(".").append(form->marker);
+  // The magnitude's has an end only inside of PEFT.
+  if (form->end.empty() || name.kind == kDoraMagnitude) return text;
+  return text.append(".").append(form->end);
+}
+
 FindingCode refusal_of(PeftTensorKind kind) {
   switch (kind) {
     case kLoraBias:
       return FindingCode::kUnsupportedLoraBias;
-    case kDoraMagnitude:
-      return FindingCode::kUnsupportedDora;
     case kKasaDiagonal:
       return FindingCode::kUnsupportedKasa;
     case kTokenDelta:
@@ -112,6 +142,7 @@ FindingCode refusal_of(PeftTensorKind kind) {
     case kLoraB:
     case kLoraEmbeddingA:
     case kLoraEmbeddingB:
+    case kDoraMagnitude:
     case kUnknown:
       break;
   }

@@ -4,6 +4,11 @@
 //   base_model.model.<module path>.lora_B[.<adapter>].weight       (out, r)
 //   base_model.model.<module path>.lora_embedding_A[.<adapter>]    (r, vocab)
 //   base_model.model.<module path>.lora_embedding_B[.<adapter>]    (hidden, r)
+//   base_model.model.<module path>.lora_B[.<adapter>].bias         (out,)
+//   base_model.model.<module path>.lora_magnitude_vector[.<adapter>][.weight]   (out,)
+//   base_model.model.<module path>[.base_layer].bias               (out,)
+//   base_model.model.<module path>[.base_layer].weight             (vocab, hidden) of a table
+//   base_model.model.<module path>.token_adapter.trainable_tokens_delta[.<adapter>]  (ids, hidden)
 //
 // Anything else that PEFT can write has a kind here too, so that it is refused by what it is. The
 // adapter's name stands in the tensors' names only when a raw state dict was dumped.
@@ -39,6 +44,12 @@ struct PeftTensorName {
   std::string_view adapter = {};  // "default", or empty when it was stripped, as it should be
 
   bool is_pair_half() const { return kind <= PeftTensorKind::kLoraEmbeddingB; }
+  // Whether it is in place of one of the base's own tensors.
+  bool is_of_base() const {
+    return kind == PeftTensorKind::kWeight || kind == PeftTensorKind::kBias;
+  }
+  // Whether an adapter that is served can have it.
+  bool is_part() const;
   bool is_a() const {
     return kind == PeftTensorKind::kLoraA || kind == PeftTensorKind::kLoraEmbeddingA;
   }
@@ -50,7 +61,10 @@ struct PeftTensorName {
 // Views into `name`.
 PeftTensorName parse_peft_tensor_name(std::string_view name);
 
-// The code with which a tensor that is no half of a LoRA pair is refused.
+// What PEFT calls the tensor without the adapter's name: "<path>.lora_A.weight".
+std::string plain_tensor_name(const PeftTensorName& name);
+
+// The code with which a tensor is refused that is no part, or is of a module that cannot have it.
 FindingCode refusal_of(PeftTensorKind kind);
 
 }  // namespace tessera

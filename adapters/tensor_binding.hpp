@@ -9,27 +9,38 @@
 
 #include "adapters/base_model.hpp"
 #include "adapters/finding.hpp"
+#include "adapters/peft_tensors.hpp"
 #include "adapters/safetensors.hpp"
 
 namespace tessera {
 
-// The two tensors of one module; null where the upload has none. They point into the file.
-struct BoundPair {
+// The tensors of one module; null where the upload has none. They point into the file.
+struct BoundModule {
   const StoredTensor* a = nullptr;
   const StoredTensor* b = nullptr;
+  const StoredTensor* lora_bias = nullptr;  // of B
+  const StoredTensor* magnitude = nullptr;  // of DoRA
+  const StoredTensor* bias = nullptr;       // in place of the base's own
+  // Of the embedding and of the head alone:
+  const StoredTensor* weight = nullptr;  // the whole table
+  const StoredTensor* tokens = nullptr;  // rows of it
 
-  bool is_empty() const { return a == nullptr && b == nullptr; }
+  // Whether there is anything of LoRA's own.
+  bool has_lora() const {
+    return a != nullptr || b != nullptr || lora_bias != nullptr || magnitude != nullptr;
+  }
+  const StoredTensor*& operator[](PeftTensorKind kind);  // of one of is_part()
 };
 
 struct Binding {
-  std::vector<BoundPair> pairs;  // one for each module of the base
+  std::vector<BoundModule> modules;  // one for each module of the base
   int tensors_bound = 0;
   std::vector<Report::Renamed> renamed;
 };
 
-// `modules` are all modules of `base`. Tensors that bind to none of them, twice, or are no part of
-// plain LoRA are appended to `findings`.
-Binding bind_tensors(const SafetensorsFile& file, const BaseModel& base,
-                     std::span<const BaseModule> modules, Findings& findings);
+// `modules` are all modules of a base. Tensors that bind to none of them or twice, and those that
+// no adapter that is served can have, are appended to `findings`.
+Binding bind_tensors(const SafetensorsFile& file, std::span<const BaseModule> modules,
+                     Findings& findings);
 
 }  // namespace tessera

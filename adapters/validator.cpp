@@ -1,15 +1,19 @@
 #include "adapters/validator.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
+#include "adapters/dora.hpp"
+#include "adapters/module_check.hpp"
 #include "adapters/module_naming.hpp"
 #include "adapters/module_plan.hpp"
 #include "adapters/peft_config.hpp"
 #include "adapters/safetensors.hpp"
+#include "adapters/saved_rows.hpp"
 #include "adapters/tensor_binding.hpp"
 #include "adapters/tensor_values.hpp"
 
@@ -18,174 +22,57 @@ namespace {
 
 using enum FindingCode;
 
-Finding about_tensor(FindingCode code, std::string_view subject, std::string message) {
-  return {.code = code,
-          .about = Finding::About::kTensor,
-          .subject = std::string(subject),
-          .message = std::move(message)};
-}
-
-// What the config says about the base, and what it needs of it.
-void check_base(const PeftConfig& config, const BaseModel& base,
-                const std::vector<PlannedModule>& plan, Findings& findings) {
+void check_base(const PeftConfig& config, const BaseModel& base, Findings& findings) {
+  const auto refuse = [&](FindingCode code, std::string_view field, std::string expected,
+                          std::string actual, std::string message) {
+    findings.push_back({.code = code,
+                        .about = Finding::About::kField,
+                        .subject = std::string(field),
+                        .expected = std::move(expected),
+                        .actual = std::move(actual),
+                        .message = std::move(message)});
+  };
   if (!base.accepts(config.base_model_name_or_path)) {
-    findings.push_back({.code = kBaseModelMismatch,
-                        .about = Finding::About::kField,
-                        .subject = "base_model_name_or_path",
-                        .expected = base.name,
-                        .actual = config.base_model_name_or_path,
-                        .message = "The adapter was trained on another base model."});
+    refuse(kBaseModelMismatch, "base_model_name_or_path", base.name, config.base_model_name_or_path,
+           "The adapter was trained on another base model.");
   }
-  const bool touches_table = std::ranges::any_of(plan, [](const PlannedModule& module) {
-    return module.is_targeted && module.base.kind != ModuleKind::kLinear;
-  });
-  if (config.ensure_weight_tying && touches_table) {
-    findings.push_back({.code = kUnsupportedWeightTying,
-                        .about = Finding::About::kField,
-                        .subject = "ensure_weight_tying",
-                        .expected = "false",
-                        .actual = "true",
-                        .message = "Adapters tied between embedding and head are not served."});
+  for (const TokenId id : config.invocation) {
+    if (id < base.spec.vocab_size) continue;
+    refuse(kInvalidConfigValue, "alora_invocation_tokens",
+           "below " + std::to_string(base.spec.vocab_size), std::to_string(id),
+           "The base has no such token.");
   }
 }
-
-// Holds the tensors of one module against the base's shape and, if the config could be read,
-// against the plan; makes the AdapterModule if all is well.
-class ModuleCheck {
- public:
-  // `num_experts` is the base's.
-  ModuleCheck(const BaseModule& base, const PlannedModule* plan, int num_experts,
-              const AdapterLimits& limits, Report& report)
-      : base_(base),
-        plan_(plan),
-        pairs_(base.is_parameter() ? num_experts : 1),
-        limits_(limits),
-        report_(report) {}
-
-  std::optional<AdapterModule> run(const BoundPair& pair) {
-    if (!is_expected(!pair.is_empty()) || pair.is_empty()) return std::nullopt;
-    const bool whole = has_both(pair);
-    const bool sound_a = pair.a != nullptr && check_form(*pair.a, /*is_a=*/true);
-    const bool sound_b = pair.b != nullptr && check_form(*pair.b, /*is_a=*/false);
-    if (!whole || !sound_a || !sound_b || !ranks_agree(pair)) return std::nullopt;
-    return read(pair);
-  }
-
- private:
-  void refuse(FindingCode code, std::string_view subject, std::string message,
-              std::string expected = {}, std::string actual = {}) {
-    Finding finding = about_tensor(code, subject, std::move(message));
-    finding.expected = std::move(expected);
-    finding.actual = std::move(actual);
-    report_.findings.push_back(std::move(finding));
-  }
-
-  // The modules that the config targets are exactly those that have tensors.
-  bool is_expected(bool has_tensors) {
-    if (plan_ == nullptr || plan_->is_targeted == has_tensors) return true;
-    if (has_tensors) {
-      refuse(kModuleNotTargeted, base_.path, "The config does not target this module.");
-    } else {
-      refuse(kTargetWithoutTensors, base_.path,
-             "The config targets this module; it has no tensors.");
-    }
-    return false;
-  }
-
-  bool has_both(const BoundPair& pair) {
-    if (pair.a == nullptr) refuse(kMissingLoraA, base_.path, "The module has B but no A.");
-    if (pair.b == nullptr) refuse(kMissingLoraB, base_.path, "The module has A but no B.");
-    return pair.a != nullptr && pair.b != nullptr;
-  }
-
-  // Dtype and shape of one half: A is (rank, in), B is (out, rank).
-  bool check_form(const StoredTensor& tensor, bool is_a) {
-    if (!is_adapter_dtype(tensor.dtype)) {
-      refuse(kUnsupportedTensorDtype, tensor.name, "Adapters are stored in 16 or 32 bit floats.",
-             "F32, F16 or BF16", std::string(dtype_name(tensor.dtype)));
-      return false;
-    }
-    const std::int64_t features = is_a ? base_.shape.in_features : base_.shape.out_features;
-    const bool fits = tensor.shape.size() == 2 && tensor.shape[is_a ? 1 : 0] == features;
-    if (!fits) {
-      refuse(kTensorShapeMismatch, tensor.name, "The shape does not fit the base's module.",
-             expected_shape(is_a, features), shape_text(tensor.shape));
-      return false;
-    }
-    return check_rank(tensor, is_a, features);
-  }
-
-  bool check_rank(const StoredTensor& tensor, bool is_a, std::int64_t features) {
-    const std::int64_t ranks = tensor.shape[is_a ? 0 : 1];  // of all experts, in a parameter's
-    const std::int64_t rank = ranks % pairs_ == 0 ? ranks / pairs_ : 0;
-    const bool fits =
-        plan_ != nullptr ? rank == plan_->rank : rank >= 1 && rank <= limits_.max_rank;
-    if (fits) return true;
-    refuse(kRankMismatch, tensor.name, "The rank is not the one that the config gives this module.",
-           expected_shape(is_a, features), shape_text(tensor.shape));
-    return false;
-  }
-
-  std::string expected_shape(bool is_a, std::int64_t features) const {
-    const std::string rank = plan_ != nullptr ? std::to_string(plan_->rank * pairs_) : "r";
-    const std::string size = std::to_string(features);
-    return is_a ? "[" + rank + ", " + size + "]" : "[" + size + ", " + rank + "]";
-  }
-
-  bool ranks_agree(const BoundPair& pair) {
-    if (pair.a->shape[0] == pair.b->shape[1]) return true;
-    refuse(kRankMismatch, pair.b->name, "A and B have different ranks.",
-           std::to_string(pair.a->shape[0]), std::to_string(pair.b->shape[1]));
-    return false;
-  }
-
-  std::optional<AdapterModule> read(const BoundPair& pair) {
-    const float scale = plan_ != nullptr ? plan_->scale : 1.0F;
-    AdapterModule module{.base = base_,
-                         .rank = static_cast<int>(pair.a->shape[0] / pairs_),
-                         .scale = scale,
-                         .a = read_values(*pair.a),
-                         .b = read_values(*pair.b)};
-    const ValueStats a = stats_of(module.a);
-    const ValueStats b = stats_of(module.b);
-    const bool sound_a = check_values(*pair.a, a, 1.0F);
-    const bool sound_b = check_values(*pair.b, b, std::max(1.0F, scale));
-    if (!sound_a || !sound_b) return std::nullopt;
-    report_.max_norm_a = std::max(report_.max_norm_a, a.norm);
-    report_.max_norm_b = std::max(report_.max_norm_b, b.norm * static_cast<double>(scale));
-    return module;
-  }
-
-  bool check_values(const StoredTensor& tensor, const ValueStats& stats, float scale) {
-    if (!stats.all_finite) {
-      refuse(kNonFiniteValue, tensor.name, "The tensor holds a NaN or an infinity.");
-      return false;
-    }
-    // Written so that a NaN (an infinite scale times zero) fails, too.
-    if (stats.max_magnitude * scale <= limits_.max_magnitude) return true;
-    refuse(kValueTooLarge, tensor.name, "The tensor, scaled, holds a value of absurd size.",
-           "at most " + std::to_string(limits_.max_magnitude),
-           std::to_string(stats.max_magnitude * scale));
-    return false;
-  }
-
-  const BaseModule& base_;
-  const PlannedModule* plan_;  // null if the config could not be read
-  const int pairs_;            // that a pair of tensors holds
-  const AdapterLimits& limits_;
-  Report& report_;
-};
 
 void count(const AdapterModule& module, Report& report) {
   ++report.coverage.modules_bound;
   ++report.coverage.modules_by_target[std::string(module.base.target())];
+  if (module.rank == 0) return;  // a bias alone
   report.rank_max = std::max(report.rank_max, module.rank);
   report.rank_min = report.rank_min == 0 ? module.rank : std::min(report.rank_min, module.rank);
 }
 
-void check_effect(Report& report) {
-  const bool has_effect = report.max_norm_a > 0.0 && report.max_norm_b > 0.0;
-  if (has_effect || report.coverage.modules_bound == 0) return;
+bool has_any(const std::vector<float>& values) {
+  return std::ranges::any_of(values, [](float value) { return value != 0.0F; });
+}
+
+// A scale that is 1 but for rounding has no effect: so is DoRA's before it is trained.
+bool scales(const std::vector<float>& out_scale) {
+  constexpr float kRounding = 1e-5F;
+  return std::ranges::any_of(out_scale,
+                             [](float value) { return std::fabs(value - 1.0F) > kRounding; });
+}
+
+bool has_effect(const Adapter& adapter) {
+  if (!adapter.embed_rows.ids.empty() || !adapter.head_rows.ids.empty()) return true;
+  return std::ranges::any_of(adapter.modules, [](const AdapterModule& module) {
+    return (has_any(module.a) && has_any(module.b)) || has_any(module.bias) ||
+           scales(module.out_scale);
+  });
+}
+
+void check_effect(const Adapter& adapter, Report& report) {
+  if (adapter.modules.empty() || has_effect(adapter)) return;
   report.findings.push_back(
       {.code = kAdapterIsNoop,
        .severity = Severity::kWarning,
@@ -196,9 +83,9 @@ void check_effect(Report& report) {
 std::vector<PlannedModule> make_plan(const PeftConfig& config, const BaseModel& base,
                                      const std::vector<BaseModule>& modules, Findings& findings) {
   Findings found;
-  std::vector<PlannedModule> plan = plan_modules(config, modules, found);
+  std::vector<PlannedModule> plan = plan_modules(config, base.spec, modules, found);
   if (has_errors(found)) plan.clear();  // what it targets is not known
-  check_base(config, base, plan, found);
+  check_base(config, base, found);
   std::ranges::move(found, std::back_inserter(findings));
   return plan;
 }
@@ -223,27 +110,127 @@ void sort_canonically(const ModelSpec& spec, Adapter& adapter) {
                     [&](const AdapterModule& module) { return place_of.at(module.base.path); });
 }
 
-// `modules` are named_modules() of the base in the adapter's naming, `plan` theirs or empty.
-Adapter read_modules(const SafetensorsFile& file, const BaseModel& base,
-                     const std::vector<BaseModule>& modules, const std::vector<PlannedModule>& plan,
-                     const AdapterLimits& limits, Report& report) {
-  Binding binding = bind_tensors(file, base, modules, report.findings);
+// What is made of the base's numbers, and so needs them.
+class DoraScales {
+ public:
+  DoraScales(const BaseModel& base, const SavedRows& rows, float max_magnitude, Findings& findings)
+      : base_(base), rows_(rows), max_magnitude_(max_magnitude), findings_(findings) {}
+
+  void set(AdapterModule& module) {
+    if (module.magnitude.empty()) return;
+    if (base_.weights == nullptr) {
+      return refuse(kBaseWeightsNeeded, module,
+                    "The base's weights are not at hand, and DoRA needs the norms of this one.");
+    }
+    set_out_scale(module, *base_.weights, replaced(module));
+    const ValueStats stats = stats_of(module.out_scale);
+    if (stats.all_finite && stats.max_magnitude <= max_magnitude_) return;
+    refuse(stats.all_finite ? kValueTooLarge : kNonFiniteValue, module,
+           "The magnitude, divided by the norm of a row, is of absurd size.");
+  }
+
+ private:
+  const AdapterRows& replaced(const AdapterModule& module) const {
+    static const AdapterRows kNone;
+    if (module.base.kind == ModuleKind::kEmbed) return rows_.embed;
+    return module.base.kind == ModuleKind::kHead ? rows_.head : kNone;
+  }
+
+  void refuse(FindingCode code, const AdapterModule& module, std::string message) {
+    findings_.push_back({.code = code,
+                         .about = Finding::About::kTensor,
+                         .subject = module.base.path,
+                         .message = std::move(message)});
+  }
+
+  const BaseModel& base_;
+  const SavedRows& rows_;
+  const float max_magnitude_;
+  Findings& findings_;
+};
+
+// (cols, rows) of (rows, cols)
+std::vector<float> transposed(const std::vector<float>& values, int rows) {
+  const auto height = static_cast<std::size_t>(rows);
+  const std::size_t width = values.size() / height;
+  std::vector<float> result(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    result[i % width * height + i / width] = values[i];
+  return result;
+}
+
+// The head's pair of a tied base is the embedding's, transposed.
+void check_tied_pairs(const Adapter& adapter, std::span<const PlannedModule> plan,
+                      Findings& findings) {
+  if (std::ranges::none_of(plan, &PlannedModule::is_tied)) return;
+  const auto of_kind = [&](ModuleKind kind) {
+    return std::ranges::find(adapter.modules, kind,
+                             [](const AdapterModule& module) { return module.base.kind; });
+  };
+  const auto embed = of_kind(ModuleKind::kEmbed);
+  const auto head = of_kind(ModuleKind::kHead);
+  if (embed == adapter.modules.end() || head == adapter.modules.end()) return;  // told already
+  if (head->rank == embed->rank &&
+      head->a == transposed(embed->b, embed->base.shape.out_features) &&
+      head->b == transposed(embed->a, embed->rank)) {
+    return;
+  }
+  findings.push_back({.code = kUnsupportedWeightTying,
+                      .about = Finding::About::kField,
+                      .subject = "ensure_weight_tying",
+                      .message = "The pairs of embedding and head are tied, and not the same."});
+}
+
+// What the tensors are held against. `modules` are named_modules() of the base in the adapter's
+// naming; `config` is null if it could not be read, and `plan`, theirs, is empty then, or if it
+// could not be made.
+struct Expected {
+  const PeftConfig* config = nullptr;
+  const BaseModel& base;
+  const std::vector<BaseModule>& modules;
+  const std::vector<PlannedModule>& plan;
+  const AdapterLimits& limits;
+};
+
+std::vector<AdapterModule> read_modules(const Binding& binding, const Expected& expected,
+                                        const SavedRows& rows, Report& report) {
+  std::vector<AdapterModule> read;
+  DoraScales dora(expected.base, rows, expected.limits.max_magnitude, report.findings);
+  for (std::size_t i = 0; i < expected.modules.size(); ++i) {
+    const PlannedModule* planned = expected.plan.empty() ? nullptr : &expected.plan[i];
+    ModuleCheck check(expected.modules[i], planned, expected.base, expected.limits, report);
+    auto module = check.run(binding.modules[i]);
+    if (!module) continue;
+    dora.set(*module);
+    count(*module, report);
+    std::ranges::move(split_module(std::move(*module), expected.base.spec),
+                      std::back_inserter(read));
+  }
+  return read;
+}
+
+Adapter read_adapter(const SafetensorsFile& file, const Expected& expected, Report& report) {
+  const BaseModel& base = expected.base;
+  Binding binding = bind_tensors(file, expected.modules, report.findings);
   report.coverage.tensors_total = static_cast<int>(file.tensors.size());
   report.coverage.tensors_bound = binding.tensors_bound;
   report.renamed = std::move(binding.renamed);
 
-  Adapter adapter{.num_layers = base.spec.num_layers(), .num_experts = base.spec.num_experts};
-  for (std::size_t i = 0; i < modules.size(); ++i) {
-    const PlannedModule* planned = plan.empty() ? nullptr : &plan[i];
-    ModuleCheck check(modules[i], planned, base.spec.num_experts, limits, report);
-    auto module = check.run(binding.pairs[i]);
-    if (!module) continue;
-    count(*module, report);
-    std::ranges::move(split_module(std::move(*module), base.spec),
-                      std::back_inserter(adapter.modules));
+  SavedRows rows;
+  if (!expected.plan.empty()) {
+    rows = read_saved_rows(*expected.config, base, expected.plan, binding.modules,
+                           expected.limits.max_magnitude, report.findings);
   }
+  Adapter adapter{.num_layers = base.spec.num_layers(), .num_experts = base.spec.num_experts};
+  adapter.modules = read_modules(binding, expected, rows, report);
+  adapter.embed_rows = std::move(rows.embed);
+  adapter.head_rows = std::move(rows.head);
+  if (expected.config != nullptr) adapter.invocation = expected.config->invocation;
+  report.coverage.rows_replaced =
+      static_cast<int>(adapter.embed_rows.ids.size() + adapter.head_rows.ids.size());
   sort_canonically(base.spec, adapter);
-  check_effect(report);
+  check_tied_pairs(adapter, expected.plan, report.findings);
+  check_effect(adapter, report);
   return adapter;
 }
 
@@ -274,7 +261,13 @@ Validation validate_adapter(std::string_view config, std::span<const std::byte> 
   std::vector<PlannedModule> plan;
   if (read) plan = make_plan(*read, base, modules, report.findings);
   if (file) {
-    Adapter adapter = read_modules(*file, base, modules, plan, limits, report);
+    Adapter adapter = read_adapter(*file,
+                                   {.config = read ? &*read : nullptr,
+                                    .base = base,
+                                    .modules = modules,
+                                    .plan = plan,
+                                    .limits = limits},
+                                   report);
     if (report.ok()) validation.adapter = std::move(adapter);
   } else {
     report.findings.push_back(file.error());

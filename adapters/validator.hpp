@@ -4,8 +4,9 @@
 // the config targets must have its pair, every config field that changes the maths is honoured or
 // refused. Nothing is dropped silently: what is ignored is told as a warning.
 //
-// Pure functions of their arguments; any thread. Memory: twice the fp32 size of the adapter at
-// most.
+// Pure functions of their arguments: no file, no clock, no thread of their own; any thread, and a
+// process that may do nothing but compute. Memory: twice the fp32 size of the adapter at most. Time
+// goes with the upload's bytes, and of DoRA with the weights of the modules that it targets.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,7 @@ struct AdapterLimits {
   std::size_t max_config_bytes = std::size_t{256} << 10;
   std::size_t max_header_bytes = std::size_t{8} << 20;  // of the tensors file; see header_limit()
   int max_rank = 256;
-  float max_magnitude = 1e4F;  // of any value of A or B
+  float max_magnitude = 1e4F;  // of any value, scaled
 
   // A header may be 1 % of its file and 64 KiB, but never more than max_header_bytes.
   std::size_t header_limit(std::size_t file_bytes) const;

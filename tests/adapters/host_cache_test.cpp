@@ -54,6 +54,9 @@ class Loads {
   std::set<AdapterDigest> broken_;
 };
 
+// The clock stands still, and with it every rate.
+constexpr LoadLimits kUnhurried{.max_loading_of_tenant = 8, .load_burst_of_tenant = 1 << 20};
+
 class Cache : public testing::Test {
  protected:
   // A cache that holds `capacity` adapters.
@@ -62,15 +65,16 @@ class Cache : public testing::Test {
         std::make_unique<HostCache>([this](const AdapterDigest& digest) { return loads(digest); },
                                     HostCache::Config{.max_bytes = capacity * loads.bytes_each(),
                                                       .num_loaders = num_loaders,
-                                                      .failure_memory = 2s},
+                                                      .failure_memory = 2s,
+                                                      .loads = kUnhurried},
                                     clock);
     cache->set_wake([this] { woken.release(); });
   }
 
   // Asks until the answer is not "loading", waiting for the cache's wake-up in between.
-  HostCache::Lookup wait_for(unsigned i) {
+  HostCache::Lookup wait_for(unsigned i, std::string_view tenant = {}) {
     for (;;) {
-      auto found = cache->get(digest_of(i));
+      auto found = cache->get(digest_of(i), tenant);
       if (found.state != State::kLoading) return found;
       woken.acquire();
     }
@@ -119,6 +123,98 @@ TEST_F(Cache, TheOneUnusedForLongestGoesFirst) {
   EXPECT_TRUE(is_resident(1));
   EXPECT_TRUE(is_resident(3));
   EXPECT_FALSE(is_resident(2));
+}
+
+TEST_F(Cache, OneThatIsUsedOftenOutlivesASweepOverOthers) {
+  open(3);
+  for (int use = 0; use < 10; ++use) wait_for(1);
+  for (unsigned i = 2; i < 9; ++i) wait_for(i);
+  EXPECT_TRUE(is_resident(1));
+}
+
+TEST_F(Cache, ATenantWhoCyclesThroughColdAdaptersEvictsTheirOwn) {
+  open(8);
+  for (unsigned i = 1; i <= 3; ++i) wait_for(i, "victim");
+  for (unsigned i = 100; i < 300; ++i) {
+    wait_for(i, "flooder");
+    wait_for(i, "flooder");  // often used, too
+  }
+  for (unsigned i = 1; i <= 3; ++i) EXPECT_TRUE(is_resident(i)) << i;
+  EXPECT_EQ(cache->stats().entries, 8U);
+}
+
+TEST_F(Cache, AloneATenantMayHaveItAllAndGivesItUpForOthers) {
+  open(4);
+  for (unsigned i = 1; i <= 4; ++i) wait_for(i, "a");
+  EXPECT_EQ(cache->stats().evictions, 0U);
+  for (unsigned i = 11; i <= 12; ++i) EXPECT_EQ(wait_for(i, "b").state, State::kReady);
+  EXPECT_EQ(cache->stats().evictions, 2U);
+  wait_for(13, "b");
+  EXPECT_TRUE(is_resident(13));
+  EXPECT_EQ(cache->stats().evictions, 3U);
+  EXPECT_TRUE(is_resident(4)) << "b has had its share";
+  EXPECT_TRUE(is_resident(3));
+}
+
+TEST_F(Cache, OneAdapterIsEverybodysMinimum) {
+  open(2);
+  for (unsigned i = 1; i <= 20; ++i) {
+    EXPECT_EQ(wait_for(i, "tenant " + std::to_string(i)).state, State::kReady);
+  }
+}
+
+TEST_F(Cache, WhatATenantPinsStaysWithinItsQuota) {
+  open(8);
+  wait_for(1);
+  EXPECT_TRUE(cache->pin(digest_of(1), "a"));
+  EXPECT_TRUE(cache->pin(digest_of(1), "a")) << "twice is once";
+  EXPECT_TRUE(cache->pin(digest_of(2), "a")) << "which starts its load";
+  wait_for(2);
+  EXPECT_EQ(cache->stats().pinned_bytes, 2 * loads.bytes_each());
+  wait_for(3);
+  EXPECT_EQ(cache->pin(digest_of(3), "a").error().code, Code::kStorageQuotaExceeded);
+  EXPECT_FALSE(cache->evict(digest_of(1)));
+  for (unsigned i = 10; i < 30; ++i) wait_for(i);
+  EXPECT_TRUE(is_resident(1));
+  EXPECT_TRUE(is_resident(2));
+  cache->unpin(digest_of(1), "b");
+  EXPECT_TRUE(cache->where(digest_of(1)).pinned);
+  cache->unpin(digest_of(1), "a");
+  EXPECT_FALSE(cache->where(digest_of(1)).pinned);
+  EXPECT_TRUE(cache->evict(digest_of(1)));
+}
+
+TEST_F(Cache, OneThatTurnsOutToExceedTheQuotaIsLoadedAndNotPinned) {
+  open(3);
+  EXPECT_TRUE(cache->pin(digest_of(1), "a"));
+  EXPECT_EQ(wait_for(1).state, State::kReady);
+  EXPECT_FALSE(cache->where(digest_of(1)).pinned);
+  EXPECT_EQ(cache->stats().pinned_bytes, 0U);
+}
+
+TEST_F(Cache, TellsWhereAnAdapterIs) {
+  using Place = HostCache::Residency::Place;
+  open(4);
+  EXPECT_EQ(cache->where(digest_of(1)).place, Place::kDisk);
+  auto found = wait_for(1);
+  EXPECT_EQ(cache->where(digest_of(1)).place, Place::kHost);
+  EXPECT_EQ(cache->where(digest_of(1)).bytes, loads.bytes_each());
+  EXPECT_TRUE(cache->where(digest_of(1)).in_use);
+  EXPECT_FALSE(cache->evict(digest_of(1)));
+  found.adapter.reset();
+  EXPECT_FALSE(cache->where(digest_of(1)).in_use);
+  EXPECT_TRUE(cache->evict(digest_of(1)));
+  loads.set_broken(digest_of(2), true);
+  wait_for(2);
+  EXPECT_EQ(cache->where(digest_of(2)).place, Place::kFailed);
+}
+
+TEST_F(Cache, PagesAtHandNeedNoLoad) {
+  open(2);
+  const auto pages = loads(digest_of(1));
+  cache->insert(digest_of(1), "a", *pages);
+  EXPECT_EQ(cache->get(digest_of(1)).adapter, *pages);
+  EXPECT_EQ(loads.count(digest_of(1)), 1) << "the one of this test";
 }
 
 TEST_F(Cache, PagesInUseAreNeitherFreedNorForgottenInTheCount) {
@@ -213,7 +309,7 @@ TEST_F(Cache, PinsOutliveTheCache) {
   EXPECT_EQ(pin->max_rank(), 4);
 }
 
-TEST_F(Cache, OneSlowLoadDoesNotHoldUpTheAnswersAboutOthers) {
+TEST_F(Cache, OneTenantsSlowLoadDoesNotHoldUpAnothers) {
   std::promise<void> gate;
   auto opened = gate.get_future().share();
   HostCache slow(
@@ -223,15 +319,18 @@ TEST_F(Cache, OneSlowLoadDoesNotHoldUpTheAnswersAboutOthers) {
       },
       {.max_bytes = 10 * loads.bytes_each(), .num_loaders = 2}, clock);
   slow.set_wake([this] { woken.release(); });
-  EXPECT_EQ(slow.get(digest_of(1)).state, State::kLoading);
-  slow.prefetch(digest_of(2));
+  EXPECT_EQ(slow.get(digest_of(1), "a").state, State::kLoading);
+  slow.prefetch(digest_of(3), "a");  // a loader stays free for others
+  slow.prefetch(digest_of(2), "b");
   woken.acquire();
   EXPECT_EQ(slow.get(digest_of(2)).state, State::kReady);
   EXPECT_EQ(slow.get(digest_of(1)).state, State::kLoading);
-  EXPECT_EQ(slow.stats().loading, 1U);
+  EXPECT_EQ(slow.stats().loading, 2U);
   gate.set_value();
   woken.acquire();
+  woken.acquire();
   EXPECT_EQ(slow.get(digest_of(1)).state, State::kReady);
+  EXPECT_EQ(slow.get(digest_of(3)).state, State::kReady);
 }
 
 TEST_F(Cache, AfterSetWakeTheFormerCallbackIsNotCalled) {

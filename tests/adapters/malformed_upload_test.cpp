@@ -128,7 +128,10 @@ const std::vector<Malformed>& corpus() {
       set_field("BadValue", "invalid_config_value", "lora_alpha", -1),
       set_field("RankTooLarge", "rank_too_large", "r", 512),
       set_field("AnotherPeftType", "unsupported_peft_type", "peft_type", "LOKR"),
-      set_field("Dora", "unsupported_dora", "use_dora", true),
+      set_field("DoraWithoutMagnitudes", "missing_magnitude", "use_dora", true),
+      set_field("BiasesWithoutTensors", "missing_lora_bias", "lora_bias", true),
+      set_field("RowsWithoutTensors", "missing_rows", "trainable_token_indices", {1, 2}),
+      set_field("QaLora", "unsupported_qalora", "use_qalora", true),
       set_field("Pissa", "unsupported_init_lora_weights", "init_lora_weights", "pissa"),
       set_field("AnotherBase", "base_model_mismatch", "base_model_name_or_path", "acme/other"),
       set_field("PatternOfNothing", "pattern_matches_nothing", "alpha_pattern", {{"nothing", 3}}),
@@ -136,13 +139,32 @@ const std::vector<Malformed>& corpus() {
       set_field("TargetsNothing", "target_matches_nothing", "target_modules", {"nothing"}),
       bend_package("NoRank", "missing_config_field",
                    [](Upload& u) { u.package.config.erase("r"); }),
-      bend_package("TiedTables", "unsupported_weight_tying",
+      bend_package("TwoVariants", "invalid_config_value",
                    [](Upload& u) {
-                     u.package.config["ensure_weight_tying"] = true;
-                     u.package.config["target_modules"] = {"q_proj", "v_proj", "lm_head"};
-                     u.add("lm_head.lora_A.weight", {4, 64});
-                     u.add("lm_head.lora_B.weight", {96, 4});
+                     u.package.config["use_dora"] = true;
+                     u.package.config["alora_invocation_tokens"] = {5};
                    }),
+      bend_package("DoraWithoutTheBasesWeights", "base_weights_needed",
+                   [](Upload& u) {
+                     u.package.config["target_modules"] = {"model.layers.0.self_attn.q_proj"};
+                     u.package.config["use_dora"] = true;
+                     std::erase_if(u.package.tensors, [](const auto& tensor) {
+                       return tensor.first.find(kQ0) == std::string::npos;
+                     });
+                     u.add(std::string(kQ0) + ".lora_magnitude_vector", {64});
+                   }),
+      bend_package("TokensOfAnotherShape", "tensor_shape_mismatch",
+                   [](Upload& u) {
+                     u.package.config["trainable_token_indices"] = {1, 2};
+                     u.add("model.embed_tokens.token_adapter.trainable_tokens_delta", {3, 64});
+                   }),
+      bend_package("TokenThatTheBaseHasNot", "invalid_config_value",
+                   [](Upload& u) {
+                     u.package.config["trainable_token_indices"] = {1, 96};
+                     u.add("model.embed_tokens.token_adapter.trainable_tokens_delta", {2, 64});
+                   }),
+      set_field("InvocationThatTheBaseHasNot", "invalid_config_value", "alora_invocation_tokens",
+                {95, 96}),
       // the tensors
       bend_package("LayerThatIsNotThere", "unbound_tensor",
                    [](Upload& u) {
@@ -155,18 +177,24 @@ const std::vector<Malformed>& corpus() {
       bend_package(
           "NoPrefix", "unbound_tensor",
           [](Upload& u) { u.package.tensors["layers.0.self_attn.q_proj.lora_A.weight"] = u.a(); }),
-      bend_package("DoraMagnitude", "unsupported_dora",
+      bend_package("DoraMagnitude", "undeclared_tensor",
                    [](Upload& u) { u.add(std::string(kQ0) + ".lora_magnitude_vector", {64}); }),
-      bend_package("BiasOfB", "unsupported_lora_bias",
+      bend_package("BiasOfB", "undeclared_tensor",
                    [](Upload& u) { u.add(std::string(kQ0) + ".lora_B.bias", {64}); }),
-      bend_package("BaseBias", "unsupported_bias",
+      bend_package("BaseBias", "undeclared_tensor",
                    [](Upload& u) { u.add(std::string(kQ0) + ".base_layer.bias", {64}); }),
       bend_package("KasaDiagonal", "unsupported_kasa",
                    [](Upload& u) { u.add(std::string(kQ0) + ".lora_diag", {4}); }),
-      bend_package("TrainedTokens", "unsupported_trainable_tokens",
+      bend_package("TrainedTokens", "undeclared_tensor",
                    [](Upload& u) {
                      u.add("model.embed_tokens.token_adapter.trainable_tokens_delta", {2, 64});
                    }),
+      bend_package("TrainedRowsOfALinear", "unsupported_trainable_tokens",
+                   [](Upload& u) {
+                     u.add(std::string(kQ0) + ".token_adapter.trainable_tokens_delta", {2, 64});
+                   }),
+      bend_package("BiasOfANorm", "unsupported_bias",
+                   [](Upload& u) { u.add("model.norm.bias", {64}); }),
       bend_package("SavedModule", "unsupported_modules_to_save",
                    [](Upload& u) { u.add("model.norm.weight", {64}); }),
       bend_package("SavedEmbedding", "embedding_weights_present",

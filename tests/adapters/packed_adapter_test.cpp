@@ -1,6 +1,10 @@
 #include "adapters/packed_adapter.hpp"
 
+#include <cstdint>
 #include <cstring>
+#include <random>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -109,6 +113,51 @@ INSTANTIATE_TEST_SUITE_P(Types, PackedAdapterOf, testing::Values(PageType::kF32,
                          [](const auto& test) {
                            return std::string(test.param == PageType::kF32 ? "F32" : "Bf16");
                          });
+
+TEST(PackedAdapter, PagesOfEightBitsAreMadeOfThoseOfFp32AndTellWhatThatCosts) {
+  Adapter adapter = adapter_of_all_modules();
+  adapter.modules[0].out_scale.assign(
+      static_cast<std::size_t>(adapter.modules[0].base.shape.out_features), 0.5F);
+  const auto exact = pack_adapter(adapter, PageType::kF32);
+  PageError told;
+  const auto packed = pack_adapter(adapter, PageType::kInt8, &told);
+  EXPECT_EQ(packed->view().type, PageType::kInt8);
+  EXPECT_LT(packed->bytes(), exact->bytes() / 3);
+  PageError error;
+  for (const AdapterModule& module : adapter.modules) {
+    SCOPED_TRACE(module.base.path);
+    const LoraModule& pages = module_of(packed->view(), module.base);
+    ASSERT_EQ(pages.rank, module.rank);
+    const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
+    std::vector<std::int8_t> a(ranks * static_cast<std::size_t>(module.base.shape.in_features));
+    std::vector<std::int8_t> b(ranks * static_cast<std::size_t>(module.base.shape.out_features));
+    std::vector<float> scales(ranks);
+    error += quantise_pages(module_of(exact->view(), module.base), module.base.shape, a, b, scales);
+    EXPECT_EQ(std::memcmp(pages.a, a.data(), a.size()), 0);
+    EXPECT_EQ(std::memcmp(pages.b, b.data(), b.size()), 0);
+    EXPECT_EQ(std::vector<float>(pages.scales, pages.scales + ranks), scales);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(pages.scales) % 64, 0U);
+  }
+  EXPECT_EQ(module_of(packed->view(), adapter.modules[0].base).out_scale[1], 0.5F);
+  EXPECT_EQ(told.relative(), error.relative());
+  EXPECT_GT(told.relative(), 0.001);
+  EXPECT_LT(told.relative(), 0.02);
+}
+
+TEST(PackedAdapter, RowsBesidePagesOfEightBitsAreBf16) {
+  Adapter adapter = adapter_of_all_modules();
+  adapter.embed_rows.ids = {1, 3};
+  for (int i = 0; i < 2 * test_base().spec.hidden; ++i) {
+    adapter.embed_rows.rows.push_back(0.1F * static_cast<float>(i));
+  }
+  const auto packed = pack_adapter(adapter, PageType::kInt8);
+  const RowOverrides& rows = packed->view().embed_rows;
+  ASSERT_EQ(rows.ids.size(), 2U);
+  for (std::size_t i = 0; i < adapter.embed_rows.rows.size(); ++i) {
+    ASSERT_EQ(element(rows.rows, PageType::kBf16, i),
+              rounded(adapter.embed_rows.rows[i], PageType::kBf16));
+  }
+}
 
 TEST(PackedAdapter, AbsentModulesHaveNoPages) {
   const auto validation = TestPackage().validate();

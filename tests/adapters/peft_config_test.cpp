@@ -179,13 +179,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"layers_to_transform", "-1", "invalid_config_value"},
         BadField{"layers_to_transform", "[\"1\"]", "invalid_config_value"},
         BadField{"layers_pattern", "\"layers\"", "invalid_config_value"},
-        BadField{"bias", "\"all\"", "unsupported_bias"},
-        BadField{"bias", "\"lora_only\"", "unsupported_bias"},
         BadField{"bias", "true", "invalid_config_value"},
-        BadField{"lora_bias", "true", "unsupported_lora_bias"},
+        BadField{"bias", "\"some\"", "invalid_config_value"},
+        BadField{"lora_bias", "\"yes\"", "invalid_config_value"},
         BadField{"target_parameters", "[3]", "invalid_config_value"},
-        BadField{"modules_to_save", "[\"lm_head\"]", "unsupported_modules_to_save"},
-        BadField{"trainable_token_indices", "[1,2]", "unsupported_trainable_tokens"},
+        BadField{"modules_to_save", "\"lm_head\"", "invalid_config_value"},
+        BadField{"trainable_token_indices", "[1,2,1]", "invalid_config_value"},
+        BadField{"trainable_token_indices", "[-1]", "invalid_config_value"},
+        BadField{"trainable_token_indices", "{\"lm_head\":7}", "invalid_config_value"},
+        BadField{"ensure_weight_tying", "1", "invalid_config_value"},
         BadField{"init_lora_weights", "\"pissa\"", "unsupported_init_lora_weights"},
         BadField{"init_lora_weights", "\"pissa_niter_16\"", "unsupported_init_lora_weights"},
         BadField{"init_lora_weights", "\"olora\"", "unsupported_init_lora_weights"},
@@ -193,11 +195,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{"init_lora_weights", "\"loftq\"", "unsupported_init_lora_weights"},
         BadField{"init_lora_weights", "\"lora_ga\"", "unsupported_init_lora_weights"},
         BadField{"init_lora_weights", "3", "invalid_config_value"},
-        BadField{"use_dora", "true", "unsupported_dora"},
+        BadField{"use_dora", "\"true\"", "invalid_config_value"},
         BadField{"use_qalora", "true", "unsupported_qalora"},
-        BadField{"alora_invocation_tokens", "[5]", "unsupported_alora"},
+        BadField{"alora_invocation_tokens", "[\"5\"]", "invalid_config_value"},
+        BadField{"alora_invocation_tokens", "5", "invalid_config_value"},
         BadField{"layer_replication", "[[0,2]]", "unsupported_layer_replication"},
-        BadField{"use_bdlora", "{\"nblocks\":2}", "unsupported_bdlora"},
+        BadField{"use_bdlora", "true", "invalid_config_value"},
+        BadField{"use_bdlora", "{\"nblocks\":0}", "invalid_config_value"},
+        BadField{"use_bdlora", "{\"target_modules_bd_a\":\"q\"}", "invalid_config_value"},
+        BadField{"use_bdlora", "{\"new\":1}", "invalid_config_value"},
         BadField{"arrow_config", "{\"top_k\":1}", "unsupported_arrow"},
         BadField{"kasa_config", "{\"beta\":1}", "unsupported_kasa"},
         BadField{"monteclora_config", "{\"num_samples\":1}", "unsupported_monteclora"},
@@ -205,13 +211,70 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(PeftConfig, AllFaultsAreToldAtOnce) {
   Json config = plain_config();
-  config["use_dora"] = true;
-  config["bias"] = "all";
+  config["use_qalora"] = true;
+  config["layer_replication"] = {{0, 2}};
   config["r"] = 0;
   config.erase("lora_alpha");
   EXPECT_EQ(error_codes(parse(config.dump()).findings),
-            (Codes{"unsupported_dora", "unsupported_bias", "invalid_config_value",
+            (Codes{"unsupported_qalora", "unsupported_layer_replication", "invalid_config_value",
                    "missing_config_field"}));
+}
+
+TEST(PeftConfig, VariantsAreRead) {
+  Json config = plain_config();
+  config["bias"] = "lora_only";
+  config["use_dora"] = true;
+  config["modules_to_save"] = {"lm_head"};
+  config["trainable_token_indices"] = {{"embed_tokens", {3, 1}}};
+  config["ensure_weight_tying"] = true;
+  const auto parsed = parse(config.dump());
+  ASSERT_TRUE(parsed.config) << error_codes(parsed.findings).size();
+  EXPECT_EQ(parsed.config->bias, BiasTraining::kLoraOnly);
+  EXPECT_TRUE(parsed.config->use_dora);
+  EXPECT_EQ(parsed.config->modules_to_save, std::vector<std::string>{"lm_head"});
+  ASSERT_EQ(parsed.config->trainable_tokens.size(), 1U);
+  EXPECT_EQ(parsed.config->trainable_tokens[0].module, "embed_tokens");
+  EXPECT_EQ(parsed.config->trainable_tokens[0].ids, (std::vector<TokenId>{3, 1}));
+  EXPECT_TRUE(parsed.config->ensure_weight_tying);
+}
+
+TEST(PeftConfig, BlockDiagonalFactorsAndInvocationsAreRead) {
+  const auto blocks = parse_with(
+      "use_bdlora", {{"target_modules_bd_a", {"o_proj"}}, {"nblocks", 4}, {"match_strict", false}});
+  ASSERT_TRUE(blocks.config);
+  ASSERT_TRUE(blocks.config->bdlora);
+  EXPECT_EQ(blocks.config->bdlora->block_a, std::vector<std::string>{"o_proj"});
+  EXPECT_EQ(blocks.config->bdlora->num_blocks, 4);
+  EXPECT_FALSE(blocks.config->bdlora->match_strict);
+  const auto activated = parse_with("alora_invocation_tokens", {7, 7, 2});
+  ASSERT_TRUE(activated.config);
+  EXPECT_EQ(activated.config->invocation, (std::vector<TokenId>{7, 7, 2}));
+}
+
+TEST(PeftConfig, VariantsThatPeftDoesNotCombineAreRefused) {
+  const auto codes = [](const Json& fields) {
+    Json config = plain_config();
+    config.update(fields);
+    return error_codes(parse(config.dump()).findings);
+  };
+  EXPECT_EQ(codes({{"use_dora", true}, {"alora_invocation_tokens", {1}}}),
+            Codes{"invalid_config_value"});
+  EXPECT_EQ(codes({{"use_dora", true}, {"lora_bias", true}}), Codes{"invalid_config_value"});
+  EXPECT_EQ(codes({{"bias", "all"}, {"alora_invocation_tokens", {1}}}), Codes{"unsupported_bias"});
+  EXPECT_EQ(codes({{"modules_to_save", {"lm_head"}}, {"alora_invocation_tokens", {1}}}),
+            Codes{"unsupported_modules_to_save"});
+  EXPECT_EQ(codes({{"trainable_token_indices", {1}}, {"alora_invocation_tokens", {1}}}),
+            Codes{"unsupported_trainable_tokens"});
+  EXPECT_EQ(codes({{"use_dora", true}, {"target_parameters", {"mlp.experts.down_proj"}}}),
+            Codes{"invalid_config_value"});
+}
+
+TEST(PeftConfig, ConvertibleInitialisationsSayHowToConvertThem) {
+  const auto pissa = parse_with("init_lora_weights", "pissa").findings;
+  EXPECT_NE(pissa.at(0).message.find("path_initial_model_for_weight_conversion"),
+            std::string::npos);
+  const auto loftq = parse_with("init_lora_weights", "loftq").findings;
+  EXPECT_EQ(loftq.at(0).message.find("path_initial_model"), std::string::npos);
 }
 
 TEST(PeftConfig, LayersNeedAListOfTargets) {

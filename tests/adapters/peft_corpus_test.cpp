@@ -43,8 +43,9 @@ class CorpusBase {
     const auto file = parse_safetensors(bytes);
     embedding_ = table(*file->find("embed_tokens"));
     head_ = table(*file->find("lm_head"));
-    model_.embedding = embedding_.data();
-    model_.head = head_.data();
+    weights_.embedding = bf16_matrix(embedding_.data(), 96, 64);
+    weights_.head = bf16_matrix(head_.data(), 96, 64);
+    model_.weights = &weights_;
   }
   const BaseModel& model() const { return model_; }
 
@@ -56,6 +57,7 @@ class CorpusBase {
   }
 
   BaseModel model_ = test_base();
+  ModelWeights weights_;
   std::vector<Bf16> embedding_;
   std::vector<Bf16> head_;
 };
@@ -90,16 +92,10 @@ INSTANTIATE_TEST_SUITE_P(Corpus, PeftAccepted, testing::ValuesIn(folders_in(kCor
                          [](const auto& test) { return test.param; });
 
 const std::map<std::string, std::string> kRefusals = {
-    {"alora", "unsupported_alora"},
-    {"bias_all", "unsupported_bias"},
-    {"dora", "unsupported_dora"},
     {"loha", "unsupported_peft_type"},
-    {"lora_bias", "unsupported_lora_bias"},
     {"modules_to_save", "unsupported_modules_to_save"},
     {"olora", "unsupported_init_lora_weights"},
     {"pissa", "unsupported_init_lora_weights"},
-    {"trainable_tokens", "unsupported_trainable_tokens"},
-    {"weight_tying", "unsupported_weight_tying"},
 };
 
 class PeftRefused : public testing::TestWithParam<std::string> {};

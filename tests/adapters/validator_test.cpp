@@ -21,6 +21,7 @@ const BaseModule& module_named(std::string_view path) {
 struct WithTable {
   BaseModel base = test_base();
   std::vector<Bf16> table;
+  ModelWeights weights;
   TestPackage package;
 
   WithTable() {
@@ -29,8 +30,8 @@ struct WithTable {
     TestTensor copy = package.random_tensor({96, 64});
     for (const float value : copy.values) table.push_back(float_to_bf16(value));
     package.tensors["base_model.model.model.embed_tokens.base_layer.weight"] = std::move(copy);
-    base.embedding = table.data();
-    base.head = table.data();
+    weights.embedding = weights.head = bf16_matrix(table.data(), 96, 64);
+    base.weights = &weights;
   }
 };
 
@@ -138,9 +139,31 @@ TEST(Validator, ATrueCopyOfTheBasesEmbeddingIsLeftOutAndTold) {
   EXPECT_EQ(validation.adapter->modules.size(), 5U);
 }
 
-TEST(Validator, AnEmbeddingThatDiffersInOneValueIsRefused) {
+TEST(Validator, TheRowsInWhichASavedEmbeddingDiffersReplaceTheBases) {
   WithTable with;
-  with.table[17] ^= 1;
+  with.table[3 * 64 + 17] ^= 1;
+  const auto validation = with.package.validate(with.base);
+  ASSERT_TRUE(validation.adapter) << to_json(validation.report).dump(1);
+  EXPECT_EQ(warning_codes(validation.report.findings), Codes{"embedding_weights_present"});
+  EXPECT_EQ(validation.adapter->embed_rows.ids, std::vector<TokenId>{3});
+  EXPECT_EQ(validation.adapter->embed_rows.rows.size(), 64U);
+  EXPECT_TRUE(validation.adapter->head_rows.ids.empty());
+  EXPECT_EQ(validation.report.coverage.rows_replaced, 1);
+}
+
+TEST(Validator, ASavedEmbeddingIsTheHeadToo) {
+  WithTable with;
+  with.base.spec.tied_embeddings = true;
+  with.table[3 * 64 + 17] ^= 1;
+  const auto validation = with.package.validate(with.base);
+  ASSERT_TRUE(validation.adapter) << to_json(validation.report).dump(1);
+  EXPECT_EQ(validation.adapter->head_rows.ids, std::vector<TokenId>{3});
+  EXPECT_EQ(validation.adapter->head_rows.rows, validation.adapter->embed_rows.rows);
+}
+
+TEST(Validator, ASavedEmbeddingThatCannotBeComparedIsRefused) {
+  WithTable with;
+  with.base.weights = nullptr;
   EXPECT_EQ(error_codes(with.package.validate(with.base).report.findings),
             Codes{"embedding_weights_present"});
 }
@@ -157,12 +180,12 @@ TEST(Validator, AnAdapterThatDoesNothingIsTold) {
 
 TEST(Validator, FaultsOfConfigAndTensorsAreToldTogether) {
   TestPackage package;
-  package.config["use_dora"] = true;
+  package.config["use_qalora"] = true;
   package.tensor("model.layers.0.self_attn.q_proj.lora_A.weight").values[0] = NAN;
   package.tensors["base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight"] =
       package.random_tensor({4, 64});
   EXPECT_EQ(error_codes(package.validate().report.findings),
-            (Codes{"unsupported_dora", "non_finite_value", "unbound_tensor"}));
+            (Codes{"unsupported_qalora", "non_finite_value", "unbound_tensor"}));
 }
 
 TEST(Validator, ALongReportIsCutAndSaysSo) {

@@ -46,13 +46,15 @@ inline std::unique_ptr<Backend> make_backend(const Machine& machine, const Model
 // One sequence, which has all of a backend's blocks.
 class Sequence {
  public:
+  // `lora_start` is the first position at which the adapter applies.
   Sequence(Backend& backend, const ModelSpec& spec, const BackendLimits& limits, AdapterSlot slot,
-           bool long_rope = false)
+           bool long_rope = false, std::int32_t lora_start = 0)
       : backend_(backend),
         spec_(spec),
         limits_(limits),
         slots_{slot},
         long_rope_{static_cast<std::uint8_t>(long_rope)},
+        lora_start_{lora_start},
         blocks_(static_cast<std::size_t>(limits.num_blocks)) {
     std::iota(blocks_.rbegin(), blocks_.rend(), 0);  // the pool's order must not matter
   }
@@ -86,7 +88,8 @@ class Sequence {
                  .block_indptr = block_indptr,
                  .slots = slots_,
                  .head_rows = head_rows,
-                 .long_rope = long_rope_});
+                 .long_rope = long_rope_,
+                 .lora_start = lora_start_});
     std::vector<Row> rows;
     for (int i = 0; i < kept; ++i) {
       const auto logits = backend_.logits(i);
@@ -100,6 +103,7 @@ class Sequence {
   BackendLimits limits_;
   std::vector<AdapterSlot> slots_;
   std::vector<std::uint8_t> long_rope_;
+  std::vector<std::int32_t> lora_start_;
   std::vector<BlockId> blocks_;
   std::int32_t length_ = 0;
 };

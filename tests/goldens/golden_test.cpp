@@ -74,8 +74,7 @@ class Golden : public testing::TestWithParam<std::tuple<std::string, Machine>> {
              .aliases = {},
              .digest = model_->digest(),
              .spec = model_->spec(),
-             .embedding = model_->weights().embedding.bf16,
-             .head = model_->weights().head.bf16};
+             .weights = &model_->weights()};
     backend_ = goldens::make_backend(machine, model_->weights(), kLimits);
     if (!backend_) GTEST_SKIP() << "this processor has no " << machine.name;
   }

@@ -24,7 +24,7 @@ namespace tessera::goldens {
 
 namespace fs = std::filesystem;
 
-inline const fs::path kData = fs::path(TESSERA_TEST_DIR) / "data";
+inline const fs::path kData = fs::path(TESSERA_SOURCE_DIR) / "tests" / "goldens" / "data";
 inline const fs::path kDemo = fs::path(TESSERA_SOURCE_DIR) / "examples" / "demo";
 
 inline std::string read_file(const fs::path& path) {
