@@ -23,8 +23,10 @@ AdapterSlots::Pin AdapterSlots::pin(const AdapterDigest& digest,
     bytes_ += adapter->bytes();
     ++num_loads_;
   }
-  found->second.last_pinned = ++num_pins_made_;
-  return Pin(found->second);
+  Entry& entry = found->second;
+  entry.worth = worth_.worth(++entry.uses, entry.adapter->bytes());
+  entry.last_pinned = ++num_pins_made_;
+  return Pin(entry);
 }
 
 int AdapterSlots::evict_idle() {
@@ -33,27 +35,43 @@ int AdapterSlots::evict_idle() {
   return evicted;
 }
 
+void AdapterSlots::evict(const AdapterDigest& digest) {
+  const auto found = entries_.find(digest);
+  if (found != entries_.end() && found->second.num_pins == 0) remove(found);
+}
+
+std::vector<AdapterDigest> AdapterSlots::resident() const {
+  std::vector<AdapterDigest> digests;
+  for (const auto& [digest, entry] : entries_) digests.push_back(digest);
+  return digests;
+}
+
 void AdapterSlots::make_room(std::size_t bytes) {
-  const auto is_full = [&] {
-    return count() >= limits_.max_adapters || bytes_ + bytes > limits_.max_bytes;
-  };
+  const int most = std::max(limits_.max_resident, limits_.max_adapters);
+  const auto is_full = [&] { return count() >= most || bytes_ + bytes > limits_.max_bytes; };
   while (is_full() && evict_one()) {
   }
 }
 
 bool AdapterSlots::evict_one() {
-  auto oldest = entries_.end();
+  const auto rank = [](const Entry& entry) { return std::pair(entry.worth, entry.last_pinned); };
+  auto least = entries_.end();
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     if (entry->second.num_pins > 0) continue;
-    if (oldest == entries_.end() || entry->second.last_pinned < oldest->second.last_pinned) {
-      oldest = entry;
-    }
+    if (least == entries_.end() || rank(entry->second) < rank(least->second)) least = entry;
   }
-  if (oldest == entries_.end()) return false;
-  backend_.remove_adapter(oldest->second.slot);
-  bytes_ -= oldest->second.adapter->bytes();
-  entries_.erase(oldest);
+  if (least == entries_.end()) return false;
+  worth_.evicted(least->second.worth);
+  remove(least);
   return true;
+}
+
+void AdapterSlots::remove(Entries::iterator entry) {
+  backend_.remove_adapter(entry->second.slot);
+  bytes_ -= entry->second.adapter->bytes();
+  evicted_.push_back(entry->first);
+  entries_.erase(entry);
+  ++num_evictions_;
 }
 
 }  // namespace tessera

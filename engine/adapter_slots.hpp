@@ -1,8 +1,8 @@
 // adapter_slots.hpp — the adapters that the backend holds, and who is using them.
 //
 // A running sequence holds a Pin on its adapter. An adapter without pins stays in its slot until
-// its place is needed: least recently pinned goes first. The pages are shared with the HostCache
-// and live at least as long as the slot.
+// its place is needed; whoever is worth least goes first (adapters/greedy_dual.hpp). The pages are
+// shared with the HostCache and live at least as long as the slot.
 //
 // Owned and called by the engine thread alone; no locks. Outlives its pins.
 #pragma once
@@ -12,7 +12,9 @@
 #include <memory>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
+#include "adapters/greedy_dual.hpp"
 #include "adapters/packed_adapter.hpp"
 #include "engine/schedule/running_adapters.hpp"
 #include "kernels/backend.hpp"
@@ -37,29 +39,43 @@ class AdapterSlots {
   // Gives up every adapter that nobody has pinned, and with it its claim on host memory. Returns
   // how many those were.
   int evict_idle();
+  // Gives up this one, if it is here and nobody has pinned it.
+  void evict(const AdapterDigest& digest);
+  // Those that went since the last call: what is cached for them should go before others'.
+  std::vector<AdapterDigest> take_evicted() { return std::exchange(evicted_, {}); }
 
   bool holds(const AdapterDigest& digest) const { return entries_.contains(digest); }
+  std::vector<AdapterDigest> resident() const;
   int count() const { return static_cast<int>(entries_.size()); }
   std::size_t bytes() const { return bytes_; }
   std::uint64_t num_loads() const { return num_loads_; }
+  std::uint64_t num_evictions() const { return num_evictions_; }
+  bool has_evicted() const { return !evicted_.empty(); }
 
  private:
   struct Entry {
     std::shared_ptr<const PackedAdapter> adapter;
     AdapterSlot slot = kNoAdapter;
     int num_pins = 0;
+    std::uint64_t uses = 0;
+    double worth = 0;
     std::uint64_t last_pinned = 0;  // in pins made
   };
+  using Entries = std::unordered_map<AdapterDigest, Entry, DigestHash>;
 
   void make_room(std::size_t bytes);
   bool evict_one();  // false: all are pinned
+  void remove(Entries::iterator entry);
 
   Backend& backend_;
   SlotLimits limits_;
-  std::unordered_map<AdapterDigest, Entry, DigestHash> entries_;
+  Entries entries_;
+  GreedyDual worth_;
+  std::vector<AdapterDigest> evicted_;
   std::size_t bytes_ = 0;
   std::uint64_t num_pins_made_ = 0;
   std::uint64_t num_loads_ = 0;
+  std::uint64_t num_evictions_ = 0;
 };
 
 // Move-only. An empty pin stands for the base.

@@ -1,5 +1,6 @@
 #include "engine/engine.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -73,6 +74,28 @@ void Engine::wake() {
   changed_.notify_all();
 }
 
+void Engine::evict_adapter(const AdapterDigest& digest) {
+  request_eviction({.digest = digest, .deleted = false});
+}
+
+void Engine::forget_adapter(const AdapterDigest& digest) {
+  request_eviction({.digest = digest, .deleted = true});
+}
+
+void Engine::request_eviction(const Eviction& eviction) {
+  {
+    std::lock_guard lock(mutex_);
+    evictions_.push_back(eviction);
+    woken_ = true;
+  }
+  changed_.notify_all();
+}
+
+bool Engine::holds_adapter(const AdapterDigest& digest) const {
+  std::lock_guard lock(mutex_);
+  return std::ranges::find(resident_, digest) != resident_.end();
+}
+
 EngineStats Engine::stats() const {
   std::lock_guard lock(mutex_);
   EngineStats stats = stats_;
@@ -131,9 +154,11 @@ void Engine::wait_for_work(const std::stop_token& stop) {
 
 void Engine::take_inbox() {
   bool cancel_all = false;
+  std::vector<Eviction> evictions;
   {
     std::lock_guard lock(mutex_);
     std::swap(arrived_, inbox_);
+    evictions.swap(evictions_);
     cancel_all = cancel_all_;
     cancel_all_ = false;
   }
@@ -142,6 +167,9 @@ void Engine::take_inbox() {
     submission.stream = nullptr;
   }
   arrived_.clear();
+  for (const auto& [digest, deleted] : evictions) {
+    deleted ? core_.forget_adapter(digest) : core_.evict_adapter(digest);
+  }
   if (cancel_all) core_.cancel_all();
 }
 
@@ -152,6 +180,10 @@ void Engine::publish() {
     std::lock_guard lock(mutex_);
     stats_ = stats;
     num_requests_ = core_.num_requests() + static_cast<int>(inbox_.size());
+    if (core_.adapter_changes() != resident_version_) {
+      resident_ = core_.resident_adapters();
+      resident_version_ = core_.adapter_changes();
+    }
     drained = draining_ && num_requests_ == 0;
   }
   if (drained) changed_.notify_all();

@@ -44,6 +44,13 @@ class Engine {
   // a stream was cancelled. Never blocks for long; may be called from any thread.
   void wake();
 
+  // Has the adapter leave the device, unless it is in use by then; see EngineCore. Done between two
+  // steps; does not wait for it.
+  void evict_adapter(const AdapterDigest& digest);
+  void forget_adapter(const AdapterDigest& digest);
+  // Whether the device held the adapter after the last step.
+  bool holds_adapter(const AdapterDigest& digest) const;
+
   EngineStats stats() const;
   int max_context() const { return core_.max_context(); }
 
@@ -53,6 +60,12 @@ class Engine {
     std::shared_ptr<TokenStream> stream;
   };
 
+  struct Eviction {
+    AdapterDigest digest;
+    bool deleted;
+  };
+
+  void request_eviction(const Eviction& eviction);
   void run(const std::stop_token& stop);
   void wait_for_work(const std::stop_token& stop);
   bool turn();
@@ -70,6 +83,9 @@ class Engine {
   std::condition_variable_any changed_;  // news for the engine thread, or the last request is gone
   // guarded by mutex_
   std::vector<Submission> inbox_;
+  std::vector<Eviction> evictions_;
+  std::vector<AdapterDigest> resident_;  // as of resident_version_ changes
+  std::uint64_t resident_version_ = 0;
   int num_requests_ = 0;  // submitted and not finished
   bool woken_ = false;
   bool cancel_all_ = false;

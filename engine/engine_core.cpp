@@ -2,43 +2,13 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <exception>
 #include <utility>
 
+#include "engine/engine_request.hpp"
 #include "engine/model/forward.hpp"
 
 namespace tessera {
-
-struct EngineCore::Request : Sequence {
-  Request(std::uint64_t request_id, GenerationRequest request,
-          std::shared_ptr<TokenStream> token_stream)
-      : Sequence(request_id, std::move(request.prompt), request.sampling.max_tokens),
-        sampling(std::move(request.sampling)),
-        stream(std::move(token_stream)) {
-    tenant = std::move(request.tenant);
-    cache_salt = request.cache_salt;
-    adapter = request.adapter;
-    if (!request.constraint) return;
-    guided = std::make_shared<GuidedSequence>(
-        std::move(request.constraint),
-        GuidedSequence::Options{.max_tokens = sampling.max_tokens,
-                                .complete_within = request.complete_within_max_tokens,
-                                .may_force = sampling.num_logprobs < 0});
-  }
-
-  SamplingParams sampling;
-  std::shared_ptr<TokenStream> stream;
-  int num_prompt_computed = 0;  // at most; preemption does not take it back
-  HostCache::Pin pages;         // of its adapter, once they are in host memory
-  AdapterSlots::Pin pin;        // of its adapter, while it runs
-  bool answered = false;        // its first token was counted
-
-  std::shared_ptr<GuidedSequence> guided;  // null: no constraint
-  bool held = false;                       // caught up, and waits for its mask with
-  std::vector<float> held_logits;          // (vocab_size,)
-};
-
 namespace {
 
 int context_limit(const EngineConfig& config, const ModelSpec& spec) {
@@ -52,34 +22,6 @@ SchedulerLimits scheduler_limits(const EngineConfig& config) {
           .num_blocks = config.backend.num_blocks,
           .block_size = config.backend.block_size,
           .adapters = config.adapters};
-}
-
-Error invalid(std::string param, std::string range) {
-  return {Code::kInvalidValue, "'" + param + "' must be " + range + ".", param};
-}
-
-Result<void> check_sampling(const SamplingParams& params, int max_logprobs) {
-  if (!(params.temperature >= 0.0F) || std::isinf(params.temperature)) {
-    return invalid("temperature", "a number that is at least 0");
-  }
-  if (params.top_k < 0) return invalid("top_k", "at least 0");
-  if (!(params.top_p > 0.0F && params.top_p <= 1.0F)) return invalid("top_p", "in (0, 1]");
-  if (!(params.min_p >= 0.0F && params.min_p <= 1.0F)) return invalid("min_p", "in [0, 1]");
-  if (params.max_tokens < 1) return invalid("max_tokens", "at least 1");
-  if (params.num_logprobs < -1 || params.num_logprobs > max_logprobs) {
-    return invalid("top_logprobs", "between 0 and " + std::to_string(max_logprobs));
-  }
-  return {};
-}
-
-Result<void> check_guided(const GenerationRequest& request) {
-  if (request.constraint && request.sampling.ignore_eos) {
-    return invalid("ignore_eos", "false where the answer is constrained");
-  }
-  if (request.complete_within_max_tokens && request.sampling.num_logprobs >= 0) {
-    return invalid("complete_within_max_tokens", "false where log-probabilities are asked for");
-  }
-  return {};
 }
 
 Error not_finite() {
@@ -101,6 +43,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       host_cache_(host_cache),
       backend_(std::move(backend)),
       sampler_(vocab_size_),
+      adjuster_(vocab_size_),
       scheduler_(std::in_place, scheduler_limits(config_)),
       batch_(config_.backend, max_context_),
       slots_(*backend_, config_.adapters),
@@ -110,31 +53,11 @@ EngineCore::~EngineCore() {
   cancel_all();
 }
 
-Result<void> EngineCore::check(const GenerationRequest& request) const {
-  if (const auto sampling = check_sampling(request.sampling, config_.max_logprobs); !sampling) {
-    return sampling.error();
-  }
-  const auto is_known = [this](TokenId id) { return id >= 0 && id < vocab_size_; };
-  if (request.prompt.empty() || !std::ranges::all_of(request.prompt, is_known)) {
-    return invalid("prompt", "at least one token of the model's vocabulary");
-  }
-  const std::size_t prompt = request.prompt.size();
-  const std::size_t answer = static_cast<std::size_t>(request.sampling.max_tokens);
-  if (prompt + answer > static_cast<std::size_t>(max_context_)) {
-    return Error{Code::kContextLengthExceeded,
-                 "This model's maximum context length is " + std::to_string(max_context_) +
-                     " tokens; the request needs " + std::to_string(prompt + answer) + ": " +
-                     std::to_string(prompt) + " in the prompt and " + std::to_string(answer) +
-                     " for the answer. Shorten the prompt or ask for a shorter answer."};
-  }
-  return check_guided(request);
-}
-
 void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
   assert(check(request));
   auto added = std::make_unique<Request>(next_id_++, std::move(request), std::move(stream));
   added->long_rope = short_positions_ > 0 && added->max_total_tokens > short_positions_;
-  if (added->adapter) host_cache_.prefetch(*added->adapter);
+  for (const AdapterDigest& digest : added->wanted) host_cache_.prefetch(digest, added->tenant);
   if (added->guided) ++counters_.num_guided_requests;
   scheduler_->add(*added);
   requests_.push_back(std::move(added));
@@ -169,63 +92,13 @@ void EngineCore::drop_cancelled() {
   }
 }
 
-void EngineCore::receive_adapters() {
-  if (scheduler_->num_waiting_for_adapter() == 0) return;
-  for (const auto& request : requests_) {
-    if (request->state == SequenceState::kWaitingForAdapter) receive_adapter(*request);
-  }
-}
-
-void EngineCore::receive_adapter(Request& request) {
-  HostCache::Lookup lookup = host_cache_.get(*request.adapter);
-  switch (lookup.state) {
-    case HostCache::State::kLoading:
-      return;
-    case HostCache::State::kFailed:
-      if (lookup.error.code == Code::kNoCapacity && may_get_room(*request.adapter)) return;
-      return finish(request, FinishReason::kError, std::move(lookup.error));
-    case HostCache::State::kReady:
-      break;
-  }
-  if (lookup.adapter->max_rank() > config_.backend.max_rank) {
-    return finish(
-        request, FinishReason::kError,
-        {Code::kNoCapacity, "The adapter's rank is " + std::to_string(lookup.adapter->max_rank()) +
-                                "; this server serves ranks up to " +
-                                std::to_string(config_.backend.max_rank) + "."});
-  }
-  request.pages = std::move(lookup.adapter);
-  scheduler_->adapter_ready(request, request.pages->bytes());
-}
-
-// Host memory has no room for one more adapter's pages. True if waiting can help: idle slots let go
-// of theirs now, and other requests will when they end.
-bool EngineCore::may_get_room(const AdapterDigest& digest) {
-  if (slots_.evict_idle() > 0) {
-    host_cache_.forget_failure(digest);  // so that the next look starts a load
-    return true;
-  }
-  return std::ranges::any_of(requests_,
-                             [](const auto& request) { return request->pages != nullptr; });
-}
-
 // Whoever was preempted lets go of its adapter's slot.
 void EngineCore::release_preempted() {
   for (Sequence* sequence : batch_.preempted()) {
     auto& request = static_cast<Request&>(*sequence);
-    request.pin = {};
+    request.pins.clear();
     request.held = false;  // the same logits will come again
     ++counters_.num_preemptions;
-  }
-}
-
-// Whoever runs gets a slot: the scheduler has counted that they suffice.
-void EngineCore::pin_adapters() {
-  for (const BatchEntry& entry : batch_.entries()) {
-    auto& request = static_cast<Request&>(*entry.sequence);
-    if (!request.adapter || request.pin) continue;
-    request.pin = slots_.pin(*request.adapter, request.pages);
-    request.slot = request.pin.slot();
   }
 }
 
@@ -306,7 +179,8 @@ void EngineCore::accept(Request& request, std::span<const float> logits) {
     counters_.num_cached_tokens += static_cast<std::uint64_t>(request.num_cached);
   }
   if (request.guided) return accept_guided(request, logits);
-  auto token = sampler_.sample(logits, request.sampling, request.num_tokens());
+  auto token = sampler_.sample(adjusted(request, logits), request.sampling, request.num_tokens(),
+                               nullptr, logits);
   if (!token) return finish(request, FinishReason::kError, not_finite());
   append_sampled(request, *std::move(token));
   finish_if_cut(request);
@@ -319,7 +193,8 @@ void EngineCore::accept_guided(Request& request, std::span<const float> logits) 
   if (!advance) {
     finish_if_cut(request);  // whether it was finished is only known now, if the sequence is slow
     if (request.state == SequenceState::kFinished) return;
-    auto token = sampler_.sample(logits, request.sampling, request.num_tokens(), guided.mask());
+    auto token = sampler_.sample(adjusted(request, logits), request.sampling, request.num_tokens(),
+                                 guided.mask(), logits);
     if (!token) return finish(request, FinishReason::kError, not_finite());
     if (ends(request, token->id)) return append_sampled(request, *std::move(token));
     const int left = request.sampling.max_tokens - request.num_generated();
@@ -335,6 +210,11 @@ void EngineCore::accept_guided(Request& request, std::span<const float> logits) 
   if (request.state == SequenceState::kFinished) return;
   if (advance->finished) return finish(request, FinishReason::kStop);
   finish_if_cut(request);
+}
+
+std::span<const float> EngineCore::adjusted(const Request& request, std::span<const float> logits) {
+  return adjuster_.adjust(logits, request.sampling, request.counts, config_.eos_ids,
+                          request.num_generated());
 }
 
 void EngineCore::append_sampled(Request& request, GeneratedToken token) {
@@ -380,8 +260,8 @@ void EngineCore::finish(Request& request, FinishReason reason, Error error) {
 // All of finish() but for the scheduler.
 void EngineCore::close(Request& request, FinishReason reason, Error error) {
   request.state = SequenceState::kFinished;
-  request.pin = {};
-  request.pages = nullptr;
+  request.pins.clear();
+  request.release_pages();
   request.held = false;
   ++counters_.num_finished[static_cast<std::size_t>(reason)];
   request.stream->finish({.reason = reason,
@@ -441,7 +321,9 @@ EngineStats EngineCore::stats() const {
   stats.num_blocks = scheduler_->pool().num_blocks();
   stats.num_used_blocks = stats.num_blocks - scheduler_->pool().num_free();
   stats.num_resident_adapters = slots_.count();
+  stats.num_adapter_bytes = slots_.bytes();
   stats.num_adapter_loads = slots_.num_loads();
+  stats.num_adapter_evictions = slots_.num_evictions();
   return stats;
 }
 

@@ -23,6 +23,7 @@
 #include "engine/engine_stats.hpp"
 #include "engine/generation_request.hpp"
 #include "engine/guided_sequence.hpp"
+#include "engine/logit_adjuster.hpp"
 #include "engine/mask_workers.hpp"
 #include "engine/sampler.hpp"
 #include "engine/schedule/running_adapters.hpp"
@@ -72,6 +73,15 @@ class EngineCore {
   bool step(int max_rows);
   bool step() { return step(config_.backend.max_rows); }
 
+  // The adapter leaves the device and host memory if no request uses it, and the prefixes that are
+  // cached for it go before others'.
+  void evict_adapter(const AdapterDigest& digest);
+  // The same, and what is cached for it is never found again: it was deleted.
+  void forget_adapter(const AdapterDigest& digest);
+  // What the device holds. A value of adapter_changes() has one answer.
+  std::vector<AdapterDigest> resident_adapters() const { return slots_.resident(); }
+  std::uint64_t adapter_changes() const { return slots_.num_loads() + slots_.num_evictions(); }
+
   // Finishes every request that is left with kCancelled.
   void cancel_all();
 
@@ -96,7 +106,11 @@ class EngineCore {
   void drop_cancelled();
   void receive_adapters();
   void receive_adapter(Request& request);
+  bool receive_pages(Request& request, std::size_t index);
+  bool has_servable_pages(Request& request);
+  void place_adapter(Request& request);
   bool may_get_room(const AdapterDigest& digest);
+  void demote_evicted();
   void release_preempted();
   void pin_adapters();
   void request_masks();
@@ -106,6 +120,7 @@ class EngineCore {
   bool can_sample(Request& request);
   void accept(Request& request, std::span<const float> logits);
   void accept_guided(Request& request, std::span<const float> logits);
+  std::span<const float> adjusted(const Request& request, std::span<const float> logits);
   void append_sampled(Request& request, GeneratedToken token);
   void append_forced(Request& request, std::span<const TokenId> ids);
   void finish_if_cut(Request& request);
@@ -124,6 +139,7 @@ class EngineCore {
   HostCache& host_cache_;
   std::unique_ptr<Backend> backend_;
   Sampler sampler_;
+  LogitAdjuster adjuster_;
   std::optional<Scheduler> scheduler_;  // always there; made anew by fail_all()
   StepBatch batch_;
   AdapterSlots slots_;                              // after the backend, which it calls

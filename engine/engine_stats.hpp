@@ -11,11 +11,12 @@ namespace tessera {
 struct EngineStats {
   // now
   int num_running = 0;
-  int num_waiting = 0;              // in the queue or the inbox
-  int num_waiting_for_adapter = 0;  // not in the queue yet
-  int num_blocks = 0;               // KV blocks in the pool
-  int num_used_blocks = 0;          // of them, held by running sequences
-  int num_resident_adapters = 0;    // in the backend's slots
+  int num_waiting = 0;                  // in the queue or the inbox
+  int num_waiting_for_adapter = 0;      // not in the queue yet
+  int num_blocks = 0;                   // KV blocks in the pool
+  int num_used_blocks = 0;              // of them, held by running sequences
+  int num_resident_adapters = 0;        // in the backend's slots
+  std::uint64_t num_adapter_bytes = 0;  // of their pages
   // since the start
   std::uint64_t num_steps = 0;             // that computed rows
   std::uint64_t num_failed_steps = 0;      // in which the backend threw
@@ -30,6 +31,7 @@ struct EngineStats {
   std::uint64_t num_late_masks = 0;      // of them, those whose sequence sat out for them
   std::uint64_t num_preemptions = 0;
   std::uint64_t num_adapter_loads = 0;                             // into the backend's slots
+  std::uint64_t num_adapter_evictions = 0;                         // from them
   std::array<std::uint64_t, kNumFinishReasons> num_finished = {};  // by FinishReason
 };
 

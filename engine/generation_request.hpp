@@ -8,8 +8,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/adapter_mix.hpp"
 #include "kernels/model_spec.hpp"
 #include "storage/digest.hpp"
 
@@ -31,14 +33,22 @@ struct SamplingParams {
   int num_logprobs = -1;     // -1: none; 0: of the chosen token; n: and of the n most likely
   std::vector<TokenId> stop_token_ids = {};  // end the answer, like the model's own end tokens
   bool ignore_eos = false;                   // go on past the model's own end tokens
+  // Before all of that: see logit_adjuster.hpp. Log-probabilities are told as if there were none.
+  float frequency_penalty = 0.0F;
+  float presence_penalty = 0.0F;
+  float repetition_penalty = 1.0F;                         // > 0
+  std::vector<std::pair<TokenId, float>> logit_bias = {};  // of different tokens
+  int min_tokens = 0;                                      // at most max_tokens
 };
 
 struct GenerationRequest {
   std::vector<TokenId> prompt = {};  // at least one token
   SamplingParams sampling = {};
-  std::optional<AdapterDigest> adapter = {};  // none: the base alone
-  std::string tenant = {};                    // the fairness key
-  std::uint64_t cache_salt = 0;  // who may share cached prefixes: the server's, not theirs
+  // None: the base alone. With a mix: mix_digest() of it.
+  std::optional<AdapterDigest> adapter = {};
+  std::vector<MixedAdapter> mix = {};  // as check_mix() wants it; empty: `adapter` itself
+  std::string tenant = {};             // the fairness key
+  std::uint64_t cache_salt = 0;        // who may share cached prefixes: the server's, not theirs
 
   // What the answer has to be; null: anything. Of a vocabulary as wide as the model's, with the
   // engine's end tokens. Not with ignore_eos.

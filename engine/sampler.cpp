@@ -63,7 +63,8 @@ Sampler::Sampler(int vocab_size)
 
 std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
                                               const SamplingParams& params, int position,
-                                              const guided::TokenMask* mask) {
+                                              const guided::TokenMask* mask,
+                                              std::span<const float> model_logits) {
   assert(logits.size() == ids_.size());
   assert(mask == nullptr || mask->vocab_size() == std::ssize(ids_));
   const auto best = mask == nullptr ? first_ranked(logits) : first_ranked(logits, *mask);
@@ -73,7 +74,8 @@ std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
   if (params.temperature > 0.0F) {
     token.id = draw(mask == nullptr ? logits : masked(logits, *mask), params, *best, position);
   }
-  if (params.num_logprobs >= 0) add_logprobs(logits, params.num_logprobs, token);
+  const auto told = model_logits.empty() ? logits : model_logits;
+  if (params.num_logprobs >= 0) add_logprobs(told, params.num_logprobs, token);
   return token;
 }
 

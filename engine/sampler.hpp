@@ -28,10 +28,12 @@ class Sampler {
   // The token for `position` of a sequence whose model gave `logits` (vocab_size,), with the
   // log-probabilities that params.num_logprobs asks for. `mask` (of vocab_size; null: all) says
   // which tokens there may be. nullopt if the logits of those are no distribution (a NaN, an
-  // infinity on top): the model has overflowed; or if there are none. Allocates only for
-  // GeneratedToken::top.
+  // infinity on top): the model has overflowed; or if there are none. Log-probabilities are those
+  // of `model_logits` (empty: of `logits`), which a LogitAdjuster made `logits` of. Allocates only
+  // for GeneratedToken::top.
   std::optional<GeneratedToken> sample(std::span<const float> logits, const SamplingParams& params,
-                                       int position, const guided::TokenMask* mask = nullptr);
+                                       int position, const guided::TokenMask* mask = nullptr,
+                                       std::span<const float> model_logits = {});
 
  private:
   TokenId draw(std::span<const float> logits, const SamplingParams& params, TokenId best,

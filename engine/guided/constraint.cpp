@@ -8,6 +8,7 @@
 #include "engine/guided/document_recognizer.hpp"
 #include "engine/guided/ecma_regex.hpp"
 #include "engine/guided/grammar_recognizer.hpp"
+#include "engine/guided/matcher.hpp"
 #include "engine/guided/tag_recognizer.hpp"
 #include "engine/guided/text_recognizer.hpp"
 #include "engine/text/utf8.hpp"
@@ -247,6 +248,24 @@ CompileError too_complex() {
   return as_error(one_finding(FindingKind::kTooComplex, "takes too much work to compile"));
 }
 
+// Whether the first masks, and those on the shortest way to an end, are within what a mask may
+// cost. Those of a constraint that took little to compile are made only if the first is not cheap.
+bool can_be_served(const std::shared_ptr<Constraint>& constraint, std::uint64_t compile_fuel) {
+  constexpr std::uint64_t kCheap = 20'000;
+  constexpr std::size_t kTokens = 6;
+  const std::uint64_t fuel = constraint->limits().trial_fuel;
+  if (fuel == 0) return true;
+  Matcher matcher(constraint);
+  if (matcher.mask(std::min(fuel, kCheap)) && compile_fuel <= kCheap) return true;
+  if (!matcher.mask(fuel)) return false;
+  std::vector<TokenId> way = matcher.shortest_completion();
+  if (way.empty() && !matcher.accepting()) return false;
+  way.resize(std::min(way.size(), kTokens));
+  return std::ranges::all_of(way, [&](TokenId token) {
+    return matcher.accept(token) && matcher.mask(fuel / 4) != nullptr;
+  });
+}
+
 }  // namespace
 
 std::string ConstraintSpec::key() const {
@@ -274,10 +293,14 @@ std::variant<std::shared_ptr<Constraint>, CompileError> compile_constraint(
     const GuidedLimits& limits) {
   auto compiled = compile_recognizer(spec, *vocabulary, limits);
   if (auto* error = std::get_if<CompileError>(&compiled)) return std::move(*error);
-  auto constraint = std::make_shared<Constraint>(
-      spec, std::move(vocabulary), limits,
-      std::get<std::unique_ptr<CompiledRecognizer>>(std::move(compiled)));
+  auto& made = std::get<std::unique_ptr<CompiledRecognizer>>(compiled);
+  const std::uint64_t fuel = limits.compile_fuel - made->fuel.left();
+  auto constraint =
+      std::make_shared<Constraint>(spec, std::move(vocabulary), limits, std::move(made));
   if (!constraint->epoch() || !constraint->epoch()->start()) return too_complex();
+  if (!can_be_served(constraint, fuel)) {
+    return as_error(one_finding(FindingKind::kTooComplex, "takes too much work to generate"));
+  }
   return constraint;
 }
 

@@ -36,7 +36,10 @@ std::size_t ConstraintEpoch::EdgeHash::operator()(const Edge& edge) const {
 ConstraintEpoch::ConstraintEpoch(std::unique_ptr<CompiledRecognizer> compiled,
                                  std::shared_ptr<const Vocabulary> vocabulary,
                                  const GuidedLimits& limits)
-    : vocabulary_(std::move(vocabulary)), limits_(limits), compiled_(std::move(compiled)) {
+    : vocabulary_(std::move(vocabulary)),
+      limits_(limits),
+      compiled_(std::move(compiled)),
+      made_(vocabulary_->vocab_size()) {
   const std::lock_guard lock(recognizer_mutex_);
   try {
     compiled_->fuel.refill(limits_.mask_fuel);
@@ -155,15 +158,15 @@ const MaskStore::Mask* ConstraintEpoch::known_mask(const TokenState& state) {
   return masks_.find({recognizer().mask_key(state.position), state.accepting});
 }
 
-std::shared_ptr<TokenMask> ConstraintEpoch::make_mask(const TokenState& state) {
-  auto mask = std::make_shared<TokenMask>(vocabulary_->vocab_size());
-  recognizer().fill(state.position, *vocabulary_, *mask);
-  if (state.first && vocabulary_->drops_first_space()) add_after_first_space(state, *mask);
-  recognizer().add_special(state.position, *mask);
+const TokenMask& ConstraintEpoch::make_mask(const TokenState& state) {
+  made_.clear();
+  recognizer().fill(state.position, *vocabulary_, made_);
+  if (state.first && vocabulary_->drops_first_space()) add_after_first_space(state, made_);
+  recognizer().add_special(state.position, made_);
   if (state.accepting) {
-    for (const TokenId id : vocabulary_->end_tokens()) mask->set(id);
+    for (const TokenId id : vocabulary_->end_tokens()) made_.set(id);
   }
-  return mask;
+  return made_;
 }
 
 // Tokens that begin with a space mean what follows it, at the very beginning of a text.
@@ -261,7 +264,7 @@ std::string ConstraintEpoch::shortest_rest(const TokenState& state) {
 void ConstraintEpoch::count_bytes() {
   if (until_count_-- > 0) return;
   until_count_ = kCountEvery;
-  bytes_.store(recognizer().bytes() + masks_.bytes() + forced_bytes_ +
+  bytes_.store(recognizer().bytes() + masks_.bytes() + made_.words().size_bytes() + forced_bytes_ +
                    states_.size() * kStateBytes + edges_.size() * kEdgeBytes,
                std::memory_order_relaxed);
 }

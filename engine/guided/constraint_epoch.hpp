@@ -93,7 +93,7 @@ class ConstraintEpoch {
   Position read(const TokenState& state, TokenId token);
   const TokenState* state_at(Position position);
   const MaskStore::Mask* known_mask(const TokenState& state);
-  std::shared_ptr<TokenMask> make_mask(const TokenState& state);
+  const TokenMask& make_mask(const TokenState& state);
   void add_after_first_space(const TokenState& state, TokenMask& mask);
   bool has_live_token(Position position, const RankedTrie::Node& node);
   void count_bytes();
@@ -104,6 +104,7 @@ class ConstraintEpoch {
   std::mutex recognizer_mutex_;  // taken before states_mutex_
   std::unique_ptr<CompiledRecognizer> compiled_;
   MaskStore masks_;
+  TokenMask made_;  // the last that make_mask() made
   TokenWalk<Recognizer> walk_;
   std::deque<ForcedBytes> forced_;
   std::size_t forced_bytes_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/guided/code_point_partition.hpp"
 #include "engine/guided/document_machine.hpp"
 
 namespace tessera::guided {
@@ -49,32 +50,82 @@ ByteLoop DocumentMachine::loop(Position position) {
   if (position.dead()) return {};
   const StringState state = string_state(position);
   if (mode_of(position) == Mode::kKey) {
-    return state.pending == 0 ? states_.keys().loop(state.text, raw_) : ByteLoop{};
+    if (state.pending != 0) return {};
+    KeyText& keys = states_.keys();
+    return keys.follows_names(state.text) ? keys.loop(state.text, raw_)
+                                          : text_loop(keys.other(state.text));
   }
   if (mode_of(position) != Mode::kString || state.pending != 0) return {};
-  const TextLoop loop = states_.texts().loop(state.text);
-  if (loop.set == 0) return {};
-  return {raw_set(loop.set), loop.remaining, loop.same == 0 ? nullptr : raw_set(loop.same)};
+  return text_loop(state.text);
 }
 
-const CodePointSet* DocumentMachine::raw_set(std::uint32_t set) {
+ByteLoop DocumentMachine::text_loop(TextDfa::State state) {
+  const TextLoop loop = states_.texts().loop(state);
+  if (loop.set == 0) return {};
+  const RawSet set = raw_set(loop.set);
+  ByteLoop raw{set.raw, loop.remaining, loop.same == 0 ? nullptr : raw_set(loop.same).raw};
+  if (loop.same == loop.set && set.all) raw.escapes = options_.escapes;
+  return raw;
+}
+
+DocumentMachine::RawSet DocumentMachine::raw_set(std::uint32_t set) {
   const auto known = raw_sets_.find(set);
   if (known != raw_sets_.end()) return known->second;
-  const CodePointSet* const kept =
-      states_.keys().keep(states_.texts().loop_set(set).intersection(raw_));
-  raw_sets_.emplace(set, kept);
-  return kept;
+  const CodePointSet& of = states_.texts().loop_set(set);
+  CodePointSet scalars;
+  scalars.add(0, kSurrogateBegin);
+  scalars.add(kSurrogateEnd, kCodePointEnd);
+  const RawSet made{states_.keys().keep(of.intersection(raw_)),
+                    of.intersection(scalars) == scalars};
+  raw_sets_.emplace(set, made);
+  return made;
+}
+
+Likeness DocumentMachine::likeness(Position position) {
+  if (position.dead() || mode_of(position) != Mode::kKey) return {};
+  const StringState state = string_state(position);
+  KeyText& keys = states_.keys();
+  if (state.pending != 0 || !keys.follows_names(state.text)) return {};
+  const KeyText::State other = keys.without_names(state.text);
+  const Position base = other == KeyText::kDead ? Position{} : in_string(position, {other, 0});
+  return {base, &keys.apart(state.text)};
+}
+
+TextClasses DocumentMachine::classes_of(std::uint32_t region) {
+  if (region == TextDfa::kNoRegion) return {};
+  return {.classes = &states_.texts().region_classes(region), .number = region, .quoted = true};
+}
+
+// Where a trail is kept, equal texts are not equal positions.
+bool DocumentMachine::has_classes(Position position) {
+  if (position.dead() || string_state(position).pending != 0) return false;
+  if (mode_of(position) == Mode::kKey) {
+    return !states_.keys().follows_names(string_state(position).text);
+  }
+  return mode_of(position) == Mode::kString &&
+         (!records(position.node) || trail(position) == kLostTrail);
+}
+
+TextClasses DocumentMachine::text_classes(Position position) {
+  return classes_of(states_.texts().region(read_text(position)));
+}
+
+TextClasses DocumentMachine::refine_classes(Position from, Position at) {
+  return classes_of(states_.texts().refine_region(read_text(from), read_text(at)));
 }
 
 void DocumentMachine::fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) {
   const Position with_trail = position;
-  const bool text = mode_of(position) == Mode::kString || mode_of(position) == Mode::kNumber;
-  lost_ = false;
-  if (!text || !records(position.node)) {
-    position.mode &= 1023U;
-  } else if (loop(position).remaining == RegexPool::kUnbounded) {
+  const Mode mode = mode_of(position);
+  lost_name_ = lost_text_ = false;
+  if (mode == Mode::kString && records(position.node)) {
     position.mode |= kLostTrail << 10;
-    lost_ = true;
+    lost_text_ = true;
+  } else if (mode != Mode::kNumber || !records(position.node)) {
+    position.mode &= 1023U;
+  }
+  if (mode == Mode::kKey) {  // what its base leads to may have been read for an earlier mask
+    (states_.names(word(position.node, kState)).free() ? lost_name_ : lost_text_) = true;
   }
   {
     struct Recording {
@@ -85,23 +136,20 @@ void DocumentMachine::fill(Position position, const Vocabulary& vocabulary, Toke
     const Recording off(recording_);
     walk_.fill(*this, position, vocabulary, mask);
   }
-  if (lost_) check_repeats(with_trail, vocabulary, mask);
+  if (lost_text_) {
+    check_repeats(with_trail, vocabulary.behind_quotes(), vocabulary, mask);
+  } else if (lost_name_) {
+    check_repeats(with_trail, vocabulary.three_quotes(), vocabulary, mask);
+  }
 }
 
-// A name or an item that was not recorded may come again within the same token, which then holds
-// the quote behind it and two more: those few tokens are read once more, whole.
-void DocumentMachine::check_repeats(Position position, const Vocabulary& vocabulary,
-                                    TokenMask& mask) {
-  if (repeating_of_ != &vocabulary) {
-    repeating_of_ = &vocabulary;
-    repeating_.clear();
-    for (const std::uint32_t rank : vocabulary.containing('"')) {
-      if (std::ranges::count(vocabulary.bytes_at(rank), '"') >= 3) {
-        repeating_.push_back(vocabulary.ids()[rank]);
-      }
-    }
-  }
-  for (const TokenId id : repeating_) {
+// A text that was not recorded may decide about what comes behind its quote. Of endlessly many
+// names it is only that one may come again within the same token, which then holds the quote behind
+// it and two more.
+// Those few tokens are read once more, whole and recorded.
+void DocumentMachine::check_repeats(Position position, std::span<const TokenId> tokens,
+                                    const Vocabulary& vocabulary, TokenMask& mask) {
+  for (const TokenId id : tokens) {
     if (!mask[id]) continue;
     Position at = position;
     for (const char byte : vocabulary.bytes(id)) {
@@ -141,12 +189,37 @@ std::string DocumentMachine::shortest_rest(Position position) {
 std::string DocumentMachine::find_rest(Position position) {
   std::string rest;
   while (!position.dead() && !accepting(position)) {
+    if (const std::optional<Position> closed = close_at_once(position, rest)) {
+      position = *closed;
+      continue;
+    }
     const std::string piece = next_piece(position);
     if (piece.empty()) return rest;
+    obligations_.formulas().fuel().spend(piece.size());
     for (const char c : piece) position = step(position, static_cast<std::uint8_t>(c));
     rest += piece;
   }
   return rest;
+}
+
+// Ends the container by one plan for all that it still owes, where nobody asks what is in it: then
+// its members and items need not be read.
+std::optional<Position> DocumentMachine::close_at_once(Position position, std::string& rest) {
+  const FrameId frame = position.node;
+  const Mode mode = mode_of(position);
+  const bool first = mode == Mode::kFirstName || mode == Mode::kFirstItem;
+  if (!first && (mode != Mode::kAfter || kind(frame) == FrameKind::kDocument)) return {};
+  const StateId state = word(frame, kState);
+  if (word(frame, kRecord) != 0 || !states_.closed_verdicts(state).empty()) return {};
+  const bool object = kind(frame) == FrameKind::kObject;
+  if (!states_.may_close(state)) {
+    const std::string more = object ? states_.members_text(state) : states_.items_text(state);
+    if (more.empty()) return {};
+    obligations_.formulas().fuel().spend(more.size());
+    rest += (first ? "" : ",") + more;
+  }
+  rest += object ? '}' : ']';
+  return after(complete(word(frame, kParent), {}, kNoValue));
 }
 
 std::string DocumentMachine::next_piece(Position position) {
@@ -204,7 +277,8 @@ std::string DocumentMachine::next_item_text(FrameId frame, bool comma) {
 std::size_t DocumentMachine::bytes() const {
   constexpr std::size_t kMapEntry = 40;
   return states_.bytes() + frames_.bytes() + trails_.bytes() + records_.bytes() +
-         facts_.capacity() * sizeof(Facts) + (text_done_.size() + raw_sets_.size()) * kMapEntry;
+         facts_.capacity() * sizeof(Facts) + (text_done_.size() + raw_sets_.size()) * kMapEntry +
+         walk_.bytes();
 }
 
 }  // namespace tessera::guided

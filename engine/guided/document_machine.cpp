@@ -14,15 +14,6 @@ bool is_blank(std::uint8_t byte) {
   return byte == ' ' || byte == '\n' || byte == '\t' || byte == '\r';
 }
 
-CodePointSet raw_characters() {
-  CodePointSet set;
-  set.add(0x20, '"');
-  set.add('"' + 1, '\\');
-  set.add('\\' + 1, 0xD800);
-  set.add(0xE000, kCodePointEnd);
-  return set;
-}
-
 }  // namespace
 
 DocumentMachine::DocumentMachine(SchemaGraph graph, RegexPool& pool, Fuel& fuel,
@@ -111,7 +102,7 @@ DocumentMachine::FrameId DocumentMachine::complete(FrameId of, const Verdicts& v
     }
     return facts_[of].done;
   }
-  StateId state = states_.after(word(of, kState), word(of, kValueOf), verdicts);
+  StateId state = states_.after(word(of, kState), verdicts);
   std::uint32_t record = word(of, kRecord);
   if (value != kNoValue && kind(of) == FrameKind::kArray && states_.remembers(state)) {
     state = states_.note_item(state, value);
@@ -231,10 +222,9 @@ Position DocumentMachine::begin_value(FrameId frame, std::uint8_t byte) {
       const TextDfa::State text = states_.string_start(value);
       if (text == TextDfa::kDead) return {};
       Position position = at(frame, Mode::kString, text);
-      const bool lost = !recording_ && records(frame) &&
-                        states_.texts().loop(text).remaining == RegexPool::kUnbounded;
+      const bool lost = !recording_ && records(frame);
       if (lost) position.mode |= kLostTrail << 10;
-      lost_ = lost_ || lost;
+      lost_text_ = lost_text_ || lost;
       return position;
     }
     case '{': {
@@ -294,7 +284,7 @@ Position DocumentMachine::step_string(Position position, std::uint8_t byte) {
   }
   const StringState next = strings_.step(state, byte);
   if (next.dead()) return {};
-  if (records(position.node)) position = extend_text(position, byte, next.text);
+  if (records(position.node)) position = extend_text(position, byte);
   return in_string(position, next);
 }
 
@@ -303,7 +293,7 @@ Position DocumentMachine::step_number(Position position, std::uint8_t byte) {
   const TextDfa::State next = byte < 0x80 ? states_.texts().step(state, byte) : TextDfa::kDead;
   if (next != TextDfa::kDead) {
     position.lex = next;
-    return records(position.node) ? extend_text(position, byte, next) : position;
+    return records(position.node) ? extend_text(position, byte) : position;
   }
   if (!states_.texts().accepts(state)) return {};
   return step_token(after(complete_text(position, Kind::kNumber)), byte);
@@ -337,7 +327,7 @@ DocumentMachine::FrameId DocumentMachine::name_read(Position position) {
   const KeyIndex key = states_.keys().known(states_.key_place(object), name);
   NameId id = kNoName;
   if (key >= states_.names(object).num_names()) {
-    lost_ = lost_ || !recording_;
+    if (!recording_) (states_.names(object).free() ? lost_name_ : lost_text_) = true;
     if (recording_) id = obligations_.name_id(unescaped_trail(position));
   }
   const DocumentStates::Step step = states_.member(object, key, id);

@@ -39,6 +39,13 @@ class DocumentMachine final : public Recognizer {
   bool finished(Position position) override;
   MaskKey mask_key(Position position) override;
   ByteLoop loop(Position position) override;
+  Likeness likeness(Position position) override;
+  bool has_classes(Position position) override;
+  TextClasses text_classes(Position position) override;
+  bool takes_classes(Position position, const TextClasses& classes) override {
+    return states_.texts().takes(read_text(position), classes.number);
+  }
+  TextClasses refine_classes(Position from, Position at) override;
   void fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) override;
   std::optional<std::uint8_t> forced(Position position) override;
   std::string shortest_rest(Position position) override;
@@ -126,14 +133,28 @@ class DocumentMachine final : public Recognizer {
   ValueId text_value(Position position, Kind kind);
   // The trail one byte longer.
   Position longer_trail(Position position, std::uint8_t byte);
-  Position extend_text(Position position, std::uint8_t byte, TextDfa::State state);
+  Position extend_text(Position position, std::uint8_t byte);
   std::string trail_text(Position position) const;
   std::string unescaped_trail(Position position) const;
 
-  const CodePointSet* raw_set(std::uint32_t set);
-  void check_repeats(Position position, const Vocabulary& vocabulary, TokenMask& mask);
+  // The part of a text's loop set that a string may hold unescaped; whether the set is everything.
+  struct RawSet {
+    const CodePointSet* raw = nullptr;
+    bool all = false;
+  };
+  RawSet raw_set(std::uint32_t set);
+  ByteLoop text_loop(TextDfa::State state);
+  // Of a position in a string, or in a name that is like no known one.
+  TextDfa::State read_text(Position position) const {
+    const TextDfa::State text = string_state(position).text;
+    return mode_of(position) == Mode::kKey ? states_.keys().other(text) : text;
+  }
+  TextClasses classes_of(std::uint32_t region);
+  void check_repeats(Position position, std::span<const TokenId> tokens,
+                     const Vocabulary& vocabulary, TokenMask& mask);
 
   std::string find_rest(Position position);
+  std::optional<Position> close_at_once(Position position, std::string& rest);
   std::string next_piece(Position position);
   std::string next_member(FrameId frame, bool comma);
   std::string next_item_text(FrameId frame, bool comma);
@@ -149,12 +170,11 @@ class DocumentMachine final : public Recognizer {
   WordTable trails_;                                      // parent and byte; [0] is the empty one
   WordTable records_;  // values of items, names and values of members; [0] is none
   CodePointSet raw_;   // what a string may hold unescaped
-  std::unordered_map<std::uint32_t, const CodePointSet*> raw_sets_;  // of loops within strings
+  std::unordered_map<std::uint32_t, RawSet> raw_sets_;  // of loops within strings
   TokenWalk<DocumentMachine> walk_;
-  bool recording_ = true;  // off while a mask is filled
-  bool lost_ = false;      // something that was not recorded was read since
-  const Vocabulary* repeating_of_ = nullptr;
-  std::vector<TokenId> repeating_;  // of that vocabulary: tokens of three quotes and more
+  bool recording_ = true;   // off while a mask is filled
+  bool lost_name_ = false;  // one of endlessly many that was not recorded was read since,
+  bool lost_text_ = false;  // or a text
   FrameId start_ = 0;
 };
 

@@ -99,11 +99,10 @@ Position DocumentMachine::longer_trail(Position position, std::uint8_t byte) {
   return position;
 }
 
-// A mask does not follow what is read in an endless loop: any of its texts goes on alike.
-Position DocumentMachine::extend_text(Position position, std::uint8_t byte, TextDfa::State state) {
-  if (!recording_ && states_.texts().loop(state).remaining == RegexPool::kUnbounded) {
-    position.mode |= kLostTrail << 10;
-  }
+// A mask does not follow what is read of a string: what that changes is looked at afterwards
+// (check_repeats()).
+Position DocumentMachine::extend_text(Position position, std::uint8_t byte) {
+  if (!recording_ && mode_of(position) == Mode::kString) position.mode |= kLostTrail << 10;
   return trail(position) == kLostTrail ? position : longer_trail(position, byte);
 }
 

@@ -172,8 +172,11 @@ void DocumentStates::find_keys(StateId object) {
   const Plain plain = this->plain(tuple(words(object)[kTuple]).front());
   const std::uint32_t last_rank =
       plain.plain ? first_wanted_rank(object, plain) : ~std::uint32_t{0};
+  std::optional<Satisfier::Witness> witness;
+  Children* const children = plain.plain ? &this->children(object, plain.shapes) : nullptr;
   const auto comes = [&](KeyIndex key) {
-    return plain.plain ? child_alive(object, plain.shapes, key) : may_come(object, key);
+    return plain.plain ? child_alive(object, plain.shapes, *children, key)
+                       : may_come(object, key, witness);
   };
   for (std::uint32_t rank = 0; rank < names.num_names(); ++rank) {
     if (rank > last_rank && (rank < names.num_declared() || last_rank < names.num_declared()))
@@ -183,10 +186,14 @@ void DocumentStates::find_keys(StateId object) {
   }
   if (last_rank >= names.num_declared()) {
     std::vector<RegexId> others;
+    std::vector<RegexId> loose;
     for (KeyIndex key = names.num_names(); key < names.num_keys(); ++key) {
-      if (comes(key)) others.push_back(names.classes()[key - names.num_names()].language);
+      if (!comes(key)) continue;
+      others.push_back(names.classes()[key - names.num_names()].language);
+      loose.push_back(names.loose_class(key - names.num_names()));
     }
     place.others = obligations_.regexes().either(others);
+    place.loose = obligations_.regexes().either(loose);
   }
   const KeyText::PlaceId id = keys_.add_place(std::move(place));
   const KeyText::State start = keys_.start(id);
@@ -223,37 +230,86 @@ DocumentStates::Plain DocumentStates::plain(Literal owed) {
   return plains_.emplace(owed, std::move(found)).first->second;
 }
 
-bool DocumentStates::child_alive(StateId object, Literal shapes, KeyIndex key) {
+DocumentStates::Children& DocumentStates::children(StateId object, Literal shapes) {
   const auto of = words(object);
   const std::uint32_t row =
       sets_.intern(std::array{shapes, of[kNames] + 1, of[kRoom], ~std::uint32_t{0}});
-  const std::uint64_t memo = pair_key(row, key);
-  if (const auto known = child_alive_.find(memo); known != child_alive_.end()) return known->second;
+  Children& children = children_[row];
+  if (children.known.empty()) {
+    const std::uint32_t num_words = names(object).num_keys() / 32 + 1;
+    children.known.resize(num_words);
+    children.alive.resize(num_words);
+    children_bytes_ += sizeof children + 2 * num_words * sizeof(std::uint32_t);
+  }
+  return children;
+}
+
+bool DocumentStates::child_alive(StateId object, Literal shapes, Children& children, KeyIndex key) {
+  if (has_bit(children.known, key)) return has_bit(children.alive, key);
   const Literal stepped = obligations_.step_member(shapes, names(object).key(key));
   const Satisfier::Parts parts = satisfier_.split(stepped);
   const bool alive = parts.rest != kFails && satisfier_.place(parts.must, room(object));
-  child_alive_.emplace(memo, alive);
+  set_bit(children.known, key);
+  if (alive) set_bit(children.alive, key);
   return alive;
 }
 
-bool DocumentStates::may_come(StateId object, KeyIndex key) {
-  return next_member(object, key, mark_used(object, key)).must != kFails;
+// Asked of an object's names in the order they may come. One way to settle what is owed lets most
+// of them come as well; only of the others it takes a search.
+bool DocumentStates::may_come(StateId object, KeyIndex key,
+                              std::optional<Satisfier::Witness>& witness) {
+  const NameSpace& names = this->names(object);
+  const auto place_of = [&](NameId name) { return order_of(names, names.find(name)); };
+  const std::uint32_t place = order_of(names, key);
+  const bool too_early = witness && std::ranges::any_of(witness->names, [&](NameId name) {
+                           return place_of(name) < place;
+                         });
+  if (!witness || (witness->met && too_early)) {
+    ObjectPlace where = object_place(object);
+    const std::uint32_t used = mark_before(object, place);
+    where.used = sets_[used];
+    witness = satisfier_.witness(tuple(words(object)[kTuple]).front(), where);
+  }
+  if (!witness->met) return false;
+  if (key < names.num_names() &&
+      std::ranges::find(witness->names, names.name(key)) != witness->names.end()) {
+    return true;
+  }
+  if (satisfier_.stays_met(*witness, names.key(key), room(object))) return true;
+  ObjectPlace where = object_place(object);
+  where.used = sets_[mark_before(object, place)];
+  Satisfier::Witness with_it =
+      satisfier_.witness_with(tuple(words(object)[kTuple]).front(), where, key);
+  if (!with_it.met) return false;
+  witness = std::move(with_it);
+  return true;
 }
 
 // ---- members
 
-// The names that may not come after this one.
-std::uint32_t DocumentStates::mark_used(StateId object, KeyIndex key) {
+// Where a name stands among those that come in a certain order; under kAny, none does.
+std::uint32_t DocumentStates::order_of(const NameSpace& names, KeyIndex key) const {
+  if (obligations_.options().property_order != PropertyOrder::kSchema) return 0;
+  return key < names.num_names() ? std::min(names.rank(key), names.num_declared())
+                                 : names.num_declared();
+}
+
+// The names that may not come any more where one at `place` in the order does.
+std::uint32_t DocumentStates::mark_before(StateId object, std::uint32_t place) {
   const NameSpace& names = this->names(object);
   const auto used = sets_[words(object)[kUsed]];
   std::vector<std::uint32_t> now(used.begin(), used.end());
-  if (obligations_.options().property_order == PropertyOrder::kSchema) {
-    const std::uint32_t rank = key < names.num_names()
-                                   ? std::min(names.rank(key), names.num_declared())
-                                   : names.num_declared();
-    for (std::uint32_t r = 0; r < rank; ++r) set_bit(now, names.at_rank(r));
-  }
-  if (key < names.num_names()) set_bit(now, key);
+  for (std::uint32_t rank = 0; rank < place; ++rank) set_bit(now, names.at_rank(rank));
+  return sets_.intern(now);
+}
+
+// The names that may not come after this one.
+std::uint32_t DocumentStates::mark_used(StateId object, KeyIndex key) {
+  const NameSpace& names = this->names(object);
+  const std::uint32_t before = mark_before(object, order_of(names, key));
+  if (key >= names.num_names()) return before;
+  std::vector<std::uint32_t> now(sets_[before].begin(), sets_[before].end());
+  set_bit(now, key);
   return sets_.intern(now);
 }
 
@@ -311,14 +367,24 @@ DocumentStates::Step DocumentStates::make_step(StateId like, Satisfier::NextValu
                                                std::vector<Literal> stepped, std::uint32_t used,
                                                std::uint32_t seen) {
   if (next.must == kFails) return {};
+  stepped.insert(stepped.begin(), next.after);
+  const TupleId after = tuples_.intern(stepped);
+  const auto& questions = this->questions(after).questions();
+  std::vector<Literal> value{next.must};
+  value.insert(value.end(), questions.begin(), questions.end());
+  return {object_state(after, like, used, seen), tuples_.intern(value)};
+}
+
+// What a container's formulas wait for while one of its values is read.
+const ListQuestions& DocumentStates::questions(TupleId meanwhile) {
+  const auto known = questions_.find(meanwhile);
+  if (known != questions_.end()) return *known->second;
   std::vector<Literal> asked;
-  collect_asked(next.after, asked);
-  for (const Literal formula : stepped) collect_asked(formula, asked);
+  for (const Literal formula : tuple(meanwhile)) collect_asked(formula, asked);
   std::ranges::sort(asked);
   asked.erase(std::unique(asked.begin(), asked.end()), asked.end());
-  asked.insert(asked.begin(), next.must);
-  stepped.insert(stepped.begin(), next.after);
-  return {object_state(tuples_.intern(stepped), like, used, seen), tuples_.intern(asked)};
+  auto made = std::make_unique<const ListQuestions>(formulas_, asked);
+  return *questions_.emplace(meanwhile, std::move(made)).first->second;
 }
 
 void DocumentStates::collect_asked(Literal formula, std::vector<Literal>& places) const {
@@ -336,22 +402,15 @@ void DocumentStates::collect_asked(Literal formula, std::vector<Literal>& places
   }
 }
 
-Literal DocumentStates::resolve(Literal formula, std::span<const Literal> value,
-                                const Verdicts& verdicts) {
-  if (!formulas_.asks_next(formula)) return formula;
-  return formulas_.rewrite_next(formula, [&](Literal atom) {
-    const auto asked = value.subspan(1);
-    const auto at = std::ranges::find(asked, formulas_.a(atom));
-    return verdicts[static_cast<std::size_t>(at - asked.begin())] ? kHolds : kFails;
-  });
-}
-
-StateId DocumentStates::after(StateId meanwhile, TupleId value, const Verdicts& verdicts) {
+StateId DocumentStates::after(StateId meanwhile, const Verdicts& verdicts) {
   const auto of = words(meanwhile);
   if (verdicts.empty()) return meanwhile;
+  const ListQuestions& questions = this->questions(of[kTuple]);
   std::vector<Literal> now;
   for (const Literal formula : tuple(of[kTuple])) {
-    now.push_back(resolve(formula, tuple(value), verdicts));
+    now.push_back(formulas_.rewrite_next(formula, [&](Literal atom) {
+      return questions.verdict(formulas_.a(atom), verdicts) ? kHolds : kFails;
+    }));
   }
   return object_state(tuples_.intern(now), meanwhile, of[kUsed], of[kSeen]);
 }
@@ -423,12 +482,20 @@ std::vector<ItemPlan> DocumentStates::items(StateId array) {
   return satisfier_.items(tuple(words(array)[kTuple]).front(), room(array));
 }
 
+std::string DocumentStates::members_text(StateId object) {
+  return satisfier_.text_of(members(object), room(object));
+}
+
+std::string DocumentStates::items_text(StateId array) {
+  return satisfier_.text_of(items(array), room(array));
+}
+
 std::size_t DocumentStates::bytes() const {
   constexpr std::size_t kMapEntry = 56;
-  const std::size_t entries = of_kind_.size() + opened_.size() + steps_.size() +
-                              child_alive_.size() + rests_.size() + plains_.size();
+  const std::size_t entries = of_kind_.size() + opened_.size() + steps_.size() + children_.size() +
+                              rests_.size() + plains_.size();
   return obligations_.bytes() + satisfier_.bytes() + texts_.bytes() + keys_.bytes() +
-         tuples_.bytes() + sets_.bytes() + states_.bytes() + entries * kMapEntry +
+         tuples_.bytes() + sets_.bytes() + states_.bytes() + entries * kMapEntry + children_bytes_ +
          values_.size() * sizeof(ValueFacts) + objects_.size() * sizeof(ObjectFacts);
 }
 

@@ -10,12 +10,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "engine/guided/key_text.hpp"
+#include "engine/guided/list_questions.hpp"
 #include "engine/guided/obligations.hpp"
 #include "engine/guided/satisfiable.hpp"
 #include "engine/guided/text_dfa.hpp"
@@ -63,7 +65,7 @@ class DocumentStates {
   Step member(StateId object, KeyIndex key, NameId name);
   Step item(StateId array);
   // The container after the value.
-  StateId after(StateId meanwhile, TupleId value, const Verdicts& verdicts);
+  StateId after(StateId meanwhile, const Verdicts& verdicts);
 
   // An array that remembers its items (uniqueItems) needs to know them.
   bool remembers(StateId array) const;
@@ -72,6 +74,9 @@ class DocumentStates {
   // Members or items that settle what is owed, in the order they may come.
   std::vector<MemberPlan> members(StateId object);
   std::vector<ItemPlan> items(StateId array);
+  // Their text, without a bracket.
+  std::string members_text(StateId object);
+  std::string items_text(StateId array);
 
   const NameSpace& names(StateId object) const { return *spaces_[words(object)[kNames]]; }
   std::uint32_t room(StateId state) const { return words(state)[kRoom]; }
@@ -80,6 +85,7 @@ class DocumentStates {
 
   TextDfa& texts() { return texts_; }
   KeyText& keys() { return keys_; }
+  const KeyText& keys() const { return keys_; }
   Satisfier& satisfier() { return satisfier_; }
   Obligations& obligations() { return obligations_; }
   std::size_t bytes() const;
@@ -113,10 +119,18 @@ class DocumentStates {
   std::uint32_t space(TupleId value, TupleId object);
   ObjectPlace object_place(StateId object) const;
   void find_keys(StateId object);
-  bool may_come(StateId object, KeyIndex key);
+  bool may_come(StateId object, KeyIndex key, std::optional<Satisfier::Witness>& witness);
   Plain plain(Literal owed);
-  bool child_alive(StateId object, Literal shapes, KeyIndex key);
+  // Which members have a value under some shapes, as far as it is known: a bit for each key.
+  struct Children {
+    std::vector<std::uint32_t> known;
+    std::vector<std::uint32_t> alive;
+  };
+  Children& children(StateId object, Literal shapes);
+  bool child_alive(StateId object, Literal shapes, Children& children, KeyIndex key);
   std::uint32_t first_wanted_rank(StateId object, const Plain& plain) const;
+  std::uint32_t order_of(const NameSpace& names, KeyIndex key) const;
+  std::uint32_t mark_before(StateId object, std::uint32_t place);
   std::uint32_t mark_used(StateId object, KeyIndex key);
   Step make_step(StateId like, Satisfier::NextValue next, std::vector<Literal> stepped,
                  std::uint32_t used, std::uint32_t seen);
@@ -125,7 +139,7 @@ class DocumentStates {
   Literal values_before(StateId array, Literal rest);
   bool rest_of_object(StateId object, Literal rest, std::uint32_t used);
   void collect_asked(Literal formula, std::vector<Literal>& places) const;
-  Literal resolve(Literal formula, std::span<const Literal> value, const Verdicts& verdicts);
+  const ListQuestions& questions(TupleId meanwhile);
 
   Obligations& obligations_;
   FormulaPool& formulas_;
@@ -142,9 +156,11 @@ class DocumentStates {
   std::unordered_map<std::uint64_t, TupleId> of_kind_;
   std::unordered_map<std::uint64_t, StateId> opened_;
   std::unordered_map<std::uint64_t, Step> steps_;
-  std::unordered_map<std::uint64_t, bool> child_alive_;
+  std::unordered_map<std::uint32_t, Children> children_;  // by shapes, names and room
+  std::size_t children_bytes_ = 0;
   std::unordered_map<std::uint64_t, bool> rests_;
   std::unordered_map<Literal, Plain> plains_;
+  std::unordered_map<TupleId, std::unique_ptr<const ListQuestions>> questions_;
 };
 
 }  // namespace tessera::guided

@@ -61,8 +61,11 @@ void EarleyRows::advance(EarleyItem item) {
     fuel_.spend();
     const GrammarSymbol symbol = next(item);
     if (symbol.kind == Kind::kEnd) return complete(item.to);
+    if (kernel_.size() == max_items_) {  // an ambiguous grammar comes to the same in many ways
+      sort_unique(kernel_);
+      check_size(2 * kernel_.size());
+    }
     kernel_.push_back(item);
-    check_size(kernel_.size());
     if (symbol.kind != Kind::kNonterminal || !grammar_.nonterminals[symbol.index].nullable) return;
   }
 }

@@ -8,6 +8,8 @@
 namespace tessera::guided {
 namespace {
 
+constexpr std::string_view kNumberLetters = "+-.0123456789Ee";
+
 bool is_digit(char32_t c) {
   return c >= '0' && c <= '9';
 }
@@ -36,6 +38,8 @@ class AnyNumbers final : public Automaton {
   bool accepting(std::uint64_t state) const override {
     return state == kZero || state == kWhole || state == kFraction || state == kExponent;
   }
+
+  std::string_view alphabet() const override { return kNumberLetters; }
 
  private:
   enum : std::uint64_t { kStart, kMinus, kZero, kWhole, kPoint, kFraction, kE, kSign, kExponent };
@@ -85,6 +89,8 @@ class IntegralNumbers final : public Automaton {
         return false;
     }
   }
+
+  std::string_view alphabet() const override { return kNumberLetters; }
 
  private:
   static constexpr int kMaxShift = 400;
@@ -255,6 +261,8 @@ class ExponentNumbers final : public Automaton {
     return (state.phase == Phase::kExponent || state.phase == Phase::kZero) &&
            exponents(state).contains(state.number);
   }
+
+  std::string_view alphabet() const override { return kNumberLetters; }
 
  private:
   const MagnitudeRange& range(const State& state) const { return *ranges_[state.negative ? 1 : 0]; }

@@ -28,7 +28,7 @@ class DateTimes final : public Automaton {
     const auto value = static_cast<std::uint32_t>(state >> 5);
     if (is_digit(c)) {
       const auto next = digit(place, value, static_cast<std::uint32_t>(c - '0'));
-      return next ? pack(place == kFraction ? place : place + 1, *next) : kDead;
+      return next == kRefused ? kDead : pack(place == kFraction ? place : place + 1, next);
     }
     if (place == kEnd || (place == kTee && !time_)) return kDead;
     switch (c) {
@@ -58,6 +58,8 @@ class DateTimes final : public Automaton {
     return (state & 0x1F) == (time_ ? kEnd : kTee);
   }
 
+  std::string_view alphabet() const override { return "+-.0123456789:TZtz"; }
+
  private:
   // Places: 0 to 9 the date, then these.
   static constexpr std::uint32_t kTee = 10;
@@ -66,29 +68,32 @@ class DateTimes final : public Automaton {
   static constexpr std::uint32_t kFraction = 21;  // 20: its first digit
   static constexpr std::uint32_t kOffset = 22;    // hh:mm
   static constexpr std::uint32_t kEnd = 27;
+  static constexpr std::uint32_t kRefused = ~std::uint32_t{0};  // no value
 
   static std::uint64_t pack(std::uint32_t place, std::uint32_t value) {
     return place | std::uint64_t{value} << 5;
+  }
+  static std::uint32_t only_if(bool condition, std::uint32_t value) {
+    return condition ? value : kRefused;
   }
   static bool may_end_time(std::uint32_t place) {
     return place == kSecondEnd || place == kFraction;
   }
 
-  // The value after digit `d`; nullopt if it is none or refused there.
-  static std::optional<std::uint32_t> digit(std::uint32_t place, std::uint32_t value,
-                                            std::uint32_t d) {
+  // The value after digit `d`; kRefused if there may be none.
+  static std::uint32_t digit(std::uint32_t place, std::uint32_t value, std::uint32_t d) {
     if (place < kTee) return date_digit(place, value, d);
     switch (place) {
       case kHour:
       case kOffset:
-        return d < 3 ? std::optional(d / 2 * 2) : std::nullopt;  // only a 2 matters
+        return only_if(d < 3, d / 2 * 2);  // only a 2 matters
       case kHour + 1:
       case kOffset + 1:
-        return value == 2 && d > 3 ? std::nullopt : std::optional(0U);
+        return only_if(value != 2 || d <= 3, 0);
       case kHour + 3:
       case kHour + 6:
       case kOffset + 3:
-        return d < 6 ? std::optional(0U) : std::nullopt;
+        return only_if(d < 6, 0);
       case kHour + 4:
       case kHour + 7:
       case kOffset + 4:
@@ -96,7 +101,7 @@ class DateTimes final : public Automaton {
       case kFraction:
         return 0;
       default:
-        return {};
+        return kRefused;
     }
   }
 
@@ -106,8 +111,7 @@ class DateTimes final : public Automaton {
   // In the year: first tens(), then its century modulo 4 (kYearZero: 00), then that times 3 and
   // tens() of the third digit, then whether it is a leap year. Then: twice the month's first digit
   // more, the days missing to 31, four times the day's first digit more.
-  static std::optional<std::uint32_t> date_digit(std::uint32_t place, std::uint32_t value,
-                                                 std::uint32_t d) {
+  static std::uint32_t date_digit(std::uint32_t place, std::uint32_t value, std::uint32_t d) {
     constexpr std::uint32_t kYearZero = 4;
     switch (place) {
       case 0:
@@ -118,29 +122,29 @@ class DateTimes final : public Automaton {
         return value * 3 + tens(d);
       case 3: {
         if (value % 3 == 0 && d == 0) {
-          if (value / 3 == kYearZero) return {};
+          if (value / 3 == kYearZero) return kRefused;
           return value / 3 == 0 ? 1 : 0;
         }
         return ((value % 3 == 2 ? 2 : 0) + d) % 4 == 0 ? 1 : 0;
       }
       case 5:
-        return d < 2 ? std::optional(value + 2 * d) : std::nullopt;
+        return only_if(d < 2, value + 2 * d);
       case 6:
         return month_digit(value, d);
       case 8:
-        return d < 3 || (d == 3 && value < 2) ? std::optional(value + 4 * d) : std::nullopt;
+        return only_if(d < 3 || (d == 3 && value < 2), value + 4 * d);
       case 9: {
         const auto day = value / 4 * 10 + d;
-        return day >= 1 && day <= 31 - value % 4 ? std::optional(0U) : std::nullopt;
+        return only_if(day >= 1 && day <= 31 - value % 4, 0);
       }
       default:
-        return {};
+        return kRefused;
     }
   }
 
-  static std::optional<std::uint32_t> month_digit(std::uint32_t value, std::uint32_t d) {
+  static std::uint32_t month_digit(std::uint32_t value, std::uint32_t d) {
     const auto month = value / 2 * 10 + d;
-    if (month < 1 || month > 12) return {};
+    if (month < 1 || month > 12) return kRefused;
     if (month == 2) return value % 2 == 1 ? 2 : 3;
     return month == 4 || month == 6 || month == 9 || month == 11 ? 1 : 0;
   }

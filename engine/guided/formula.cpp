@@ -32,13 +32,6 @@ void subtract(std::vector<std::uint32_t>& from, std::span<const std::uint32_t> w
   std::erase_if(from, [&](std::uint32_t id) { return std::ranges::binary_search(what, id); });
 }
 
-std::vector<std::uint32_t> united(std::span<const std::uint32_t> a,
-                                  std::span<const std::uint32_t> b) {
-  std::vector<std::uint32_t> out;
-  std::ranges::set_union(a, b, std::back_inserter(out));
-  return out;
-}
-
 }  // namespace
 
 FormulaPool::FormulaPool(Fuel& fuel) : fuel_(fuel) {
@@ -60,28 +53,31 @@ FormulaPool::Info FormulaPool::info_of(std::span<const std::uint32_t> words) con
     case Op::kOne:
       return composite_info(words);
     case Op::kHas:
+      return {.names = name_bit(words[1])};
     case Op::kNumProperties:
+      return {.names = kAnyName};
     case Op::kMatching:
     case Op::kNumItems:
       return {};
     case Op::kNext:
-      return {.at_end = false, .asks_next = true, .only_next = true, .remembers = false};
+      return {.asks_next = true, .only_next = true};
     case Op::kUnique:
-      return {.at_end = true, .asks_next = false, .only_next = false, .remembers = true};
+      return {.at_end = true, .remembers = true};
     default:
-      return {.at_end = true};
+      return {.at_end = true, .names = kAnyName};
   }
 }
 
 FormulaPool::Info FormulaPool::composite_info(std::span<const std::uint32_t> words) const {
   std::size_t num_holding = 0;
-  Info info{.at_end = false, .asks_next = false, .only_next = true, .remembers = false};
+  Info info{.only_next = true};
   const std::span<const Literal> parts = words.subspan(1);
   for (const Literal part : parts) {
     num_holding += static_cast<std::size_t>(at_end(part));
     info.asks_next |= asks_next(part);
     info.only_next &= only_next(part);
     info.remembers |= remembers(part);
+    info.names |= info_[part >> 1U].names;
   }
   const bool is_and = static_cast<Op>(words[0]) == Op::kAnd;
   info.at_end = num_holding == (is_and ? parts.size() : 1);
@@ -126,6 +122,7 @@ Literal FormulaPool::all(std::span<const Literal> literals) {
   parts.reserve(literals.size() + 8);
   if (!gather(literals, parts)) return kFails;
   if (parts.size() > 1) {
+    fuel_.spend(parts.size() / kChildrenPerUnit);
     std::ranges::sort(parts);
     parts.erase(std::unique(parts.begin(), parts.end()), parts.end());
     for (std::size_t i = 1; i < parts.size(); ++i) {
@@ -210,8 +207,9 @@ bool FormulaPool::fold_values(std::vector<Literal>& literals) {
   for (const Literal literal : literals) {
     if (op(literal) != Op::kValues) continue;
     const std::span<const std::uint32_t> list = value_list(literal);
+    fuel_.spend(list.size() / kChildrenPerUnit);
     if (negated(literal)) {
-      forbidden = united(forbidden, list);
+      forbidden.insert(forbidden.end(), list.begin(), list.end());
     } else if (!any_allowed) {
       allowed.assign(list.begin(), list.end());
       any_allowed = true;
@@ -219,6 +217,8 @@ bool FormulaPool::fold_values(std::vector<Literal>& literals) {
       intersect(allowed, list);
     }
   }
+  std::ranges::sort(forbidden);
+  forbidden.erase(std::unique(forbidden.begin(), forbidden.end()), forbidden.end());
   std::erase_if(literals, [&](Literal literal) { return op(literal) == Op::kValues; });
   if (any_allowed) {
     subtract(allowed, forbidden);
@@ -235,6 +235,7 @@ Literal FormulaPool::exactly_one(std::span<const Literal> literals) {
   std::vector<Literal> excluded;  // must fail for the rest to decide it
   std::size_t num_holding = 0;
   parts.reserve(literals.size());
+  fuel_.spend(literals.size() / kChildrenPerUnit);
   for (const Literal literal : literals) {
     if (literal == kHolds) ++num_holding;
     if (literal > kFails) parts.push_back(literal);

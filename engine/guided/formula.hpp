@@ -102,17 +102,33 @@ class FormulaPool {
   // Whether a kUnique is in it.
   bool remembers(Literal literal) const { return info_[literal >> 1U].remembers; }
 
+  // Which names of members may change a formula of objects, as a row of bits that names share;
+  // kAnyName: all of them may. kHas says so by itself; of kShape it is told by whoever makes it,
+  // before anything is made of it.
+  static constexpr std::uint64_t kAnyName = ~std::uint64_t{0};
+  static std::uint64_t name_bit(std::uint32_t name) {
+    return std::uint64_t{1} << ((name * 0x9E3779B97F4A7C15U >> 32U) % 63U);
+  }
+  bool any_name_changes(Literal literal) const { return info_[literal >> 1U].names == kAnyName; }
+  void set_names(Literal shape, std::uint64_t names) { info_[shape >> 1U].names = names; }
+
   // The formula with each atom replaced by what `replace(atom)` (of an unnegated one) gives.
   template <class Replace>
   Literal rewrite(Literal literal, Replace&& replace) {
-    ++stamp_;
-    return rewrite<false>(literal, replace, stamp_);
+    return rewrite_where(
+        literal, [](Literal) { return true; }, replace);
   }
   // The same where only kNext are replaced; nothing else is visited.
   template <class Replace>
   Literal rewrite_next(Literal literal, Replace&& replace) {
-    ++stamp_;
-    return rewrite<true>(literal, replace, stamp_);
+    return rewrite_where(
+        literal, [this](Literal part) { return asks_next(part); }, replace);
+  }
+  // The same where only atoms that a member of some name changes are replaced.
+  template <class Replace>
+  Literal rewrite_named(Literal literal, std::uint64_t name_bits, Replace&& replace) {
+    const auto where = [&](Literal part) { return (info_[part >> 1U].names & name_bits) != 0; };
+    return rewrite_where(literal, where, replace);
   }
 
   Fuel& fuel() { return fuel_; }
@@ -124,6 +140,7 @@ class FormulaPool {
     bool asks_next = false;
     bool only_next = false;
     bool remembers = false;
+    std::uint64_t names = 0;
   };
   // What a node was rewritten to by the rewriting of that number.
   struct Rewritten {
@@ -140,34 +157,45 @@ class FormulaPool {
   bool fold_matching(std::vector<Literal>& literals);
   bool fold_values(std::vector<Literal>& literals);
 
-  template <bool kNextOnly, class Replace>
-  Literal rewrite(Literal literal, Replace& replace, std::uint32_t stamp) {
-    if (literal <= kFails || (kNextOnly && !asks_next(literal))) return literal;
+  template <class Where, class Replace>
+  Literal rewrite_where(Literal literal, const Where& where, Replace&& replace) {
+    ++stamp_;
+    return rewrite_where(literal, where, replace, stamp_);
+  }
+
+  template <class Where, class Replace>
+  Literal rewrite_where(Literal literal, const Where& where, Replace& replace,
+                        std::uint32_t stamp) {
+    if (literal <= kFails || !where(literal)) return literal;
     if (!composite(literal)) return negate_if(replace(literal & ~1U), negated(literal));
     const std::uint32_t node = literal >> 1U;
     if (node < rewritten_.size() && rewritten_[node].stamp == stamp) {
       return negate_if(rewritten_[node].result, negated(literal));
     }
-    fuel_.spend();
-    const Literal result = rewrite_children<kNextOnly>(literal & ~1U, replace, stamp);
+    fuel_.spend(1 + children(literal).size() / kChildrenPerUnit);
+    const Literal result = rewrite_children(literal & ~1U, where, replace, stamp);
     if (node >= rewritten_.size()) rewritten_.resize(info_.size());
     rewritten_[node] = {stamp, result};
     return negate_if(result, negated(literal));
   }
 
-  template <bool kNextOnly, class Replace>
-  Literal rewrite_children(Literal literal, Replace& replace, std::uint32_t stamp) {
+  template <class Where, class Replace>
+  Literal rewrite_children(Literal literal, const Where& where, Replace& replace,
+                           std::uint32_t stamp) {
     const bool is_and = op(literal) == Op::kAnd;
     const std::span<const Literal> from = children(literal);
     std::vector<Literal> to;
     to.reserve(from.size() + 1);
     for (const Literal child : from) {
-      to.push_back(rewrite<kNextOnly>(child, replace, stamp));
+      to.push_back(rewrite_where(child, where, replace, stamp));
       if (is_and && to.back() == kFails) return kFails;
     }
     if (std::ranges::equal(from, to)) return literal;
     return is_and ? all(to) : exactly_one(to);
   }
+
+  // A formula of so many children is a unit of fuel to go through, or to sort.
+  static constexpr std::size_t kChildrenPerUnit = 8;
 
   Fuel& fuel_;
   WordTable table_;

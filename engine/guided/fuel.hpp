@@ -22,16 +22,19 @@ struct GuidedLimits {
   std::size_t max_pattern_bytes = std::size_t{16} << 10;
   std::size_t max_pattern_nodes = 50'000;
   int max_pattern_depth = 128;
-  std::uint32_t max_repeat = 1'000'000;           // n of {m,n}
+  std::uint32_t max_repeat = 1'000'000;  // n of {m,n}
   std::size_t max_grammar_rules = 10'000;
-  std::size_t max_findings = 100;                 // told at once
+  std::size_t max_findings = 100;  // told at once
   std::uint64_t compile_fuel = 2'000'000;
-  std::uint64_t mask_fuel = 2'000'000;            // for one mask
+  std::uint64_t mask_fuel = 2'000'000;  // for one mask
+  // For the first masks, made at compile where they are not cheap, so that what cannot be served is
+  // refused then; 0: not made.
+  std::uint64_t trial_fuel = 500'000;
   std::size_t max_constraint_bytes = std::size_t{32} << 20;  // tables of one constraint
   std::size_t max_store_bytes = std::size_t{1} << 30;        // of all constraints of a model
-  int max_earley_items = 20'000;                  // of one row
-  int max_whitespace = 16;                        // bytes in a row under the flexible policy
-  int max_rollback = 64;                          // tokens
+  int max_earley_items = 20'000;                             // of one row
+  int max_whitespace = 16;  // bytes in a row under the flexible policy
+  int max_rollback = 64;    // tokens
 };
 
 struct FuelExhausted {};

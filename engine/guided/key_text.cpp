@@ -13,6 +13,10 @@ char32_t first_code_point(std::string_view utf8) {
   return step.code_point;
 }
 
+std::uint32_t utf8_length(char32_t code_point) {
+  return code_point < 0x80 ? 1 : code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+}
+
 RegexId derive(RegexPool& regexes, RegexId language, std::string_view prefix) {
   while (!prefix.empty()) {
     const Utf8Step step = utf8_step(prefix);
@@ -36,25 +40,35 @@ KeyText::PlaceId KeyText::add_place(Place place) {
 
 KeyText::State KeyText::start(PlaceId id) {
   const Place& place = *places_[id];
-  const std::uint32_t num_names = place.names->num_names();
-  const TextDfa::State other = place.others == RegexPool::kNothing
-                                   ? TextDfa::kDead
-                                   : dfa_.start(place.others, languages(*place.names));
-  if (num_names == 0 && place.seen.empty()) return off(other);
-  return make(id, 0, num_names, 0, other, num_names > 0 ? place.names->name(0) : place.seen[0]);
+  const NameSpace& names = *place.names;
+  const auto begin = [&](RegexId language, bool loose) {
+    return language == RegexPool::kNothing ? TextDfa::kDead
+                                           : dfa_.start(language, languages(names, loose));
+  };
+  const TextDfa::State other = begin(place.others, false);
+  if (names.num_names() == 0 && place.seen.empty()) return off(other);
+  const TextDfa::State loose = names.free() ? other : begin(place.loose, true);
+  const NameId example = names.num_names() > 0 ? names.name(0) : place.seen[0];
+  return make({id, 0, names.num_names(), 0, other, loose, example});
 }
 
 // Of the classes of names, where there are several: their verdicts tell which class a name is in.
-std::vector<RegexId> KeyText::languages(const NameSpace& names) {
+std::vector<RegexId> KeyText::languages(const NameSpace& names, bool loose) {
   std::vector<RegexId> languages;
   if (names.free()) return languages;
-  for (const NameClass& one : names.classes()) languages.push_back(one.language);
+  for (std::size_t i = 0; i < names.classes().size(); ++i) {
+    languages.push_back(loose ? names.loose_class(i) : names.classes()[i].language);
+  }
   return languages;
 }
 
 KeyText::State KeyText::off(TextDfa::State other) {
   if (other == TextDfa::kDead) return kDead;
-  return nodes_.intern(std::array<std::uint32_t, kNumWords>{0, 0, 0, 0, other, 0});
+  if (off_.size() <= other) off_.resize(other + 1, kUnknown);
+  if (off_[other] == kUnknown) {
+    off_[other] = nodes_.intern(std::array<std::uint32_t, kNumWords>{0, 0, 0, 0, other, 0, 0});
+  }
+  return off_[other];
 }
 
 bool KeyText::any_allowed(const Place& place, KeyIndex low, KeyIndex high) const {
@@ -67,14 +81,14 @@ bool KeyText::any_allowed(const Place& place, KeyIndex low, KeyIndex high) const
   return false;
 }
 
-KeyText::State KeyText::make(PlaceId id, KeyIndex low, KeyIndex high, std::uint32_t depth,
-                             TextDfa::State other, NameId example) {
-  const Place& place = *places_[id];
-  if (!any_allowed(place, low, high)) {
-    if (other == TextDfa::kDead) return kDead;
-    if (!place.names->free() && !other_alive(place, text(example).substr(0, depth))) return kDead;
+KeyText::State KeyText::make(std::array<std::uint32_t, kNumWords> node) {
+  const Place& place = *places_[node[kPlace]];
+  if (!any_allowed(place, node[kLow], node[kHigh])) {
+    if (node[kOther] == TextDfa::kDead) return kDead;
+    const std::string_view prefix = text(node[kExample]).substr(0, node[kDepth]);
+    if (!place.names->free() && !other_alive(place, prefix)) return kDead;
   }
-  return nodes_.intern(std::array<std::uint32_t, kNumWords>{id, low, high, depth, other, example});
+  return nodes_.intern(node);
 }
 
 // Whether another name that has not come yet begins so.
@@ -92,80 +106,124 @@ bool KeyText::other_alive(const Place& place, std::string_view prefix) const {
 
 KeyText::State KeyText::step(State state, char32_t code_point) {
   const Node at = node(state);
-  const TextDfa::State other =
-      at[kOther] == TextDfa::kDead ? TextDfa::kDead : dfa_.step(at[kOther], code_point);
-  if (at[kPlace] == 0) return off(other);
-  const Place& here = place(at);
-  std::string next;
-  append_utf8(next, code_point);
-  const std::uint32_t depth = at[kDepth];
-  KeyIndex low = at[kLow];
-  KeyIndex high = at[kHigh];
-  // Names with a common prefix are sorted by what follows it.
-  const auto follows = [&](KeyIndex index) {
-    return known_text(here, index).substr(depth, next.size());
-  };
-  const auto first = [&](auto&& below) {
-    KeyIndex from = low;
-    KeyIndex to = high;
-    while (from < to) {
-      const KeyIndex middle = from + (to - from) / 2;
-      if (below(follows(middle))) {
-        from = middle + 1;
-      } else {
-        to = middle;
-      }
+  if (at[kPlace] != 0) {
+    Row& row = this->row(state);
+    const std::size_t branch = first_branch(*row.branches, code_point);
+    if (branch < row.next.size() && row.branches->of[branch].code_point == code_point) {
+      return follow(state, row, branch);
     }
-    return from;
-  };
-  const KeyIndex new_low = first([&](std::string_view rest) { return rest < next; });
-  high = first([&](std::string_view rest) { return rest <= next; });
-  low = new_low;
-  NameId example = low < high ? here.names->name(low) : kNoName;
-  const std::string_view prefix = text(at[kExample]).substr(0, depth);
-  for (std::size_t i = 0; example == kNoName && i < here.seen.size(); ++i) {
-    const std::string_view seen = text(here.seen[i]);
-    if (seen.starts_with(prefix) && seen.substr(depth).starts_with(next)) example = here.seen[i];
   }
-  if (example == kNoName) return off(other);
-  return make(at[kPlace], low, high, depth + static_cast<std::uint32_t>(next.size()), other,
-              example);
+  return off(step_other(at[kOther], code_point));
 }
 
-CodePointSet KeyText::followed(Node at) const {
+std::size_t KeyText::first_branch(const Branches& branches, char32_t code_point) {
+  const auto first = std::ranges::lower_bound(branches.of, code_point, {}, &Branch::code_point);
+  return static_cast<std::size_t>(first - branches.of.begin());
+}
+
+KeyText::State KeyText::follow(State state, Row& row, std::size_t branch) {
+  if (row.next[branch] != kUnknown) return row.next[branch];
+  const Node at = node(state);
+  const Branch& to = row.branches->of[branch];
+  const Place& here = place(at);
+  const std::uint32_t depth = at[kDepth] + utf8_length(to.code_point);
+  NameId example = to.low < to.high ? here.names->name(to.low) : kNoName;
+  for (std::size_t i = 0; example == kNoName; ++i) {
+    const std::string_view seen = text(here.seen[i]);
+    const std::string_view prefix = text(at[kExample]).substr(0, at[kDepth]);
+    if (!seen.starts_with(prefix) || seen.size() < depth) continue;
+    if (first_code_point(seen.substr(at[kDepth])) == to.code_point) example = here.seen[i];
+  }
+  return row.next[branch] =
+             make({at[kPlace], to.low, to.high, depth, step_other(at[kOther], to.code_point),
+                   step_other(at[kLoose], to.code_point), example});
+}
+
+KeyText::Row& KeyText::row(State state) {
+  if (row_index_.size() <= state) row_index_.resize(state + 1, kNoRow);
+  if (row_index_[state] != kNoRow) return rows_[row_index_[state]];
+  row_index_[state] = static_cast<std::uint32_t>(rows_.size());
+  Row& row = rows_.emplace_back();
+  row.branches = &branches(node(state));
+  row.next.assign(row.branches->of.size(), kUnknown);
+  row_bytes_ += sizeof row + row.next.size() * sizeof(State);
+  return row;
+}
+
+const KeyText::Branches& KeyText::branches(Node at) {
+  if (!place(at).seen.empty()) {
+    own_branches_.push_back(find_branches(at));
+    row_bytes_ += sizeof(Branches) + own_branches_.back().of.size() * sizeof(Branch);
+    return own_branches_.back();
+  }
+  auto& known = branches_[{place(at).names, at[kLow], at[kHigh], at[kDepth]}];
+  if (!known) {
+    known = std::make_unique<const Branches>(find_branches(at));
+    row_bytes_ += sizeof(Branches) + known->of.size() * sizeof(Branch) + 96;
+  }
+  return *known;
+}
+
+// Names with a common prefix are sorted by what follows it.
+KeyText::Branches KeyText::find_branches(Node at) const {
   const Place& here = place(at);
   const std::uint32_t depth = at[kDepth];
-  CodePointSet set;
-  const auto add = [&](std::string_view name) {
-    if (name.size() <= depth) return;
+  Branches branches;
+  for (KeyIndex index = at[kLow]; index < at[kHigh]; ++index) {
+    const std::string_view name = known_text(here, index);
+    if (name.size() <= depth) continue;
     const char32_t code_point = first_code_point(name.substr(depth));
-    set.add(code_point, code_point + 1);
-  };
-  for (KeyIndex index = at[kLow]; index < at[kHigh]; ++index) add(known_text(here, index));
-  const std::string_view prefix = text(at[kExample]).substr(0, depth);
-  for (const NameId name : here.seen) {
-    if (text(name).starts_with(prefix)) add(text(name));
+    if (branches.of.empty() || branches.of.back().code_point != code_point) {
+      branches.of.push_back({code_point, index, index});
+    }
+    branches.of.back().high = index + 1;
   }
-  return set;
+  if (!here.seen.empty()) add_seen(at, branches.of);
+  branches.apart.add('"');
+  branches.apart.add('\\');
+  for (const Branch& branch : branches.of) {
+    std::string utf8;
+    append_utf8(utf8, branch.code_point);
+    branches.apart.add(static_cast<std::uint8_t>(utf8.front()));
+  }
+  return branches;
+}
+
+void KeyText::add_seen(Node at, std::vector<Branch>& branches) const {
+  const std::uint32_t depth = at[kDepth];
+  const std::string_view prefix = text(at[kExample]).substr(0, depth);
+  std::vector<char32_t> others;
+  for (const NameId name : place(at).seen) {
+    if (!text(name).starts_with(prefix) || text(name).size() <= depth) continue;
+    others.push_back(first_code_point(text(name).substr(depth)));
+  }
+  std::ranges::sort(others);
+  others.erase(std::unique(others.begin(), others.end()), others.end());
+  const auto known = [&](char32_t c) {
+    return std::ranges::any_of(branches,
+                               [c](const Branch& branch) { return branch.code_point == c; });
+  };
+  std::erase_if(others, known);
+  for (const char32_t c : others) branches.push_back({c, 0, 0});
+  std::ranges::sort(branches, {}, &Branch::code_point);
 }
 
 bool KeyText::any_step(State state, char32_t begin, char32_t end) {
   const Node at = node(state);
-  if (at[kPlace] == 0) return at[kOther] != TextDfa::kDead && dfa_.any_step(at[kOther], begin, end);
+  const TextDfa::State other = at[kOther];
+  const auto any_other = [&](char32_t from, char32_t to) {
+    return from < to && other != TextDfa::kDead && dfa_.any_step(other, from, to);
+  };
+  if (at[kPlace] == 0) return any_other(begin, end);
   char32_t from = begin;
-  const CodePointSet names = followed(at);
-  for (const CodePointSet::Range& range : names.ranges()) {
-    for (char32_t code_point = std::max(range.begin, begin); code_point < std::min(range.end, end);
-         ++code_point) {
-      if (step(state, code_point) != kDead) return true;
-      if (from < code_point && at[kOther] != TextDfa::kDead &&
-          dfa_.any_step(at[kOther], from, code_point)) {
-        return true;
-      }
-      from = code_point + 1;
-    }
+  Row& row = this->row(state);
+  for (std::size_t i = first_branch(*row.branches, begin); i < row.next.size(); ++i) {
+    const char32_t code_point = row.branches->of[i].code_point;
+    if (code_point >= end) break;
+    if (any_other(from, code_point) || follow(state, row, i) != kDead) return true;
+    from = code_point + 1;
   }
-  return from < end && at[kOther] != TextDfa::kDead && dfa_.any_step(at[kOther], from, end);
+  return any_other(from, end);
 }
 
 KeyIndex KeyText::known(PlaceId id, State state) const {
@@ -203,19 +261,15 @@ const CodePointSet* KeyText::keep(CodePointSet set) {
 // Where any name may come, any text goes on; but only that which no known name begins with is one
 // state.
 ByteLoop KeyText::loop(State state, const CodePointSet& raw) {
-  const Node at = node(state);
-  if (at[kOther] == TextDfa::kDead) return {};
-  const TextLoop loop = dfa_.loop(at[kOther]);
-  if (loop.set == 0) return {};
-  if (at[kPlace] == 0) {
-    const CodePointSet* const set = keep(dfa_.loop_set(loop.set).intersection(raw));
-    const CodePointSet* const same =
-        loop.same == 0 ? nullptr : keep(dfa_.loop_set(loop.same).intersection(raw));
-    return {set, loop.remaining, same};
-  }
-  if (!place(at).names->free()) return {};
+  if (!others(state) || !place(node(state)).names->free()) return {};
   const CodePointSet*& same = same_[state];
-  if (same == nullptr) same = keep(followed(at).complement().intersection(raw));
+  if (same == nullptr) {
+    CodePointSet names;
+    for (const Branch& branch : row(state).branches->of) {
+      names.add(branch.code_point, branch.code_point + 1);
+    }
+    same = keep(names.complement().intersection(raw));
+  }
   return {&raw, RegexPool::kUnbounded, same};
 }
 
@@ -249,7 +303,8 @@ std::string KeyText::shortest_rest(State state) {
 }
 
 std::size_t KeyText::bytes() const {
-  std::size_t total = nodes_.bytes() + same_.size() * 48;
+  std::size_t total = nodes_.bytes() + same_.size() * 48 + row_bytes_ +
+                      (off_.capacity() + row_index_.capacity()) * sizeof(std::uint32_t);
   for (const auto& place : places_) {
     total += sizeof(Place) + (place->allowed.size() + place->seen.size()) * sizeof(std::uint32_t);
   }

@@ -7,11 +7,14 @@
 // state.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/guided/name_space.hpp"
@@ -32,7 +35,8 @@ class KeyText {
     const NameSpace* names = nullptr;
     std::vector<std::uint32_t> allowed;
     RegexId others = RegexPool::kNothing;
-    std::vector<NameId> seen;  // not known, and may not come again
+    RegexId loose = RegexPool::kNothing;  // others, and perhaps some of the known names
+    std::vector<NameId> seen;             // not known, and may not come again
   };
   using PlaceId = std::uint32_t;
 
@@ -47,8 +51,17 @@ class KeyText {
   // place's NameSpace, num_keys() if it is in none.
   KeyIndex known(PlaceId place, State state) const;
   // Whether a name that is not known may come of it.
-  bool others(State state) const { return node(state)[kOther] != TextDfa::kDead; }
+  bool others(State state) const { return other(state) != TextDfa::kDead; }
+  // Where names follow.
   ByteLoop loop(State state, const CodePointSet& raw);
+  // The text as another name.
+  TextDfa::State other(State state) const { return node(state)[kOther]; }
+  // Whether a known name (or one that has come) begins with the text.
+  bool follows_names(State state) const { return node(state)[kPlace] != 0; }
+  // The same text as if no such name began so; kDead if no other name may.
+  State without_names(State state) { return off(node(state)[kLoose]); }
+  // The bytes between quotes on which the two may differ.
+  const ByteSet& apart(State state) { return row(state).branches->apart; }
   char32_t forced(State) { return 0; }
   // The one copy of a set.
   const CodePointSet* keep(CodePointSet set);
@@ -57,9 +70,42 @@ class KeyText {
   std::size_t bytes() const;
 
  private:
-  // Words of a node. A text that is no longer followed has only kOther (and place 0).
-  enum Word : std::uint8_t { kPlace, kLow, kHigh, kDepth, kOther, kExample, kNumWords };
+  // Words of a node. A text that is no longer followed has only kOther (and place 0). kLoose is
+  // where Place::loose is.
+  enum Word : std::uint8_t { kPlace, kLow, kHigh, kDepth, kOther, kLoose, kExample, kNumWords };
   using Node = std::span<const std::uint32_t>;
+  // How names go on: by code point, and which names then follow.
+  struct Branch {
+    char32_t code_point = 0;
+    KeyIndex low = 0;
+    KeyIndex high = 0;
+  };
+  struct Branches {
+    std::vector<Branch> of;
+    ByteSet apart;
+  };
+  // Of a text that names follow: its branches, and the state behind each once it is known.
+  struct Row {
+    const Branches* branches = nullptr;
+    std::vector<State> next;
+  };
+  // Places of one name space share the branches of its known names.
+  struct BranchKey {
+    const NameSpace* names = nullptr;
+    KeyIndex low = 0;
+    KeyIndex high = 0;
+    std::uint32_t depth = 0;
+
+    bool operator==(const BranchKey&) const = default;
+  };
+  struct BranchKeyHash {
+    std::size_t operator()(const BranchKey& key) const {
+      return mix(mix(reinterpret_cast<std::uintptr_t>(key.names), pair_key(key.low, key.high)),
+                 key.depth);
+    }
+  };
+  static constexpr State kUnknown = ~State{0};
+  static constexpr std::uint32_t kNoRow = ~std::uint32_t{0};
 
   Node node(State state) const { return nodes_[state]; }
   const Place& place(Node node) const { return *places_[node[kPlace]]; }
@@ -68,13 +114,21 @@ class KeyText {
     return text(place.names->name(index));
   }
   bool any_allowed(const Place& place, KeyIndex low, KeyIndex high) const;
-  State make(PlaceId place, KeyIndex low, KeyIndex high, std::uint32_t depth, TextDfa::State other,
-             NameId example);
+  State make(std::array<std::uint32_t, kNumWords> node);
   State off(TextDfa::State other);
-  static std::vector<RegexId> languages(const NameSpace& names);
+  static std::vector<RegexId> languages(const NameSpace& names, bool loose);
   bool other_alive(const Place& place, std::string_view prefix) const;
-  // The next code points of the names that begin with the node's text.
-  CodePointSet followed(Node node) const;
+  Row& row(State state);
+  const Branches& branches(Node node);
+  Branches find_branches(Node node) const;
+  void add_seen(Node node, std::vector<Branch>& branches) const;
+  // Where the row's branch leads.
+  State follow(State state, Row& row, std::size_t branch);
+  // The first that is not below the code point.
+  static std::size_t first_branch(const Branches& branches, char32_t code_point);
+  TextDfa::State step_other(TextDfa::State other, char32_t code_point) {
+    return other == TextDfa::kDead ? TextDfa::kDead : dfa_.step(other, code_point);
+  }
 
   Obligations& obligations_;
   TextDfa& dfa_;
@@ -82,6 +136,12 @@ class KeyText {
   WordTable nodes_;
   std::vector<std::unique_ptr<const CodePointSet>> sets_;
   std::unordered_map<State, const CodePointSet*> same_;
+  std::vector<State> off_;                // by `other`; kUnknown until asked for
+  std::vector<std::uint32_t> row_index_;  // by state
+  std::deque<Row> rows_;
+  std::unordered_map<BranchKey, std::unique_ptr<const Branches>, BranchKeyHash> branches_;
+  std::deque<Branches> own_branches_;  // where names that have come are on the way
+  std::size_t row_bytes_ = 0;
 };
 
 }  // namespace tessera::guided

@@ -1,7 +1,6 @@
 #include "engine/guided/mask_store.hpp"
 
 #include <bit>
-#include <utility>
 
 namespace tessera::guided {
 namespace {
@@ -41,23 +40,23 @@ const MaskStore::Mask* MaskStore::find(const Key& key) const {
   return found == by_key_.end() ? nullptr : &found->second;
 }
 
-const MaskStore::Mask* MaskStore::add(const Key& key, std::shared_ptr<TokenMask> mask) {
+const MaskStore::Mask* MaskStore::add(const Key& key, const TokenMask& mask) {
   bytes_ += kEntryBytes;
   return &(by_key_[key] = intern(std::move(mask)));
 }
 
-const MaskStore::Mask* MaskStore::add_unkeyed(std::shared_ptr<TokenMask> mask) {
-  return &intern(std::move(mask));
+const MaskStore::Mask* MaskStore::add_unkeyed(const TokenMask& mask) {
+  return &intern(mask);
 }
 
-const MaskStore::Mask& MaskStore::intern(std::shared_ptr<TokenMask> mask) {
-  const std::uint64_t hash = hash_of(*mask);
+const MaskStore::Mask& MaskStore::intern(const TokenMask& mask) {
+  const std::uint64_t hash = hash_of(mask);
   const auto [first, last] = by_content_.equal_range(hash);
   for (auto it = first; it != last; ++it) {
-    if (*it->second == *mask) return it->second;
+    if (*it->second == mask) return it->second;
   }
-  bytes_ += kEntryBytes + mask->words().size_bytes();
-  return by_content_.emplace(hash, std::move(mask))->second;
+  bytes_ += kEntryBytes + mask.words().size_bytes();
+  return by_content_.emplace(hash, std::make_shared<const TokenMask>(mask))->second;
 }
 
 }  // namespace tessera::guided

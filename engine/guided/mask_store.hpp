@@ -29,9 +29,9 @@ class MaskStore {
 
   // nullptr if there is none. The pointer stays good as long as the store.
   const Mask* find(const Key& key) const;
-  const Mask* add(const Key& key, std::shared_ptr<TokenMask> mask);
+  const Mask* add(const Key& key, const TokenMask& mask);
   // A mask that no key finds.
-  const Mask* add_unkeyed(std::shared_ptr<TokenMask> mask);
+  const Mask* add_unkeyed(const TokenMask& mask);
 
   std::size_t num_keys() const { return by_key_.size(); }
   std::size_t num_masks() const { return by_content_.size(); }
@@ -42,7 +42,7 @@ class MaskStore {
     std::size_t operator()(const Key& key) const;
   };
 
-  const Mask& intern(std::shared_ptr<TokenMask> mask);
+  const Mask& intern(const TokenMask& mask);
 
   std::unordered_map<Key, Mask, KeyHash> by_key_;
   std::unordered_multimap<std::uint64_t, Mask> by_content_;

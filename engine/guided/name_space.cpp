@@ -70,6 +70,7 @@ void NameSpace::make_classes(std::span<const Literal> objects) {
   std::erase(patterns_, RegexPool::kAnything);
   std::erase(patterns_, RegexPool::kNothing);
   classes_.push_back({});
+  loose_.push_back(RegexPool::kAnything);
   if (patterns_.empty()) return;
   std::vector<std::string_view> texts;
   for (const NameId name : names_) texts.push_back(obligations_.name(name));
@@ -81,16 +82,22 @@ void NameSpace::make_classes(std::span<const Literal> objects) {
 void NameSpace::split(RegexId pattern) {
   RegexPool& regexes = obligations_.regexes();
   std::vector<NameClass> split;
-  for (const NameClass& one : classes_) {
+  std::vector<RegexId> loose;
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    const NameClass& one = classes_[i];
     const RegexId inside = regexes.both(std::array{one.language, pattern});
     const RegexId outside = regexes.both(std::array{one.language, regexes.complement(pattern)});
     if (regexes.alive(inside)) {
       split.push_back({inside, one.patterns});
       split.back().patterns.push_back(pattern);
+      loose.push_back(regexes.both(std::array{loose_[i], pattern}));
     }
-    if (regexes.alive(outside)) split.push_back({outside, one.patterns});
+    if (!regexes.alive(outside)) continue;
+    split.push_back({outside, one.patterns});
+    loose.push_back(regexes.both(std::array{loose_[i], regexes.complement(pattern)}));
   }
   classes_ = std::move(split);
+  loose_ = std::move(loose);
 }
 
 KeyIndex NameSpace::find(NameId name) const {

@@ -45,6 +45,9 @@ class NameSpace {
   KeyIndex class_of(NameId name) const;
   // Whether all classes together are every string: nothing needs to be lexed, any prefix goes on.
   bool free() const { return classes_.size() == 1 && classes_[0].patterns.empty(); }
+  // The names of a class and known names that its patterns take as well: a simpler language, and
+  // the same one for texts that no known name begins with.
+  RegexId loose_class(std::size_t of) const { return loose_[of]; }
   // None of the known names.
   RegexId unknown_names() const { return unknown_; }
   std::uint32_t num_words() const { return (num_names() + 31) / 32; }
@@ -64,6 +67,7 @@ class NameSpace {
   std::vector<RegexId> patterns_;
   RegexId unknown_ = RegexPool::kAnything;  // where there are patterns: without the known names
   std::vector<NameClass> classes_;
+  std::vector<RegexId> loose_;  // by class
 };
 
 }  // namespace tessera::guided

@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace tessera::guided {
+namespace {
+
+constexpr int kHopelessDepth = 3;
+
+}  // namespace
+
 ObjectSearch::ObjectSearch(Satisfier& satisfier, Obligations& obligations, const ObjectPlace& where)
     : satisfier_(satisfier),
       obligations_(obligations),
@@ -22,6 +28,7 @@ Literal ObjectSearch::unsettled(Literal owed) const {
   const FormulaPool& formulas = obligations_.formulas();
   Literal found = kHolds;
   Literal count = kHolds;
+  obligations_.formulas().fuel().spend(formulas.conjuncts(owed).size() / 32);
   for (const Literal part : formulas.conjuncts(owed)) {
     if (formulas.at_end(part)) continue;
     if (formulas.op(part) == Op::kHas) return part;
@@ -57,7 +64,10 @@ bool ObjectSearch::solve(Literal owed) {
     plan_.push_back({names_.name(key), parts.must});
     owed = parts.rest;
   }
-  if (owed != kFails && formulas.at_end(owed)) return true;
+  if (owed != kFails && formulas.at_end(owed)) {
+    rest_ = owed;
+    return true;
+  }
   forget_from(plan_size);
   return false;
 }
@@ -83,8 +93,9 @@ bool ObjectSearch::failed_before(Literal owed) {
 }
 
 std::vector<KeyIndex> ObjectSearch::candidates(Literal part) {
-  const FormulaPool& formulas = obligations_.formulas();
+  FormulaPool& formulas = obligations_.formulas();
   std::vector<KeyIndex> keys;
+  std::vector<KeyIndex> less_likely;
   bool any_name = false;
   std::unordered_set<std::uint32_t> visited;
   std::vector<Literal> stack{part};
@@ -92,31 +103,92 @@ std::vector<KeyIndex> ObjectSearch::candidates(Literal part) {
     const Literal literal = stack.back();
     stack.pop_back();
     if (literal <= kFails || !visited.insert(literal >> 1U).second) continue;
+    formulas.fuel().spend();
     if (formulas.composite(literal)) {
       const auto children = formulas.children(literal);
       stack.insert(stack.end(), children.begin(), children.end());
     } else if (formulas.op(literal) == Op::kHas) {
       keys.push_back(names_.find(formulas.a(literal)));
+    } else if (formulas.op(literal) == Op::kShape && !formulas.any_name_changes(literal)) {
+      for (const auto& [name, child] : obligations_.graph()[formulas.a(literal)].properties) {
+        less_likely.push_back(names_.find(obligations_.name_id(name)));
+      }
     } else {
       any_name = true;
     }
   }
   std::ranges::sort(keys);
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-  if (!any_name) return keys;
   const std::vector<KeyIndex> named(keys);
-  for (std::uint32_t rank = 0; rank < names_.num_names(); ++rank) {
-    const KeyIndex key = names_.at_rank(rank);
-    if (!std::ranges::binary_search(named, key)) keys.push_back(key);
+  const auto is_new = [&](KeyIndex key) { return !std::ranges::binary_search(named, key); };
+  if (any_name) {
+    for (std::uint32_t rank = 0; rank < names_.num_names(); ++rank) {
+      if (is_new(names_.at_rank(rank))) keys.push_back(names_.at_rank(rank));
+    }
+    for (KeyIndex key = names_.num_names(); key < names_.num_keys(); ++key) keys.push_back(key);
+    return keys;
   }
-  for (KeyIndex key = names_.num_names(); key < names_.num_keys(); ++key) keys.push_back(key);
+  std::erase_if(less_likely,
+                [&](KeyIndex key) { return key >= names_.num_names() || !is_new(key); });
+  std::ranges::sort(less_likely, {}, [&](KeyIndex key) { return names_.rank(key); });
+  less_likely.erase(std::unique(less_likely.begin(), less_likely.end()), less_likely.end());
+  keys.insert(keys.end(), less_likely.begin(), less_likely.end());
   return keys;
+}
+
+// Whether no member that may still come can settle it. Of true it is certain.
+bool ObjectSearch::hopeless(Literal part, int depth) const {
+  const FormulaPool& formulas = obligations_.formulas();
+  if (part <= kFails || formulas.at_end(part)) return part == kFails;
+  if (formulas.op(part) == Op::kHas) {
+    const KeyIndex key = names_.find(formulas.a(part));
+    return key >= names_.num_names() || !available(key);
+  }
+  if (formulas.op(part) == Op::kShape && !formulas.any_name_changes(part)) {
+    const auto& properties = obligations_.graph()[formulas.a(part)].properties;
+    return std::ranges::none_of(properties, [&](const auto& property) {
+      const KeyIndex key = names_.find(obligations_.name_id(property.first));
+      return key < names_.num_names() && available(key);
+    });
+  }
+  if (formulas.op(part) != Op::kAnd || depth == 0) return false;
+  const auto children = formulas.children(part);
+  obligations_.formulas().fuel().spend(children.size() / 4);
+  if (!negated(part)) {
+    return std::ranges::any_of(children, [&](Literal child) { return hopeless(child, depth - 1); });
+  }
+  return std::ranges::all_of(children,
+                             [&](Literal child) { return hopeless(negate(child), depth - 1); });
+}
+
+// Which of an "or" or "exactly one of" is worth trying: most are known to fail without a search.
+std::vector<std::size_t> ObjectSearch::hopeful_alternatives(Literal part) const {
+  const FormulaPool& formulas = obligations_.formulas();
+  const std::size_t count = satisfier_.num_alternatives(part);
+  const auto children = formulas.children(part);
+  const bool one = formulas.op(part) == Op::kOne;
+  std::vector<std::size_t> hopeful;
+  std::vector<std::size_t> must_hold;
+  for (std::size_t i = 0; one && !negated(part) && i < count && must_hold.size() < 2; ++i) {
+    if (hopeless(negate(children[i]), kHopelessDepth)) must_hold.push_back(i);
+  }
+  if (must_hold.size() > 1) return {};
+  for (std::size_t i = 0; i < count; ++i) {
+    if (one && negated(part)) {
+      hopeful.push_back(i);
+    } else if (!must_hold.empty() && i != must_hold.front()) {
+      continue;
+    } else if (!hopeless(negate_if(children[i], !one), kHopelessDepth)) {
+      hopeful.push_back(i);
+    }
+  }
+  return hopeful;
 }
 
 bool ObjectSearch::try_candidates(Literal owed, Literal part) {
   if (failed_before(owed)) return false;
-  if (const std::size_t count = satisfier_.num_alternatives(part); count > 0) {
-    for (std::size_t i = 0; i < count; ++i) {
+  if (satisfier_.num_alternatives(part) > 0) {
+    for (const std::size_t i : hopeful_alternatives(part)) {
       const Literal one = satisfier_.alternative(part, i);
       if (solve(replaced(obligations_.formulas(), owed, part, one))) return true;
     }

@@ -48,14 +48,20 @@ class ObjectSearch {
   ObjectSearch(Satisfier& satisfier, Obligations& obligations, const ObjectPlace& where);
 
   bool solve(Literal owed);
+  // The same with a member of this key among them.
+  bool solve_with(Literal owed, KeyIndex key) { return take(owed, kHolds, key); }
   const std::vector<MemberPlan>& plan() const { return plan_; }
   std::uint32_t height() const { return height_; }  // of the tallest value in the plan
+  // What is owed by members besides the plan's.
+  Literal rest() const { return rest_; }
 
  private:
   bool available(KeyIndex key) const;
   Literal unsettled(Literal owed) const;
   // The keys that could settle `part`, likely ones first.
   std::vector<KeyIndex> candidates(Literal part);
+  bool hopeless(Literal part, int depth) const;
+  std::vector<std::size_t> hopeful_alternatives(Literal part) const;
   bool try_candidates(Literal owed, Literal part);
   Literal settling_value(Literal part, KeyIndex key);
   bool take(Literal owed, Literal value, KeyIndex key);
@@ -72,6 +78,7 @@ class ObjectSearch {
   std::uint32_t room_;
   std::vector<MemberPlan> plan_;
   std::uint32_t height_ = 0;
+  Literal rest_ = kFails;
   int depth_ = 0;
   WordTable tried_;
 };

@@ -5,6 +5,12 @@
 #include "engine/guided/obligations.hpp"
 
 namespace tessera::guided {
+namespace {
+
+// No name's own: only what any name may change has it.
+constexpr std::uint64_t kUndeclaredBit = std::uint64_t{1} << 63U;
+
+}  // namespace
 
 NameId Obligations::name_id(std::string_view name) {
   const auto [at, is_new] =
@@ -73,9 +79,22 @@ Literal Obligations::member_of(ValueId object, const PropertyName& name) {
   return kFails;
 }
 
+// The names that a schema's members are told apart by.
+std::uint64_t Obligations::shape_names(SchemaId id) {
+  const Schema& schema = graph_[id];
+  if (!schema.pattern_properties.empty() || this->schema(schema.additional) != kHolds) {
+    return FormulaPool::kAnyName;
+  }
+  std::uint64_t names = 0;
+  for (const auto& [name, child] : schema.properties) names |= FormulaPool::name_bit(name_id(name));
+  return names;
+}
+
 Literal Obligations::step_member(Literal object, const PropertyName& name) {
   const auto next = [&](Literal place) { return formulas_.atom(Op::kNext, place); };
-  return formulas_.rewrite(object, [&](Literal atom) {
+  const std::uint64_t bits =
+      kUndeclaredBit | (name.name == kNoName ? 0 : FormulaPool::name_bit(name.name));
+  return formulas_.rewrite_named(object, bits, [&](Literal atom) {
     const std::uint32_t a = formulas_.a(atom);
     switch (formulas_.op(atom)) {
       case Op::kShape:

@@ -277,7 +277,9 @@ Literal Obligations::has(std::string_view name) {
 void Obligations::add_object(const Schema& schema, SchemaId id, std::vector<Literal>& parts) {
   if (!schema.properties.empty() || !schema.pattern_properties.empty() ||
       this->schema(schema.additional) != kHolds) {
+    const std::uint64_t names = shape_names(id);
     parts.push_back(formulas_.atom(Op::kShape, id));
+    formulas_.set_names(parts.back(), names);
   }
   if (schema.property_names) {
     const Literal names = of_kind(this->schema(*schema.property_names), Kind::kString);

@@ -118,6 +118,7 @@ class Obligations {
   void add_applicators(const Schema& schema, Kind kind, std::vector<Literal>& parts);
   Literal items_atom(SchemaId id, std::uint32_t index);
   Literal has(std::string_view name);
+  std::uint64_t shape_names(SchemaId id);
   Literal member(SchemaId id, const PropertyName& name);
   Literal member_of(ValueId object, const PropertyName& name);
   Literal step_item_atom(Literal atom);
@@ -126,6 +127,10 @@ class Obligations {
   RegexId text_of_all(std::span<const Literal> literals, Kind kind);
   RegexId text_of_any(std::span<const Literal> literals, Kind kind);
   RegexId text_of_one(Literal scalar, Kind kind);
+  std::optional<std::vector<Literal>> cases_of(Literal formula);
+  std::optional<std::vector<Literal>> cases_of_all(std::span<const Literal> formulas);
+  std::optional<RegexId> number_by_cases(Literal scalar);
+  RegexId numbers_apart(std::span<const Literal> literals, IntegerForm form);
   RegexId string_text(Literal atom);
   bool add_to_spec(Literal literal, NumberSpec& spec);
   RegexId listed_numbers(Literal values);

@@ -176,6 +176,8 @@ class PlainNumbers final : public Automaton {
     }
   }
 
+  std::string_view alphabet() const override { return "-.0123456789"; }
+
   // Exact but for fractions, where it is one character at least.
   std::uint32_t least_length(std::uint64_t id) const override {
     if (accepting(id)) return 0;

@@ -6,11 +6,14 @@
 // stepped into, so a recognizer is not thread-safe: its owner (Constraint) locks.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 
+#include "engine/guided/code_point_partition.hpp"
+#include "engine/guided/string_lexer.hpp"
 #include "engine/guided/text_dfa.hpp"
 #include "engine/text/code_point_set.hpp"
 #include "kernels/model_spec.hpp"
@@ -46,11 +49,41 @@ struct MaskKey {
 //          where it is the very object `set` points to: then positions differ by their number of
 //          code points alone, and are followed as long as the loop's set stays the same object. A
 //          loop without a bound should step into itself
+//   escapes (only where same is set) between the quotes of a JSON string: the escape of any code
+//   point at all, spelled so, does what a code point of `set` does
 // The sets stay where they are, unchanged, as long as the recognizer lives.
 struct ByteLoop {
   const CodePointSet* set = nullptr;  // nullptr: no loop here
   std::uint32_t remaining = 0;        // RegexPool::kUnbounded: no end
   const CodePointSet* same = nullptr;
+  std::optional<Escapes> escapes = {};
+};
+
+// A set of bytes.
+class ByteSet {
+ public:
+  void add(std::uint8_t byte) { words_[byte / 64] |= std::uint64_t{1} << (byte % 64); }
+  bool contains(std::uint8_t byte) const { return (words_[byte / 64] >> (byte % 64) & 1U) != 0; }
+
+ private:
+  std::array<std::uint64_t, 4> words_{};
+};
+
+// A position much like another: any byte that is not in `apart` leads from both to positions of
+// which the same texts are alive, or is dead in both (always so if `base` is dead). The name of a
+// property is like one that no schema knows, but for the letters with which known names go on.
+struct Likeness {
+  Position base;
+  const ByteSet* apart = nullptr;  // nullptr: not known to be like any other
+};
+
+// Classes of code points that a text may be read by: where takes_classes() holds, code points of
+// one class lead to one and the same position; `quoted`: those that a JSON string holds unescaped
+// (any, if not). They are chosen so that it holds nearly wherever a token may go from here.
+struct TextClasses {
+  const Partition* classes = nullptr;  // nullptr: not known
+  std::uint32_t number = 0;            // of the recognizer's own
+  bool quoted = false;
 };
 
 class Recognizer {
@@ -69,6 +102,12 @@ class Recognizer {
   virtual bool finished(Position position) = 0;
   virtual MaskKey mask_key(Position position) = 0;
   virtual ByteLoop loop(Position) { return {}; }
+  virtual Likeness likeness(Position) { return {}; }
+  virtual bool has_classes(Position) { return false; }  // whether there may be any
+  virtual TextClasses text_classes(Position) { return {}; }
+  virtual bool takes_classes(Position, const TextClasses&) { return false; }
+  // Finer classes for `from`, so that they hold at `at` as well.
+  virtual TextClasses refine_classes(Position, Position) { return {}; }
   // Sets the bits of all tokens whose bytes are live from `position`: a walk over the vocabulary's
   // trie, compiled for each recognizer (token_walk.hpp).
   virtual void fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) = 0;

@@ -216,9 +216,12 @@ RegexId RegexPool::Impl::make_either(std::span<const RegexId> parts) {
   Node node;
   node.kind = RegexKind::kEither;
   node.min_length = kUnbounded;
+  node.opens_behind = true;
   bool dense = true;
   for (const RegexId part : parts) {
     const Node& child = nodes[part];
+    node.opens_behind = node.opens_behind && child.opens_behind;
+    node.has_kernel = node.has_kernel || child.has_kernel;
     node.nullable = node.nullable || child.nullable;
     node.positive = node.positive && child.positive;
     node.min_length = std::min(node.min_length, child.min_length);
@@ -286,8 +289,11 @@ RegexId RegexPool::Impl::make_both(std::span<const RegexId> parts) {
   node.nullable = true;
   node.positive = false;
   node.max_length = kUnbounded;
+  node.opens_behind = node.has_kernel = true;
   for (const RegexId part : parts) {
     const Node& child = nodes[part];
+    node.opens_behind = node.opens_behind && child.opens_behind;
+    node.has_kernel = node.has_kernel && child.has_kernel;
     node.nullable = node.nullable && child.nullable;
     node.min_length = std::max(node.min_length, child.min_length);
     node.max_length = std::min(node.max_length, child.max_length);

@@ -120,6 +120,29 @@ RegexId RegexPool::Impl::derivative(RegexId of, char32_t code_point) {
   return derive(of, code_point);
 }
 
+PartitionTable::Index RegexPool::Impl::automaton_partition(const RegexNode& node) {
+  static constexpr auto kAscii = [] {
+    std::array<char, Partition::kAsciiEnd> all{};
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<char>(i);
+    return all;
+  }();
+  const Automaton& automaton = *automata[node.a];
+  const std::string_view known = automaton.alphabet();
+  const std::string_view alphabet =
+      known.empty() ? std::string_view(kAscii.data(), kAscii.size()) : known;
+  fuel.spend(alphabet.size() / 4);
+  std::array<std::uint32_t, Partition::kAsciiEnd> labels{};
+  const std::uint64_t state = (std::uint64_t{node.b} << 32U) | node.c;
+  std::vector<std::uint64_t> targets{Automaton::kDead};
+  for (const char c : alphabet) {
+    const std::uint64_t target = automaton.step(state, static_cast<unsigned char>(c));
+    const auto found = std::find(targets.begin(), targets.end(), target);
+    labels[static_cast<unsigned char>(c)] = static_cast<std::uint32_t>(found - targets.begin());
+    if (found == targets.end()) targets.push_back(target);
+  }
+  return partitions.of_labels(labels, 0);
+}
+
 // Of a term whose parts' partitions are known.
 PartitionTable::Index RegexPool::Impl::own_partition(const RegexNode& node) {
   switch (node.kind) {
@@ -127,18 +150,8 @@ PartitionTable::Index RegexPool::Impl::own_partition(const RegexNode& node) {
       return partitions.of_set(set_of(node));
     case RegexKind::kLiterals:
       return partitions.of_points(tables[node.a]->next_points({node.b, node.c, node.d}));
-    case RegexKind::kAutomaton: {
-      std::array<std::uint32_t, Partition::kAsciiEnd> labels{};
-      const std::uint64_t state = (std::uint64_t{node.b} << 32U) | node.c;
-      std::vector<std::uint64_t> targets{Automaton::kDead};
-      for (char32_t c = 0; c < Partition::kAsciiEnd; ++c) {
-        const std::uint64_t target = automata[node.a]->step(state, c);
-        const auto found = std::find(targets.begin(), targets.end(), target);
-        labels[c] = static_cast<std::uint32_t>(found - targets.begin());
-        if (found == targets.end()) targets.push_back(target);
-      }
-      return partitions.of_labels(labels, 0);
-    }
+    case RegexKind::kAutomaton:
+      return automaton_partition(node);
     case RegexKind::kEither:
     case RegexKind::kBoth: {
       PartitionTable::Index product = PartitionTable::kWhole;

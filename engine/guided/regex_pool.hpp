@@ -36,6 +36,9 @@ class Automaton {
   // reachable). All non-ASCII code points are dead.
   virtual std::uint64_t step(std::uint64_t state, char32_t code_point) const = 0;
   virtual bool accepting(std::uint64_t state) const = 0;
+  // The characters that some state goes on with, or more; empty: perhaps any. Telling characters
+  // apart costs a step for each of them.
+  virtual std::string_view alphabet() const { return {}; }
   // No string that leads from `state` to an end is shorter. Searches for a shortest one go by it.
   virtual std::uint32_t least_length(std::uint64_t state) const { return accepting(state) ? 0 : 1; }
 };

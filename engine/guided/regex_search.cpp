@@ -22,6 +22,16 @@ struct LengthQuestion {
 
 }  // namespace
 
+// Whether an intersection has strings because all of it has long ones of any beginning and end.
+bool RegexPool::Impl::meet_far_out(const RegexNode& both) const {
+  const auto parts = children(both);
+  return std::all_of(parts.begin(), parts.end(), [&](RegexId part) {
+    const RegexNode& child = nodes[part];
+    return child.has_kernel ||
+           (child.kind == RegexKind::kComplement && nodes[child.a].max_length != kUnbounded);
+  });
+}
+
 // From the facts of the terms, without a derivative.
 std::optional<bool> RegexPool::Impl::alive_at_once(RegexId of) {
   const RegexNode& node = nodes[of];
@@ -55,6 +65,7 @@ std::optional<bool> RegexPool::Impl::alive_at_once(RegexId of) {
       if (nodes[node.a].max_length != kUnbounded) return true;
       return std::nullopt;
     case RegexKind::kBoth: {
+      if (meet_far_out(node)) return true;
       LengthQuestion question;
       const RegexNode* dense = nullptr;
       for (std::uint32_t i = 0; i < node.b; ++i) {
@@ -89,8 +100,9 @@ std::optional<bool> RegexPool::Impl::alive_at_once(RegexId of) {
   }
 }
 
-// Best first by the length that a string through a term must have at least; among equals the
-// deepest, so that a way that is open is followed to its end.
+// Best first by the length that a string through a term must have at least; among equals what has
+// least left to do in all its parts together, then the deepest, so that a way that is open is
+// followed to its end.
 class RegexSearch {
  public:
   explicit RegexSearch(RegexPool::Impl& pool) : pool_(pool) {}
@@ -146,10 +158,12 @@ class RegexSearch {
   };
   struct Open {
     std::uint64_t at_least;  // length of a string that goes through here
+    std::uint64_t left;      // what is left to do
     std::uint32_t depth;
     std::uint32_t visit;
     bool operator<(const Open& other) const {  // the top is the largest
       if (at_least != other.at_least) return at_least > other.at_least;
+      if (left != other.left) return left > other.left;
       return depth != other.depth ? depth < other.depth : visit > other.visit;
     }
   };
@@ -160,8 +174,17 @@ class RegexSearch {
     if (!added && known->second <= depth) return;
     known->second = depth;
     visits_.push_back({term, parent, depth, by});
-    open_.push({std::uint64_t{depth} + pool_[term].min_length, depth,
+    open_.push({std::uint64_t{depth} + pool_[term].min_length, left_to_do(term), depth,
                 static_cast<std::uint32_t>(visits_.size() - 1)});
+  }
+
+  // The parts' least lengths together. No bound, for one character may serve several.
+  std::uint64_t left_to_do(RegexId term) const {
+    const RegexNode& node = pool_[term];
+    if (node.kind != RegexKind::kBoth) return 0;
+    std::uint64_t left = 0;
+    for (const RegexId part : pool_.children(node)) left += pool_[part].min_length;
+    return left;
   }
 
   void expand(std::uint32_t at) {

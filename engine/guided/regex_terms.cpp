@@ -86,6 +86,7 @@ RegexPool::Impl::Impl(Fuel& tank, const GuidedLimits& limit) : fuel(tank), limit
   Node anything;
   anything.kind = RegexKind::kRepeat;
   anything.nullable = anything.dense = true;
+  anything.opens_behind = anything.has_kernel = true;
   anything.a = kAnySet;
   anything.c = anything.max_length = kUnbounded;
   append(anything, hash_of(anything));
@@ -272,6 +273,8 @@ RegexId RegexPool::Impl::concat(RegexId head, RegexId tail) {
   const Length low = lower(std::uint64_t{h.min_length} + t.min_length);
   const Length high = sum_upper(h.max_length, t.max_length);
   node.dense = h.dense && t.dense && low.exact && high.exact;
+  node.opens_behind = t.opens_behind;
+  node.has_kernel = head == kAnything && t.opens_behind && t.positive;
   node.min_length = low.value;
   node.max_length = high.value;
   return intern(node);
@@ -307,6 +310,7 @@ RegexId RegexPool::Impl::repeat(RegexId of, std::uint32_t min, std::uint32_t max
   const Length high = product_upper(body.max_length, max);
   node.dense =
       body.dense && low.exact && high.exact && gapless(body.min_length, body.max_length, min, max);
+  node.opens_behind = node.has_kernel = of == kAnySet && max == kUnbounded;
   node.min_length = low.value;
   node.max_length = high.value;
   return intern(node);

@@ -47,6 +47,10 @@ struct RegexNode {
   std::uint32_t min_length = 0;                 // no string is shorter
   std::uint32_t max_length = 0;                 // no string is longer; kUnbounded: perhaps
   std::uint32_t partition = ~std::uint32_t{0};  // index, once it is known
+  bool opens_behind = false;  // its strings stay in it whatever is put behind them
+  // It has a string that stays in it whatever is put before and behind: any "contains" has. Such
+  // languages always have a string in common, one's behind the other's.
+  bool has_kernel = false;
 
   bool same_content(const RegexNode& other) const {
     return kind == other.kind && a == other.a && b == other.b && c == other.c && d == other.d;
@@ -90,6 +94,7 @@ struct RegexPool::Impl {
   // Searches (regex_search.cpp).
   bool alive(RegexId of);
   std::optional<bool> alive_at_once(RegexId of);  // nullopt: it takes a search
+  bool meet_far_out(const RegexNode& both) const;
   std::optional<std::string> shortest(RegexId of);
   std::uint64_t count(RegexId of, std::uint64_t at_most);
 
@@ -140,6 +145,7 @@ struct RegexPool::Impl {
   RegexId derive_chain(RegexId of, char32_t code_point);
   RegexId derive_uncached(RegexId of, char32_t code_point);
   PartitionTable::Index own_partition(const RegexNode& node);
+  PartitionTable::Index automaton_partition(const RegexNode& node);
 
   std::uint64_t comparisons_ = 0;  // by contains(), to be paid for
   HashIndex index_;

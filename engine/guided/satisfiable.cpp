@@ -143,6 +143,24 @@ std::vector<MemberPlan> Satisfier::members(Literal owed, const ObjectPlace& wher
   return search.plan();
 }
 
+Satisfier::Witness Satisfier::witness(Literal owed, const ObjectPlace& where) {
+  if (owed == kFails) return {};
+  ObjectSearch search(*this, obligations_, where);
+  return search.solve(owed) ? witness_of(search) : Witness{};
+}
+
+Satisfier::Witness Satisfier::witness_with(Literal owed, const ObjectPlace& where, KeyIndex key) {
+  if (owed == kFails) return {};
+  ObjectSearch search(*this, obligations_, where);
+  return search.solve_with(owed, key) ? witness_of(search) : Witness{};
+}
+
+Satisfier::Witness Satisfier::witness_of(const ObjectSearch& search) {
+  Witness found{.met = true, .names = {}, .rest = search.rest()};
+  for (const MemberPlan& member : search.plan()) found.names.push_back(member.name);
+  return found;
+}
+
 std::vector<ItemPlan> Satisfier::items(Literal owed, std::uint32_t room) {
   ArraySearch search(*this, obligations_, room);
   if (!search.solve(owed)) return {};
@@ -221,24 +239,33 @@ std::string Satisfier::object_text(Literal place, Literal owed, std::uint32_t ro
     const KeyIndex index = names->find(member.name);
     return index < names->num_names() ? names->rank(index) : names->num_names();
   });
-  std::string out = "{";
+  return '{' + text_of(plan, room) + '}';
+}
+
+std::string Satisfier::text_of(std::span<const MemberPlan> plan, std::uint32_t room) {
+  std::string out;
   for (const MemberPlan& member : plan) {
-    if (out.size() > 1) out += ',';
+    if (!out.empty()) out += ',';
     out += quoted_string(obligations_.name(member.name)) + ':' + text(member.value, room);
   }
-  return out + '}';
+  return out;
 }
 
 std::string Satisfier::array_text(Literal owed, std::uint32_t room) {
-  std::string out = "[";
-  for (const ItemPlan& item : items(owed, room)) {
+  return '[' + text_of(items(owed, room), room) + ']';
+}
+
+std::string Satisfier::text_of(std::span<const ItemPlan> plan, std::uint32_t room) {
+  std::string out;
+  for (const ItemPlan& item : plan) {
     const std::string one = text(item.value, room);
+    obligations_.formulas().fuel().spend(std::uint64_t{item.count} * one.size() / 8);
     for (std::uint32_t i = 0; i < item.count; ++i) {
-      if (out.size() > 1) out += ',';
+      if (!out.empty()) out += ',';
       out += one;
     }
   }
-  return out + ']';
+  return out;
 }
 
 std::size_t Satisfier::bytes() const {

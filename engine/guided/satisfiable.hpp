@@ -39,6 +39,8 @@ struct ItemPlan {
   std::uint32_t count = 1;
 };
 
+class ObjectSearch;
+
 // Not thread-safe; owned by one recognizer.
 class Satisfier {
  public:
@@ -53,8 +55,23 @@ class Satisfier {
   // The members and items of a short way to meet it; only where it can be met.
   std::vector<MemberPlan> members(Literal owed, const ObjectPlace& where);
   std::vector<ItemPlan> items(Literal owed, std::uint32_t room);
+  // One way to meet what an object owes: the names in it, and what they leave to others. `met` is
+  // false if there is none.
+  struct Witness {
+    bool met = false;
+    std::vector<NameId> names;
+    Literal rest = kFails;
+  };
+  Witness witness(Literal owed, const ObjectPlace& where);
+  // The same with a member of this key.
+  Witness witness_with(Literal owed, const ObjectPlace& where, KeyIndex key);
+  // Whether one more member of this name leaves it met. Of true it is certain.
+  bool stays_met(const Witness& witness, const PropertyName& name, std::uint32_t room);
   // A short text of such a value; only where place() holds.
   std::string text(Literal place, std::uint32_t room);
+  // Of members and items, without brackets.
+  std::string text_of(std::span<const MemberPlan> plan, std::uint32_t room);
+  std::string text_of(std::span<const ItemPlan> plan, std::uint32_t room);
   // The same as a value.
   ValueId value(Literal place, std::uint32_t room);
 
@@ -110,6 +127,7 @@ class Satisfier {
   bool search_place(Literal place, std::uint32_t room, Fact& found);
   bool try_kind(Literal place, Kind kind, std::uint32_t room, Fact& found);
   bool try_easily(Literal place, Kind kind, std::uint32_t room, Fact& found);
+  static Witness witness_of(const ObjectSearch& search);
   std::string object_text(Literal place, Literal owed, std::uint32_t room);
   std::string array_text(Literal owed, std::uint32_t room);
 
@@ -121,6 +139,8 @@ class Satisfier {
   };
   Literal place_of(Literal only_next);
   Literal assume(Literal formula, Literal atom, bool holds);
+  Literal bound_part(Literal formula, bool optimistic);
+  Literal bound_all(Literal formula, bool optimistic);
   Literal bound_one(Literal formula, bool optimistic);
   std::vector<Polarity> asked(Literal formula);
   bool value_branches(Literal rest, Literal must, std::span<const Polarity> atoms,
@@ -131,6 +151,7 @@ class Satisfier {
 
   Obligations& obligations_;
   std::unordered_map<Literal, Fact> facts_;
+  std::unordered_map<std::uint64_t, Literal> bounds_;  // of the parts of one formula
   std::unordered_map<Literal, std::shared_ptr<const NameSpace>> names_;
   std::uint32_t depth_ = 0;          // of searches in searches
   std::uint32_t lowest_ = kAnyRoom;  // the outermost search that a no leans on

@@ -1,6 +1,7 @@
 // Formulas that wait for the verdicts on the value that comes next.
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <unordered_set>
 
@@ -13,6 +14,81 @@ std::size_t num_shared(std::span<const ValueId> some, std::span<const ValueId> o
   return static_cast<std::size_t>(std::ranges::count_if(
       some, [&](ValueId id) { return std::ranges::binary_search(others, id); }));
 }
+
+// A formula of which listed values decide parts, each time others: what is left of it. Only those
+// of its children are gone through that say something of the lists that hold.
+class DecidedByLists {
+ public:
+  using Lists = std::unordered_map<Literal, std::uint32_t>;  // kNext atoms, numbered
+
+  DecidedByLists(FormulaPool& formulas, Literal formula, const Lists& lists)
+      : formulas_(formulas), formula_(formula), lists_(lists), of_list_(lists.size()) {
+    if (!formulas.composite(formula)) return;
+    const auto children = formulas.children(formula);
+    neutral_ = formulas.op(formula) == Op::kAnd ? kHolds : kFails;
+    for (std::uint32_t i = 0; i < children.size(); ++i) {
+      if (!formulas.asks_next(children[i])) {
+        if (children[i] != neutral_) left_.emplace_back(i, children[i]);
+        continue;
+      }
+      collect(children[i], i);
+      const Literal none = formulas.rewrite_next(
+          children[i], [&](Literal atom) { return lists.contains(atom) ? kFails : atom; });
+      if (none != neutral_) left_.emplace_back(i, none);
+    }
+  }
+
+  // With the lists of these (sorted) numbers holding and all others failing.
+  Literal decide(std::span<const std::uint32_t> holding) {
+    const auto verdict = [&](Literal atom) {
+      const auto list = lists_.find(atom);
+      if (list == lists_.end()) return atom;
+      return std::ranges::binary_search(holding, list->second) ? kHolds : kFails;
+    };
+    if (!formulas_.composite(formula_)) return formulas_.rewrite_next(formula_, verdict);
+    std::vector<std::uint32_t> changed;
+    for (const std::uint32_t list : holding) {
+      changed.insert(changed.end(), of_list_[list].begin(), of_list_[list].end());
+    }
+    std::ranges::sort(changed);
+    changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
+    std::vector<Literal> parts;
+    for (const auto& [child, left] : left_) {
+      if (!std::ranges::binary_search(changed, child)) parts.push_back(left);
+    }
+    for (const std::uint32_t child : changed) {
+      parts.push_back(formulas_.rewrite_next(formulas_.children(formula_)[child], verdict));
+    }
+    const bool is_and = formulas_.op(formula_) == Op::kAnd;
+    return negate_if(is_and ? formulas_.all(parts) : formulas_.exactly_one(parts),
+                     negated(formula_));
+  }
+
+ private:
+  void collect(Literal formula, std::uint32_t child) {
+    std::vector<Literal> stack{formula};
+    while (!stack.empty()) {
+      const Literal literal = stack.back();
+      stack.pop_back();
+      if (!formulas_.asks_next(literal)) continue;
+      formulas_.fuel().spend();
+      if (formulas_.op(literal) == Op::kNext) {
+        const auto list = lists_.find(literal & ~1U);
+        if (list != lists_.end()) of_list_[list->second].push_back(child);
+      } else {
+        const auto children = formulas_.children(literal);
+        stack.insert(stack.end(), children.begin(), children.end());
+      }
+    }
+  }
+
+  FormulaPool& formulas_;
+  const Literal formula_;
+  const Lists& lists_;
+  Literal neutral_ = kHolds;
+  std::vector<std::vector<std::uint32_t>> of_list_;      // the children that ask for each
+  std::vector<std::pair<std::uint32_t, Literal>> left_;  // children with all lists failing
+};
 
 }  // namespace
 
@@ -55,13 +131,28 @@ Satisfier::Parts Satisfier::split(Literal stepped) {
 }
 
 Literal Satisfier::bound(Literal formula, bool optimistic) {
+  bounds_.clear();
+  return bound_part(formula, optimistic);
+}
+
+Literal Satisfier::bound_part(Literal formula, bool optimistic) {
   FormulaPool& formulas = obligations_.formulas();
   if (formula <= kFails || !formulas.asks_next(formula)) return formula;
   if (formulas.op(formula) == Op::kNext) return optimistic ? kHolds : kFails;
-  if (formulas.op(formula) == Op::kOne) return bound_one(formula, optimistic);
+  const std::uint64_t key = pair_key(formula, optimistic ? 1 : 0);
+  if (const auto known = bounds_.find(key); known != bounds_.end()) return known->second;
+  formulas.fuel().spend(1 + formulas.children(formula).size() / 8);
+  const Literal result = formulas.op(formula) == Op::kOne ? bound_one(formula, optimistic)
+                                                          : bound_all(formula, optimistic);
+  bounds_.emplace(key, result);
+  return result;
+}
+
+Literal Satisfier::bound_all(Literal formula, bool optimistic) {
+  FormulaPool& formulas = obligations_.formulas();
   std::vector<Literal> parts;
   for (const Literal child : formulas.children(formula)) {
-    parts.push_back(bound(negate_if(child, negated(formula)), optimistic));
+    parts.push_back(bound_part(negate_if(child, negated(formula)), optimistic));
   }
   return negated(formula) ? formulas.any(parts) : formulas.all(parts);
 }
@@ -74,8 +165,8 @@ Literal Satisfier::bound_one(Literal formula, bool optimistic) {
   std::vector<Literal> at_worst;
   std::vector<Literal> at_best;
   for (const Literal child : formulas.children(formula)) {
-    at_worst.push_back(bound(child, false));
-    at_best.push_back(bound(child, true));
+    at_worst.push_back(bound_part(child, false));
+    at_best.push_back(bound_part(child, true));
   }
   if (!optimistic) return formulas.both(formulas.exactly_one(at_best), formulas.any(at_worst));
   std::vector<Literal> none;
@@ -95,6 +186,7 @@ std::vector<Satisfier::Polarity> Satisfier::asked(Literal formula) {
     if (literal <= kFails || !formulas.asks_next(literal) || !seen.insert(literal).second) {
       continue;
     }
+    formulas.fuel().spend();
     if (formulas.op(literal) == Op::kNext) {
       found.push_back({literal & ~1U, !negated(literal), negated(literal)});
       continue;
@@ -116,6 +208,25 @@ std::vector<Satisfier::Polarity> Satisfier::asked(Literal formula) {
     }
   }
   return atoms;
+}
+
+// With a value for which all that is asked of it holds, or nothing does.
+bool Satisfier::stays_met(const Witness& witness, const PropertyName& name, std::uint32_t room) {
+  FormulaPool& formulas = obligations_.formulas();
+  const Parts parts = split(obligations_.step_member(witness.rest, name));
+  if (parts.must == kFails || parts.rest == kFails) return false;
+  if (!formulas.asks_next(parts.rest))
+    return formulas.at_end(parts.rest) && place(parts.must, room);
+  const std::vector<Polarity> atoms = asked(parts.rest);
+  return std::ranges::any_of(std::array{kHolds, kFails}, [&](Literal verdict) {
+    const Literal rest = formulas.rewrite_next(parts.rest, [&](Literal) { return verdict; });
+    if (!formulas.at_end(rest)) return false;
+    std::vector<Literal> must{parts.must};
+    for (const Polarity& polarity : atoms) {
+      must.push_back(negate_if(formulas.a(polarity.atom), verdict == kFails));
+    }
+    return place(formulas.all(must), room);
+  });
 }
 
 std::vector<Satisfier::Branch> Satisfier::branches(Literal rest, Literal must) {
@@ -199,15 +310,9 @@ bool Satisfier::value_branches(Literal rest, Literal must, std::span<const Polar
     cases[numbers].push_back(id);
     listed.push_back(id);
   }
-  const auto decide = [&](const std::vector<std::uint32_t>& holding) {
-    return formulas.rewrite_next(rest, [&](Literal atom) {
-      const auto list = lists.find(atom);
-      if (list == lists.end()) return atom;
-      return std::ranges::binary_search(holding, list->second) ? kHolds : kFails;
-    });
-  };
+  DecidedByLists decided(formulas, rest, lists);
   const auto add = [&](Literal next, const std::vector<std::uint32_t>& numbers) {
-    if (formulas.both(must, next) != kFails) out.push_back({next, decide(numbers)});
+    if (formulas.both(must, next) != kFails) out.push_back({next, decided.decide(numbers)});
   };
   for (const auto& [numbers, ids] : cases) add(formulas.values(ids), numbers);
   add(negate(formulas.values(listed)), {});

@@ -1,8 +1,15 @@
 // Formulas over strings and numbers as regular languages.
 
+#include <algorithm>
+
 #include "engine/guided/obligations.hpp"
 
 namespace tessera::guided {
+namespace {
+
+constexpr std::size_t kMaxCases = 48;  // of a formula over one number
+
+}  // namespace
 
 RegexId Obligations::text(Literal scalar, Kind kind) {
   const std::uint64_t key = pair_key(scalar, static_cast<std::uint32_t>(kind));
@@ -14,6 +21,9 @@ RegexId Obligations::text(Literal scalar, Kind kind) {
 
 RegexId Obligations::text_of(Literal scalar, Kind kind) {
   if (scalar == kFails) return RegexPool::kNothing;
+  if (kind == Kind::kNumber && formulas_.composite(scalar)) {
+    if (const auto language = number_by_cases(scalar)) return *language;
+  }
   if (formulas_.op(scalar) == Op::kOne) return text_of_one(scalar, kind);
   if (formulas_.op(scalar) == Op::kAnd && negated(scalar)) {
     return text_of_any(formulas_.children(scalar), kind);
@@ -50,9 +60,29 @@ RegexId Obligations::text_of_all(std::span<const Literal> literals, Kind kind) {
     // A listed integer is written as numbers_equal() has it.
     if (listed) spec.form = IntegerForm::kValue;
     const std::optional<RegexId> language = numbers(regexes_, spec);
+    parts.push_back(language ? *language : numbers_apart(literals, spec.form));
+  }
+  return regexes_.both(parts);
+}
+
+// Where the multiples asked of a number have too large a common one: a leaf for each multiple, with
+// all else in each, and their intersection, which is searched.
+RegexId Obligations::numbers_apart(std::span<const Literal> literals, IntegerForm form) {
+  const auto is_multiple = [&](Literal literal) { return formulas_.op(literal) == Op::kMultiple; };
+  std::vector<RegexId> parts;
+  for (const Literal literal : literals) {
+    if (!is_multiple(literal)) continue;
+    NumberSpec spec;
+    spec.form = form;
+    add_to_spec(literal, spec);
+    for (const Literal other : literals) {
+      if (!formulas_.composite(other) && !is_multiple(other)) add_to_spec(other, spec);
+    }
+    const std::optional<RegexId> language = numbers(regexes_, spec);
     if (!language) throw TooComplex{kTrueSchema, "multipleOf", "cannot be decided exactly"};
     parts.push_back(*language);
   }
+  if (parts.empty()) throw TooComplex{kTrueSchema, "multipleOf", "cannot be decided exactly"};
   return regexes_.both(parts);
 }
 
@@ -102,26 +132,12 @@ RegexId Obligations::listed_numbers(Literal listed) {
   return numbers_equal(regexes_, numbers, options_.integer_form);
 }
 
-// A few numbers case by case, for a conjunction of what is said of numbers is one leaf. Else linear
-// in the number of children, as a chain of unions.
+// Linear in the number of children, as a chain of unions.
 RegexId Obligations::text_of_one(Literal scalar, Kind kind) {
-  constexpr std::size_t kFew = 8;
-  const std::span<const Literal> children = formulas_.children(scalar);
-  if (kind == Kind::kNumber && children.size() <= kFew && !negated(scalar)) {
-    std::vector<RegexId> cases;
-    for (const Literal child : children) {
-      std::vector<Literal> one{child};
-      for (const Literal other : children) {
-        if (other != child) one.push_back(negate(other));
-      }
-      cases.push_back(text(formulas_.all(one), kind));
-    }
-    return regexes_.either(cases);
-  }
   const auto both = [&](RegexId a, RegexId b) { return regexes_.both(std::array{a, b}); };
   const auto either = [&](RegexId a, RegexId b) { return regexes_.either(std::array{a, b}); };
   Tally tally{text(kHolds, kind), RegexPool::kNothing, RegexPool::kNothing};
-  for (const Literal child : children) {
+  for (const Literal child : formulas_.children(scalar)) {
     const RegexId holds = text(child, kind);
     const RegexId fails = text(negate(child), kind);
     tally.more = either(both(tally.more, text(kHolds, kind)), both(tally.one, holds));
@@ -129,6 +145,69 @@ RegexId Obligations::text_of_one(Literal scalar, Kind kind) {
     tally.none = both(tally.none, fails);
   }
   return negated(scalar) ? either(tally.none, tally.more) : tally.one;
+}
+
+// ---- numbers case by case
+
+// Conjunctions of atoms that between them are `formula`; nullopt if they are many.
+std::optional<std::vector<Literal>> Obligations::cases_of(Literal formula) {
+  if (!formulas_.composite(formula)) return std::vector{formula};
+  const std::span<const Literal> children = formulas_.children(formula);
+  const bool one = formulas_.op(formula) == Op::kOne;
+  if (!one && !negated(formula)) return cases_of_all(children);
+  std::vector<Literal> cases;
+  const auto add = [&](std::optional<std::vector<Literal>> more) {
+    if (!more) return false;
+    cases.insert(cases.end(), more->begin(), more->end());
+    return cases.size() <= kMaxCases;
+  };
+  std::vector<Literal> none;
+  for (const Literal child : children) none.push_back(negate(child));
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    if (!one) {
+      if (!add(cases_of(none[i]))) return {};
+    } else if (!negated(formula)) {
+      std::vector<Literal> only(none);
+      only[i] = children[i];
+      if (!add(cases_of_all(only))) return {};
+    }
+    for (std::size_t k = 0; one && negated(formula) && k < i; ++k) {
+      if (!add(cases_of_all(std::array{children[i], children[k]}))) return {};
+    }
+  }
+  if (one && negated(formula) && !add(cases_of_all(none))) return {};
+  return cases;
+}
+
+std::optional<std::vector<Literal>> Obligations::cases_of_all(std::span<const Literal> formulas) {
+  std::vector<Literal> cases{kHolds};
+  for (const Literal formula : formulas) {
+    const auto parts = cases_of(formula);
+    if (!parts || parts->size() * cases.size() > kMaxCases * kMaxCases) return {};
+    std::vector<Literal> product;
+    for (const Literal a : cases) {
+      for (const Literal b : *parts) {
+        if (const Literal both = formulas_.both(a, b); both != kFails) product.push_back(both);
+      }
+    }
+    std::ranges::sort(product);
+    product.erase(std::unique(product.begin(), product.end()), product.end());
+    if (product.size() > kMaxCases) return {};
+    cases = std::move(product);
+  }
+  return cases;
+}
+
+// A conjunction of what is said of a number is one leaf, of which it is known at once whether it
+// has a text; so a few such leaves are better than their boolean combination, which is searched.
+std::optional<RegexId> Obligations::number_by_cases(Literal scalar) {
+  const auto cases = cases_of(scalar);
+  if (!cases) return {};
+  std::vector<RegexId> parts;
+  for (const Literal one : *cases) {
+    parts.push_back(text_of_all(formulas_.conjuncts(one), Kind::kNumber));
+  }
+  return regexes_.either(parts);
 }
 
 }  // namespace tessera::guided

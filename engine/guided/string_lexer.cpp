@@ -275,6 +275,15 @@ std::string BasicStringLexer<Text>::shortest_rest(StringState state) {
   return rest + escape(dfa_.shortest_rest(state.text));
 }
 
+CodePointSet raw_characters() {
+  CodePointSet set;
+  set.add(0x20, '"');
+  set.add('"' + 1, '\\');
+  set.add('\\' + 1, kSurrogates);
+  set.add(kSurrogatesEnd, kCodePointEnd);
+  return set;
+}
+
 std::string escape_string(std::string_view utf8) {
   std::string escaped;
   for (const char c : utf8) {
@@ -293,5 +302,6 @@ std::string escape_string(std::string_view utf8) {
 
 template class BasicStringLexer<TextDfa>;
 template class BasicStringLexer<KeyText>;
+template class BasicStringLexer<AnyText>;
 
 }  // namespace tessera::guided

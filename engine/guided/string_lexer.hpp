@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "engine/guided/text_dfa.hpp"
+#include "engine/text/code_point_set.hpp"
 
 namespace tessera::guided {
 
@@ -30,6 +31,8 @@ struct StringState {
   bool operator==(const StringState&) const = default;
 };
 
+// What a string may hold unescaped.
+CodePointSet raw_characters();
 // `utf8` between quotes, escaped as kMinimal has it.
 std::string escape_string(std::string_view utf8);
 // The same with the quotes.
@@ -72,5 +75,14 @@ class BasicStringLexer {
 };
 
 using StringLexer = BasicStringLexer<TextDfa>;
+
+// A text of which nothing is asked: for what escapes are whole by themselves.
+struct AnyText {
+  TextDfa::State step(TextDfa::State state, char32_t) { return state; }
+  bool any_step(TextDfa::State, char32_t begin, char32_t end) { return begin < end; }
+  bool accepts(TextDfa::State) const { return true; }
+  char32_t forced(TextDfa::State) { return 0; }
+  std::string shortest_rest(TextDfa::State) { return {}; }
+};
 
 }  // namespace tessera::guided

@@ -24,7 +24,8 @@ struct TextDfa::Impl {
     PartitionTable::Index partition = 0;
     std::uint32_t terms = 0;  // in `terms`: must, then also
     std::uint32_t num_terms = 0;
-    std::uint32_t facts = kNoRow;  // in `facts`, once asked for
+    std::uint32_t facts = kNoRow;          // in `facts`, once asked for
+    PartitionTable::Index takes = kNoRow;  // a region that it is known to take
   };
   struct Facts {
     std::optional<TextLoop> loop;
@@ -32,6 +33,7 @@ struct TextDfa::Impl {
     std::uint32_t horizon = 0;
     State seen = kUnknown;  // up to that horizon
     std::optional<std::string> shortest_rest;
+    std::optional<std::uint32_t> region;
   };
 
   explicit Impl(RegexPool& regexes) : pool(regexes), terms_of(regexes.impl()) {
@@ -61,6 +63,9 @@ struct TextDfa::Impl {
   std::uint32_t intern_loop_set(const CodePointSet& set);
   TextLoop find_loop(State state);
   char32_t find_forced(State state);
+  bool takes(State state, PartitionTable::Index region);
+  std::uint32_t find_region(State state);
+  std::uint32_t common_region(PartitionTable::Index own);
 
   RegexPool& pool;
   RegexPool::Impl& terms_of;
@@ -72,6 +77,7 @@ struct TextDfa::Impl {
   HashIndex index;
   std::map<std::pair<PartitionTable::Index, std::vector<bool>>, std::uint32_t> known_loop_sets;
   std::size_t loop_set_bytes = 0;
+  std::vector<PartitionTable::Index> regions;  // in use
 };
 
 TextDfa::State TextDfa::Impl::intern(std::span<const RegexId> tuple) {
@@ -311,6 +317,83 @@ TextLoop TextDfa::Impl::find_loop(State state) {
   return loop;
 }
 
+// ---- regions
+
+namespace {
+
+constexpr std::uint32_t kMostClasses = 24;  // with more, tokens have too little in common
+
+}  // namespace
+
+bool TextDfa::Impl::takes(State state, PartitionTable::Index region) {
+  if (states[state].takes == region) return true;
+  if (states[state].row == kNoRow) make_row(state);
+  if (terms_of.partitions.product(region, states[state].partition) != region) return false;
+  states[state].takes = region;
+  return true;
+}
+
+// What states are told apart by that texts of common characters lead to. Where a rare one leads
+// (the
+// @ of an address) is not looked at: few tokens go there.
+std::uint32_t TextDfa::Impl::find_region(State state) {
+  constexpr std::string_view kCommon = "aetzAMZ059 .-_/";
+  constexpr std::size_t kMostStates = 48;
+  std::vector<State> round{state};
+  PartitionTable::Index region = PartitionTable::kWhole;
+  for (std::size_t i = 0; i < round.size(); ++i) {
+    if (states[round[i]].row == kNoRow) make_row(round[i]);
+    region = terms_of.partitions.product(region, states[round[i]].partition);
+    if (terms_of.partitions[region].num_classes() > kMostClasses) return kNoRegion;
+    for (const char c : kCommon) {
+      const auto of = states[round[i]].classes->class_of(static_cast<unsigned char>(c));
+      const State target = to(round[i], of);
+      if (target == kDead || round.size() >= kMostStates) continue;
+      if (std::find(round.begin(), round.end(), target) == round.end()) round.push_back(target);
+    }
+  }
+  region = common_region(region);
+  for (const State each : round) {
+    Facts& known = facts_of(each);
+    if (!known.region) known.region = region;
+  }
+  return region;
+}
+
+// One that is in use already and as fine, if there is one.
+std::uint32_t TextDfa::Impl::common_region(PartitionTable::Index own) {
+  for (const PartitionTable::Index region : regions) {
+    if (terms_of.partitions.product(region, own) == region) return region;
+  }
+  regions.push_back(own);
+  return own;
+}
+
+std::uint32_t TextDfa::region(State state) {
+  if (state == kDead) return kNoRegion;
+  if (const auto known = impl_->facts_of(state).region) return *known;
+  const std::uint32_t region = impl_->find_region(state);
+  impl_->facts_of(state).region = region;
+  return region;
+}
+
+const Partition& TextDfa::region_classes(std::uint32_t region) const {
+  return impl_->terms_of.partitions[region];
+}
+
+bool TextDfa::takes(State state, std::uint32_t region) {
+  return impl_->takes(state, region);
+}
+
+std::uint32_t TextDfa::refine_region(State state, State at) {
+  Impl& dfa = *impl_;
+  const std::uint32_t region = this->region(state);
+  if (region == kNoRegion || dfa.takes(at, region)) return region;
+  const auto finer = dfa.terms_of.partitions.product(region, dfa.states[at].partition);
+  const bool fine = dfa.terms_of.partitions[finer].num_classes() <= kMostClasses;
+  return *(dfa.facts_of(state).region = fine ? dfa.common_region(finer) : kNoRegion);
+}
+
 TextDfa::State TextDfa::mask_state(State state) {
   const std::uint32_t horizon = impl_->pool.horizon();
   return horizon == 0 ? state : seen_up_to(state, horizon);
@@ -364,7 +447,8 @@ std::size_t TextDfa::bytes() const {
   const Impl& dfa = *impl_;
   return dfa.states.capacity() * sizeof(Impl::Entry) + dfa.next.capacity() * sizeof(State) +
          dfa.terms.capacity() * sizeof(RegexId) + dfa.facts.capacity() * sizeof(Impl::Facts) +
-         dfa.index.bytes() + dfa.loop_set_bytes;
+         dfa.index.bytes() + dfa.loop_set_bytes +
+         dfa.regions.size() * sizeof(PartitionTable::Index);
 }
 
 }  // namespace tessera::guided

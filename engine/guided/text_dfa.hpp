@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 
+#include "engine/guided/code_point_partition.hpp"
 #include "engine/guided/regex_pool.hpp"
 
 namespace tessera::guided {
@@ -42,6 +43,15 @@ class TextDfa {
   bool matches(State state, std::size_t i) const;  // the text so far is in `also[i]`
   TextLoop loop(State state);
   const CodePointSet& loop_set(std::uint32_t set) const;  // stays where it is
+  // Classes of code points that are no coarser than the states tell them apart, in `state` and most
+  // of those that short texts lead to: a partition's number. kNoRegion if they would be too many.
+  static constexpr std::uint32_t kNoRegion = ~std::uint32_t{0};
+  std::uint32_t region(State state);
+  const Partition& region_classes(std::uint32_t region) const;
+  // Whether code points of one class lead from `state` to one state.
+  bool takes(State state, std::uint32_t region);
+  // Gives `state` another region, which `at` takes as well.
+  std::uint32_t refine_region(State state, State at);
   // A state that no text of at most `horizon` code points can tell from this one (what is alive,
   // what is accepted, what matches). States that differ in counts beyond the horizon share it, so
   // it is what a mask depends on if no token is longer.

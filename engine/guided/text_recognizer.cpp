@@ -92,6 +92,20 @@ ByteLoop TextRecognizer::loop(Position position) {
           .same = loop.same == 0 ? nullptr : &dfa_.loop_set(loop.same)};
 }
 
+TextClasses TextRecognizer::classes_of(std::uint32_t region) const {
+  if (region == TextDfa::kNoRegion) return {};
+  return {.classes = &dfa_.region_classes(region), .number = region, .quoted = false};
+}
+
+TextClasses TextRecognizer::text_classes(Position position) {
+  return classes_of(dfa_.region(static_cast<TextDfa::State>(position.lex)));
+}
+
+TextClasses TextRecognizer::refine_classes(Position from, Position at) {
+  return classes_of(dfa_.refine_region(static_cast<TextDfa::State>(from.lex),
+                                       static_cast<TextDfa::State>(at.lex)));
+}
+
 void TextRecognizer::fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) {
   walk_.fill(*this, position, vocabulary, mask);
 }

@@ -28,6 +28,12 @@ class TextRecognizer final : public Recognizer {
   bool finished(Position position) override;
   MaskKey mask_key(Position position) override;
   ByteLoop loop(Position position) override;
+  bool has_classes(Position position) override { return !position.dead() && position.mode == 0; }
+  TextClasses text_classes(Position position) override;
+  bool takes_classes(Position position, const TextClasses& classes) override {
+    return dfa_.takes(static_cast<TextDfa::State>(position.lex), classes.number);
+  }
+  TextClasses refine_classes(Position from, Position at) override;
   void fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) override;
   std::optional<std::uint8_t> forced(Position position) override;
   std::string shortest_rest(Position position) override;
@@ -35,6 +41,7 @@ class TextRecognizer final : public Recognizer {
 
  private:
   Position at(TextDfa::State state) const;
+  TextClasses classes_of(std::uint32_t region) const;
   Position begin_code_point(Position position, std::uint8_t lead);
   Position continue_code_point(Position position, std::uint8_t byte);
   Position pending(Position position, std::uint32_t length, std::uint32_t left, char32_t bits);

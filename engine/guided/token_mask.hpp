@@ -1,6 +1,7 @@
 // token_mask.hpp — a set of token ids as bits, in the model's order.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -27,6 +28,7 @@ class TokenMask {
     words_[static_cast<std::size_t>(id) / 64] &=
         ~(std::uint64_t{1} << (static_cast<unsigned>(id) % 64));
   }
+  void clear() { std::fill(words_.begin(), words_.end(), 0); }
   TokenMask& operator|=(const TokenMask& other) {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
     return *this;

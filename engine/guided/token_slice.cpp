@@ -51,8 +51,13 @@ bool may_complete(const CodePointSet& set, std::string_view bytes) {
 
 }  // namespace
 
-TokenSlice::TokenSlice(const Vocabulary& vocabulary, std::uint32_t node, const CodePointSet& set)
-    : vocabulary_(vocabulary), node_(node), depth_(vocabulary.trie().depth(node)), set_(set) {
+TokenSlice::TokenSlice(const Vocabulary& vocabulary, std::uint32_t node, const CodePointSet& set,
+                       std::optional<Escapes> escapes)
+    : vocabulary_(vocabulary),
+      node_(node),
+      depth_(vocabulary.trie().depth(node)),
+      set_(set),
+      escapes_(escapes) {
   if (!set_.empty()) append_utf8(sample_, set_.ranges().front().begin);
   find_apart();
   classify();
@@ -68,11 +73,14 @@ TokenSlice::~TokenSlice() {
 }
 
 // The longest prefix that is code points of the set, the last of them perhaps not yet whole.
-TokenSlice::Reach TokenSlice::reach(std::string_view text) const {
-  Reach reach;
+TokenSlice::Reach TokenSlice::reach(std::string_view text, Reach reach) const {
   while (reach.bytes < text.size()) {
     const auto byte = static_cast<std::uint8_t>(text[reach.bytes]);
     std::size_t length = 1;
+    if (byte == '\\' && escapes_) {
+      if (!read_escape(text, reach)) break;
+      continue;
+    }
     if (byte < 0x80) {
       if (!set_.contains(byte)) break;
     } else {
@@ -90,6 +98,35 @@ TokenSlice::Reach TokenSlice::reach(std::string_view text) const {
   return reach;
 }
 
+// What of a token is read already, as `before` of the one before it: where each byte was a code
+// point, and the last is whole.
+TokenSlice::Reach TokenSlice::common(std::string_view text, const Reach& before,
+                                     std::uint32_t rank) const {
+  const std::size_t alike = vocabulary_.alike(rank);
+  if (before.bytes != before.code_points || alike <= depth_) return {};
+  const std::size_t bytes = std::min(alike - depth_, before.bytes);
+  if (bytes == 0 || static_cast<std::uint8_t>(text[bytes - 1]) >= 0x80 || text[bytes - 1] == '\\') {
+    return {};
+  }
+  return {bytes, static_cast<std::uint32_t>(bytes), false};
+}
+
+// A backslash and what belongs to it, as far as the text goes.
+bool TokenSlice::read_escape(std::string_view text, Reach& reach) const {
+  AnyText any;
+  BasicStringLexer<AnyText> lexer(any, *escapes_);
+  StringState state{.text = 1, .pending = 0};
+  std::size_t at = reach.bytes;
+  do {
+    state = lexer.step(state, static_cast<std::uint8_t>(text[at++]));
+    reach.dead = state.dead();
+  } while (!reach.dead && state.pending != 0 && at < text.size());
+  if (reach.dead) return false;
+  reach.bytes = at;
+  ++reach.code_points;
+  return true;
+}
+
 std::string_view TokenSlice::rest(std::uint32_t rank) const {
   return vocabulary_.bytes_at(rank).substr(depth_);
 }
@@ -98,6 +135,7 @@ void TokenSlice::find_apart() {
   const RankedTrie& trie = vocabulary_.trie();
   for (const RankedTrie::Node& child : trie.children(trie[node_])) {
     if (child.byte >= 0x80 || set_.contains(child.byte)) continue;
+    if (child.byte == '\\' && escapes_) continue;
     if (child.rank_end - child.rank >= kApartFrom) apart_.push_back(trie.index(child));
   }
 }
@@ -113,15 +151,17 @@ void TokenSlice::classify() {
   const RankedTrie::Node& node = trie[node_];
   std::vector<std::vector<TokenId>> by_count;
   std::array<bool, 256> is_break{};
+  Reach reached;
   for (std::uint32_t rank = trie.own_end(node); rank < node.rank_end; ++rank) {
     const std::string_view text = rest(rank);
-    const Reach reached = reach(text);
+    reached = reach(text, common(text, reached, rank));
     if (reached.bytes == text.size()) {
       if (by_count.size() <= reached.code_points) by_count.resize(reached.code_points + 1);
       by_count[reached.code_points].push_back(vocabulary_.ids()[rank]);
       continue;
     }
     ++num_others_;
+    if (reached.dead) continue;
     const auto byte = static_cast<std::uint8_t>(text[reached.bytes]);
     if (byte >= 0x80 && (byte < kFirstLead || byte > kLastLead)) continue;  // never alive here
     if (reached.bytes == 0 && is_apart(byte)) continue;
@@ -202,7 +242,7 @@ std::unique_ptr<const TokenSuffixes> TokenSlice::collect(std::uint8_t byte) cons
   for (const std::uint32_t rank : ranks) {
     const std::string_view text = rest(rank);
     const Reach reached = reach(text);
-    if (reached.bytes == text.size()) continue;
+    if (reached.bytes == text.size() || reached.dead) continue;
     if (static_cast<std::uint8_t>(text[reached.bytes]) != byte) continue;
     if (apart && reached.bytes == 0) continue;
     found.push_back({text.substr(reached.bytes + 1), reached.code_points, vocabulary_.ids()[rank]});

@@ -5,7 +5,8 @@
 // once:
 //
 //   members   tokens whose rest (what follows the node) is code points of the set, the last of them
-//             perhaps not yet whole; alive by the loop's promise, as far as their number allows
+//             perhaps not yet whole; alive by the loop's promise, as far as their number allows.
+//             In a string in which anything may come, escapes are read as well
 //   suffixes  the others leave the set at some byte. What leads up to it is alive by the same
 //             promise and leads to a position that depends on nothing but the number of code
 //             points, so only what begins with that byte needs walking, and that once however many
@@ -24,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,11 +65,13 @@ class TokenSlice {
  public:
   static constexpr std::uint32_t kUnlimited = ~std::uint32_t{0};
 
-  TokenSlice(const Vocabulary& vocabulary, std::uint32_t node, const CodePointSet& set);
+  // `escapes`: those of JSON strings are read too, each for a code point of the set.
+  TokenSlice(const Vocabulary& vocabulary, std::uint32_t node, const CodePointSet& set,
+             std::optional<Escapes> escapes = {});
   ~TokenSlice();
 
-  bool is(std::uint32_t node, const CodePointSet& set) const {
-    return node == node_ && set == set_;
+  bool is(std::uint32_t node, const CodePointSet& set, std::optional<Escapes> escapes) const {
+    return node == node_ && escapes == escapes_ && set == set_;
   }
   // A code point of the set as UTF-8, the least.
   std::string_view sample() const { return sample_; }
@@ -103,9 +107,14 @@ class TokenSlice {
   struct Reach {
     std::size_t bytes = 0;
     std::uint32_t code_points = 0;
+    bool dead = false;  // what follows is no escape
   };
 
-  Reach reach(std::string_view text) const;
+  // Behind what of it is read already.
+  Reach reach(std::string_view text, Reach reach) const;
+  Reach reach(std::string_view text) const { return reach(text, {}); }
+  Reach common(std::string_view text, const Reach& before, std::uint32_t rank) const;
+  bool read_escape(std::string_view text, Reach& reach) const;
   std::string_view rest(std::uint32_t rank) const;
   void find_apart();
   bool is_apart(std::uint8_t byte) const;
@@ -119,6 +128,7 @@ class TokenSlice {
   std::uint32_t node_;
   std::size_t depth_;  // of the node
   CodePointSet set_;
+  std::optional<Escapes> escapes_;
   std::string sample_;
   std::vector<TokenId> members_;            // by number of code points
   std::vector<std::uint32_t> members_end_;  // [k]: of those with at most k code points

@@ -9,6 +9,10 @@
 //   merging  at the start of a key nearly every byte leads to one and the same loop (a name that is
 //            none of the declared ones): its mask is the base, and only where the two readings
 //            differ is anything walked
+//   likeness the same within a key, where the recognizer says which other position it is like and
+//            by which bytes the two differ: the base's mask is kept, and only those are looked at
+//   classes  in a text that an automaton reads, tokens of the same classes of code points go
+//            together
 //   memory   siblings lie side by side, and buffers are kept from mask to mask
 //
 // A template over the recognizer, so that its step() is inlined: each recognizer keeps a TokenWalk
@@ -20,10 +24,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/guided/recognizer.hpp"
+#include "engine/guided/token_classes.hpp"
 #include "engine/guided/token_mask.hpp"
 #include "engine/guided/token_slice.hpp"
 #include "engine/guided/vocabulary.hpp"
@@ -37,11 +44,11 @@ class TokenWalk {
   // Sets the bits of all tokens whose bytes are live from `position`; `mask` is all clear.
   void fill(R& recognizer, Position position, const Vocabulary& vocabulary, TokenMask& mask) {
     begin(vocabulary);
-    const ByteLoop loop = recognizer.loop(position);
-    if (pays(loop)) {
-      fill_loop(recognizer, RankedTrie::kRoot, position, loop, mask, true);
+    const Likeness like = recognizer.likeness(position);
+    if (like.apart) {
+      fill_like(recognizer, position, like, mask);
     } else {
-      fill_all(recognizer, whole(), position, mask);
+      fill_anything(recognizer, position, mask);
     }
   }
 
@@ -52,9 +59,17 @@ class TokenWalk {
     walk(recognizer, whole(), whole().trie[node], position, mask, true);
   }
 
+  std::size_t bytes() const {
+    std::size_t total = class_at_.capacity() * sizeof(Position);
+    for (const Base& base : bases_) total += sizeof base + base.mask.words().size_bytes();
+    return total;
+  }
+
  private:
   using Node = RankedTrie::Node;
 
+  // Masks kept of positions that others are like: those of one object's names, mostly.
+  static constexpr std::size_t kMaxBases = 4;
   // Subtrees with fewer tokens are walked even where they are in a loop.
   static constexpr std::uint32_t kLoopFrom = 256;
   // Merging pays if one token in so many begins with a byte that leads to the same loop.
@@ -62,7 +77,10 @@ class TokenWalk {
   static constexpr std::uint32_t kMergeFrom = 256;    // tokens
   static constexpr std::uint32_t kMergeBelow = 2048;  // tokens below a node within the trie
   static constexpr std::size_t kMaxSlices = 64;
-  static constexpr std::size_t kMostLeaving = 16'384;  // tokens
+  static constexpr std::size_t kMostLeaving = 16'384;   // tokens
+  static constexpr std::uint32_t kClassesFrom = 8'192;  // tokens alive
+  static constexpr std::uint32_t kMostCoarse = 1'024;   // tokens where classes are too coarse
+  static constexpr int kMaxRefinements = 4;
   // So few long members are tried one by one.
   static constexpr std::size_t kFewMembers = 64;
 
@@ -79,7 +97,22 @@ class TokenWalk {
     std::uint32_t next = 0;
     std::uint32_t end = 0;
     Position parent;
-    Position base;  // the same bytes read from the base's position
+    Position base;                   // the same bytes read from the base's position
+    const ByteSet* apart = nullptr;  // the only ones that matter, if known
+  };
+  struct Gap {  // nodes of a trie of classes that were not walked
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    bool dead = false;
+  };
+  struct KnownClasses {
+    const Partition* classes = nullptr;
+    bool quoted = false;
+    std::shared_ptr<const TokenClasses> tokens;
+  };
+  struct Base {
+    Position position;
+    TokenMask mask;
   };
   struct Run {  // positions after begin, begin + 1, ... code points of a loop: one position
     Position position;
@@ -89,6 +122,7 @@ class TokenWalk {
   struct SliceKey {
     std::uint32_t node = 0;
     const CodePointSet* set = nullptr;
+    std::optional<Escapes> escapes;
 
     bool operator==(const SliceKey&) const = default;
   };
@@ -133,7 +167,11 @@ class TokenWalk {
   }
 
   void begin(const Vocabulary& vocabulary) {
-    if (vocabulary_ != &vocabulary) slices_.clear();
+    if (vocabulary_ != &vocabulary) {
+      slices_.clear();
+      classes_.clear();
+      bases_.clear();
+    }
     vocabulary_ = &vocabulary;
     open_.clear();
     merge_open_.clear();
@@ -203,6 +241,185 @@ class TokenWalk {
       mend_all(recognizer, whole(), children[i], first[i], other, mask);
     }
     return true;
+  }
+
+  void fill_anything(R& recognizer, Position position, TokenMask& mask) {
+    const ByteLoop loop = recognizer.loop(position);
+    const bool loops = pays(loop);
+    const bool counted = loops && is_counted(loop) && !leaves_often(recognizer, position, loop);
+    if (!counted && fill_by_classes(recognizer, position, mask)) return;
+    if (loops) {
+      fill_loop(recognizer, RankedTrie::kRoot, position, loop, mask, true);
+    } else {
+      fill_all(recognizer, whole(), position, mask);
+    }
+  }
+
+  // ---- classes of code points (token_classes.hpp)
+
+  // False, and nothing done, if there are none or few tokens are alive.
+  bool fill_by_classes(R& recognizer, Position position, TokenMask& mask) {
+    if (!recognizer.has_classes(position) || !is_alive_often(recognizer, position)) return false;
+    TextClasses classes = recognizer.text_classes(position);
+    for (int i = 0; classes.classes && i < kMaxRefinements; ++i) {
+      const std::shared_ptr<const TokenClasses> tokens = classes_of(classes, i == 0);
+      if (!tokens || !tokens->pays()) return false;
+      const Position coarse = walk_classes(recognizer, position, classes, *tokens);
+      if (coarse.dead()) {
+        set_classes(recognizer, position, *tokens, mask);
+        return true;
+      }
+      classes = recognizer.refine_classes(position, coarse);
+    }
+    return false;
+  }
+
+  // Whether much of the vocabulary is alive, as far as its first two bytes tell.
+  bool is_alive_often(R& recognizer, Position position) const {
+    const RankedTrie& trie = whole().trie;
+    std::uint32_t alive = 0;  // tokens
+    for (const Node& first : trie.children(trie[RankedTrie::kRoot])) {
+      const Position at = recognizer.step(position, first.byte);
+      if (at.dead()) continue;
+      for (const Node& second : trie.children(first)) {
+        if (recognizer.step(at, second.byte).dead()) continue;
+        alive += second.rank_end - second.rank;
+        if (alive >= kClassesFrom) return true;
+      }
+    }
+    return false;
+  }
+
+  // The positions behind the sequences: class_at_. What is dead, and what classes are too coarse
+  // for, is skipped: gaps_. Too much of the latter: the position that is in the way.
+  Position walk_classes(R& recognizer, Position position, const TextClasses& classes,
+                        const TokenClasses& tokens) {
+    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
+    class_at_.resize(nodes.size());
+    gaps_.clear();
+    std::uint32_t at = 0;
+    while (at + 1 < nodes.size()) {
+      const TokenClasses::Node& node = nodes[at];
+      Position reached = at == 0 ? position : class_at_[node.parent];
+      if (at != 0) {
+        for (const char byte : tokens.sample(node.of)) {
+          reached = recognizer.step(reached, static_cast<std::uint8_t>(byte));
+        }
+      }
+      if (reached.dead()) {
+        gaps_.push_back({at, node.end, true});
+        at = node.end;
+        continue;
+      }
+      class_at_[at] = reached;
+      if (node.end > at + 1 && !recognizer.takes_classes(reached, classes)) {
+        if (nodes[node.end].ids - nodes[at + 1].ids > kMostCoarse) return reached;
+        gaps_.push_back({at + 1, node.end, false});
+        at = node.end;
+        continue;
+      }
+      ++at;
+    }
+    return {};
+  }
+
+  void set_classes(R& recognizer, Position position, const TokenClasses& tokens, TokenMask& mask) {
+    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
+    const auto num_nodes = static_cast<std::uint32_t>(nodes.size() - 1);
+    std::size_t skipped = 0;
+    for (const Gap& gap : gaps_) skipped += nodes[gap.end].ids - nodes[gap.begin].ids;
+    const bool most = 2 * skipped < tokens.ids().size();
+    if (most) mask |= tokens.all();
+    gaps_.push_back({num_nodes, num_nodes, true});
+    std::uint32_t begin = 0;  // of the nodes that were walked
+    for (const Gap& gap : gaps_) {
+      if (!most) {
+        for (std::uint32_t i = nodes[begin].ids; i < nodes[gap.begin].ids; ++i)
+          mask.set(tokens.ids()[i]);
+      }
+      for (; begin < gap.begin; ++begin) set_exits(recognizer, tokens, begin, mask);
+      for (std::uint32_t i = nodes[gap.begin].ids; most && i < nodes[gap.end].ids; ++i)
+        mask.clear(tokens.ids()[i]);
+      if (!gap.dead) try_below(recognizer, position, tokens, gap, mask);
+      begin = gap.end;
+    }
+  }
+
+  // The tokens of a node that go on with something else. Of those that begin alike, what is alike
+  // is read once.
+  void set_exits(R& recognizer, const TokenClasses& tokens, std::uint32_t node, TokenMask& mask) {
+    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
+    exit_at_.assign(1, class_at_[node]);  // [i]: after i bytes, as far as they are alive
+    std::size_t dead = ~std::size_t{0};   // the bytes of the exit before up to its first dead one
+    for (std::uint32_t i = nodes[node].exits; i < nodes[node + 1].exits; ++i) {
+      const TokenClasses::Exit& exit = tokens.exits()[i];
+      if (exit.alike >= dead) continue;
+      dead = ~std::size_t{0};
+      exit_at_.resize(exit.alike + 1);
+      for (const char byte : exit.rest.substr(exit.alike)) {
+        const Position next = recognizer.step(exit_at_.back(), static_cast<std::uint8_t>(byte));
+        if (next.dead()) {
+          dead = exit_at_.size();
+          break;
+        }
+        exit_at_.push_back(next);
+      }
+      if (dead > exit.rest.size()) mask.set(exit.id);
+    }
+  }
+
+  // Tokens one by one, where the classes are too coarse.
+  void try_below(R& recognizer, Position from, const TokenClasses& tokens, const Gap& gap,
+                 TokenMask& mask) {
+    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
+    const auto try_token = [&](TokenId id) {
+      Position position = from;
+      for (const char byte : vocabulary_->bytes(id)) {
+        position = recognizer.step(position, static_cast<std::uint8_t>(byte));
+        if (position.dead()) return;
+      }
+      mask.set(id);
+    };
+    for (std::uint32_t i = nodes[gap.begin].ids; i < nodes[gap.end].ids; ++i)
+      try_token(tokens.ids()[i]);
+    for (std::uint32_t i = nodes[gap.begin].exits; i < nodes[gap.end].exits; ++i)
+      try_token(tokens.exits()[i].id);
+  }
+
+  // nullptr where they would have to be made but need not be now.
+  std::shared_ptr<const TokenClasses> classes_of(const TextClasses& of, bool may_make) {
+    for (const auto& [classes, quoted, tokens] : classes_) {
+      if (classes == of.classes && quoted == of.quoted) return tokens;
+    }
+    if (classes_.size() >= kMaxSlices) classes_.clear();
+    auto tokens = vocabulary_->classes(*of.classes, of.quoted, may_make);
+    if (tokens) classes_.push_back({of.classes, of.quoted, tokens});
+    return tokens;
+  }
+
+  // The mask of the base, made right where the position is not like it.
+  void fill_like(R& recognizer, Position position, const Likeness& like, TokenMask& mask) {
+    if (!like.base.dead()) mask = mask_of_base(recognizer, like.base);
+    for (const Node& child : whole().trie.children(whole().trie[RankedTrie::kRoot])) {
+      if (!like.apart->contains(child.byte)) continue;
+      const Position base = like.base.dead() ? Position{} : recognizer.step(like.base, child.byte);
+      mend_all(recognizer, whole(), child, recognizer.step(position, child.byte), base, mask);
+    }
+  }
+
+  const TokenMask& mask_of_base(R& recognizer, Position position) {
+    for (const Base& base : bases_) {
+      if (base.position == position) return base.mask;
+    }
+    TokenMask mask(vocabulary_->vocab_size());
+    fill_anything(recognizer, position, mask);
+    if (bases_.size() < kMaxBases) {
+      bases_.push_back({position, std::move(mask)});
+      return bases_.back().mask;
+    }
+    next_base_ = (next_base_ + 1) % kMaxBases;
+    bases_[next_base_] = {position, std::move(mask)};
+    return bases_[next_base_].mask;
   }
 
   // All of `tokens`.
@@ -284,11 +501,18 @@ class TokenWalk {
     set_own(tokens, node, mask);
     if (node.num_children == 0) return;
     const bool is_whole = &tokens.trie == &vocabulary_->trie();
+    const Likeness like = recognizer.likeness(position);
+    if (like.apart && like.base == base) {
+      merge_open_.push_back(
+          {node.children, node.children + node.num_children, position, base, like.apart});
+      return;
+    }
     if (is_whole && node.rank_end - node.rank >= kLoopFrom &&
         fill_anew(recognizer, node, position, base, mask)) {
       return;
     }
-    merge_open_.push_back({node.children, node.children + node.num_children, position, base});
+    merge_open_.push_back(
+        {node.children, node.children + node.num_children, position, base, nullptr});
   }
 
   // Where nothing is set yet, or another loop is, mending is no shorter than filling.
@@ -319,6 +543,7 @@ class TokenWalk {
         continue;
       }
       const Node& child = tokens.trie[siblings.next++];
+      if (siblings.apart && !siblings.apart->contains(child.byte)) continue;
       const Position at = recognizer.step(siblings.parent, child.byte);
       const Position base_at =
           siblings.base.dead() ? Position{} : recognizer.step(siblings.base, child.byte);
@@ -328,11 +553,11 @@ class TokenWalk {
   }
 
   std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const ByteLoop& loop) {
-    const SliceKey key{node, loop.set};
+    const SliceKey key{node, loop.set, loop.escapes};
     const auto found = slices_.find(key);
     if (found != slices_.end()) return found->second;
     if (slices_.size() >= kMaxSlices) slices_.clear();
-    return (slices_[key] = vocabulary_->slice(node, *loop.set));
+    return (slices_[key] = vocabulary_->slice(node, *loop.set, loop.escapes));
   }
 
   // What lies below `node`, where `position` is in a loop.
@@ -486,6 +711,12 @@ class TokenWalk {
   std::vector<Open> suffix_open_;
   std::vector<MergeOpen> merge_open_;
   std::vector<Run> runs_;
+  std::vector<KnownClasses> classes_;
+  std::vector<Position> class_at_;  // by node of a trie of classes
+  std::vector<Gap> gaps_;
+  std::vector<Position> exit_at_;
+  std::vector<Base> bases_;
+  std::size_t next_base_ = 0;  // the last that made room
 };
 
 }  // namespace tessera::guided

@@ -42,7 +42,8 @@ void Obligations::walk_in_place(SchemaId id, Kind kind, Visit&& visit) {
     if (condition != kFails) stack.push_back({child, condition});
   };
   while (!stack.empty()) {
-    const auto [at, condition] = stack.back();
+    const SchemaId at = stack.back().id;
+    const Literal condition = stack.back().condition;
     stack.pop_back();
     if (at <= kFalseSchema || !seen.emplace(std::pair{at, condition}, true).second) continue;
     formulas_.fuel().spend();

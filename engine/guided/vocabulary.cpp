@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/guided/token_classes.hpp"
 #include "engine/guided/token_slice.hpp"
 #include "storage/mutex.hpp"
 
@@ -51,8 +52,9 @@ std::vector<SortedToken> sort_tokens(const VocabularyTokens& tokens) {
   return sorted;
 }
 
-std::uint64_t hash_of(std::uint32_t node, const CodePointSet& set) {
+std::uint64_t hash_of(std::uint32_t node, const CodePointSet& set, std::optional<Escapes> escapes) {
   std::uint64_t hash = node * 0x9E3779B97F4A7C15U + 1;
+  if (escapes) hash += 2 + static_cast<std::uint64_t>(*escapes);
   for (const CodePointSet::Range& range : set.ranges()) {
     hash ^= (std::uint64_t{range.begin} << 32U) | range.end;
     hash = std::rotl(hash * 0xBF58476D1CE4E5B9U, 29) * 0x94D049BB133111EBU;
@@ -60,29 +62,43 @@ std::uint64_t hash_of(std::uint32_t node, const CodePointSet& set) {
   return hash;
 }
 
-// Slices by content, the least recently used dropped first.
-class SliceShelf {
+std::uint64_t hash_of(const Partition& classes, bool quoted) {
+  std::uint64_t hash = quoted ? 2 : 1;
+  const auto add = [&hash](std::uint64_t value) {
+    hash = std::rotl((hash ^ value) * 0xBF58476D1CE4E5B9U, 29) * 0x94D049BB133111EBU;
+  };
+  for (const std::uint8_t of : classes.ascii) add(of);
+  for (const Partition::Span& span : classes.beyond)
+    add((std::uint64_t{span.begin} << 32U) | span.of);
+  return hash;
+}
+
+// What was made, by its content, the least recently used dropped first.
+template <class Made>
+class Shelf {
  public:
-  std::shared_ptr<const TokenSlice> get(const Vocabulary& vocabulary, std::uint32_t node,
-                                        const CodePointSet& set) {
-    const std::uint64_t hash = hash_of(node, set);
+  explicit Shelf(std::size_t max_bytes) : max_bytes_(max_bytes) {}
+
+  template <class Is, class Make>
+  std::shared_ptr<const Made> get(std::uint64_t hash, const Is& is, const Make& make) {
     const MutexLock lock(mutex_);
-    const auto found = by_hash_.find(hash);
-    if (found != by_hash_.end() && found->second.slice->is(node, set)) {
+    auto found = by_hash_.find(hash);
+    if (found != by_hash_.end() && is(*found->second.made)) {
       recent_.splice(recent_.begin(), recent_, found->second.place);
-      return found->second.slice;
+      return found->second.made;
     }
-    if (found != by_hash_.end()) drop(found->second.place);  // another set of the same hash
+    std::shared_ptr<const Made> made = make();
+    if (!made) return nullptr;
+    if (found != by_hash_.end()) drop(found->second.place);  // another content of the same hash
     make_room();
-    auto slice = std::make_shared<const TokenSlice>(vocabulary, node, set);
     recent_.push_front(hash);
-    by_hash_[hash] = {slice, recent_.begin()};
-    return slice;
+    by_hash_[hash] = {made, recent_.begin()};
+    return made;
   }
 
  private:
   struct Entry {
-    std::shared_ptr<const TokenSlice> slice;
+    std::shared_ptr<const Made> made;
     std::list<std::uint64_t>::iterator place;
   };
 
@@ -90,16 +106,17 @@ class SliceShelf {
     by_hash_.erase(*place);
     recent_.erase(place);
   }
-  // Slices grow after they were made, so their sizes are asked for anew.
+  // Slices grow after they were made, so sizes are asked for anew.
   void make_room() TESSERA_REQUIRES(mutex_) {
     std::size_t bytes = 0;
-    for (const auto& [hash, entry] : by_hash_) bytes += entry.slice->bytes();
-    while (bytes > Vocabulary::kMaxSliceBytes && !recent_.empty()) {
-      bytes -= by_hash_.at(recent_.back()).slice->bytes();
+    for (const auto& [hash, entry] : by_hash_) bytes += entry.made->bytes();
+    while (bytes > max_bytes_ && !recent_.empty()) {
+      bytes -= by_hash_.at(recent_.back()).made->bytes();
       drop(std::prev(recent_.end()));
     }
   }
 
+  const std::size_t max_bytes_;
   Mutex mutex_;
   std::unordered_map<std::uint64_t, Entry> by_hash_ TESSERA_GUARDED_BY(mutex_);
   std::list<std::uint64_t> recent_ TESSERA_GUARDED_BY(mutex_);  // hashes, the latest first
@@ -113,17 +130,22 @@ struct Vocabulary::Impl {
 
   void sort();
   void index_bytes();
+  void index_quotes();
 
   VocabularyTokens tokens;
   std::string arena;                  // the tokens' bytes, by rank
   std::vector<std::uint32_t> begins;  // in the arena, by rank; one more at the end
+  std::vector<std::uint16_t> alike;   // by rank
   std::vector<TokenId> ids;           // by rank
   RankedTrie trie;
   std::array<std::uint32_t, 257> containing_begins{};
   std::vector<std::uint32_t> containing;  // ranks
+  std::vector<TokenId> behind_quotes;
+  std::vector<TokenId> three_quotes;
   std::vector<bool> is_end;
   std::size_t longest = 0;
-  SliceShelf slices;
+  Shelf<TokenSlice> slices{kMaxSliceBytes};
+  Shelf<TokenClasses> classes{kMaxClassesBytes};
 };
 
 void Vocabulary::Impl::sort() {
@@ -133,6 +155,9 @@ void Vocabulary::Impl::sort() {
   for (const SortedToken& token : sorted) {
     begins.push_back(static_cast<std::uint32_t>(arena.size()));
     arena += token.bytes;
+    const std::string_view before = views.empty() ? std::string_view() : views.back();
+    const auto differs = std::ranges::mismatch(before, token.bytes).in2;
+    alike.push_back(static_cast<std::uint16_t>(differs - token.bytes.begin()));
     ids.push_back(token.id);
     views.push_back(token.bytes);
     longest = std::max(longest, token.bytes.size());
@@ -168,13 +193,33 @@ void Vocabulary::Impl::index_bytes() {
                 [&](std::uint32_t rank, std::uint8_t byte) { containing[next[byte]++] = rank; });
 }
 
+void Vocabulary::Impl::index_quotes() {
+  for (std::uint32_t i = containing_begins['"']; i < containing_begins['"' + 1]; ++i) {
+    const std::uint32_t rank = containing[i];
+    const std::string_view bytes =
+        std::string_view(arena).substr(begins[rank], begins[rank + 1] - begins[rank]);
+    if (bytes.find('"') + 1 < bytes.size()) behind_quotes.push_back(ids[rank]);
+    if (std::ranges::count(bytes, '"') >= 3) three_quotes.push_back(ids[rank]);
+  }
+}
+
 Vocabulary::Vocabulary(VocabularyTokens tokens) : impl_(std::make_unique<Impl>(std::move(tokens))) {
   impl_->sort();
   impl_->index_bytes();
+  impl_->index_quotes();
   std::vector<TokenId>& ends = impl_->tokens.end_tokens;
   std::erase_if(ends, [this](TokenId id) { return id < 0 || id >= vocab_size(); });
   impl_->is_end.resize(static_cast<std::size_t>(vocab_size()));
   for (const TokenId id : ends) impl_->is_end[static_cast<std::size_t>(id)] = true;
+  make_string_slice();
+}
+
+// What nearly every constraint asks for, so that no mask has to wait for it.
+void Vocabulary::make_string_slice() {
+  const auto strings = slice(RankedTrie::kRoot, raw_characters(), Escapes::kJson);
+  TokenMask mask(vocab_size());
+  strings->add_members(TokenSlice::kUnlimited, mask);
+  strings->suffixes('"');
 }
 
 Vocabulary::~Vocabulary() = default;
@@ -228,15 +273,40 @@ std::string_view Vocabulary::bytes_at(std::uint32_t rank) const {
   return std::string_view(impl_->arena).substr(begin, impl_->begins[rank + 1] - begin);
 }
 
+std::size_t Vocabulary::alike(std::uint32_t rank) const {
+  return impl_->alike[rank];
+}
+
 std::span<const std::uint32_t> Vocabulary::containing(std::uint8_t byte) const {
   const std::uint32_t begin = impl_->containing_begins[byte];
   const std::uint32_t end = impl_->containing_begins[std::size_t{byte} + 1];
   return {impl_->containing.data() + begin, end - begin};
 }
 
-std::shared_ptr<const TokenSlice> Vocabulary::slice(std::uint32_t node,
-                                                    const CodePointSet& set) const {
-  return impl_->slices.get(*this, node, set);
+std::span<const TokenId> Vocabulary::behind_quotes() const {
+  return impl_->behind_quotes;
+}
+
+std::span<const TokenId> Vocabulary::three_quotes() const {
+  return impl_->three_quotes;
+}
+
+std::shared_ptr<const TokenSlice> Vocabulary::slice(std::uint32_t node, const CodePointSet& set,
+                                                    std::optional<Escapes> escapes) const {
+  return impl_->slices.get(
+      hash_of(node, set, escapes),
+      [&](const TokenSlice& slice) { return slice.is(node, set, escapes); },
+      [&] { return std::make_shared<const TokenSlice>(*this, node, set, escapes); });
+}
+
+std::shared_ptr<const TokenClasses> Vocabulary::classes(const Partition& classes, bool quoted,
+                                                        bool may_make) const {
+  const std::uint64_t hash = hash_of(classes, quoted);
+  return impl_->classes.get(
+      hash, [&](const TokenClasses& made) { return made.is(classes, quoted); },
+      [&] {
+        return may_make ? std::make_shared<const TokenClasses>(*this, classes, quoted) : nullptr;
+      });
 }
 
 }  // namespace tessera::guided

@@ -2,27 +2,32 @@
 //
 // Made once per model, shared by all constraints, thread-safe. Tokens are sorted by their bytes (a
 // token's place among them is its rank) into a trie in which a subtree is a range of ranks. For a
-// set of code points a slice says which tokens lie wholly within it (token_slice.hpp), made when
-// first asked for and kept for all constraints, within kMaxSliceBytes.
+// set of code points a slice says which tokens lie wholly within it (token_slice.hpp), for classes
+// of them another trie has the tokens as sequences of classes (token_classes.hpp): both are made
+// when first asked for and kept for all constraints, within kMaxSliceBytes and kMaxClassesBytes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/guided/ranked_trie.hpp"
+#include "engine/guided/string_lexer.hpp"
 #include "engine/guided/token_mask.hpp"
 #include "engine/text/code_point_set.hpp"
 #include "kernels/model_spec.hpp"
 
 namespace tessera::guided {
 
+class TokenClasses;
 class TokenSlice;
+struct Partition;
 
 struct VocabularyTokens {
   std::vector<std::string> bytes;   // of each id; empty for special and unused ids
@@ -40,6 +45,7 @@ class Vocabulary {
  public:
   static constexpr std::size_t kMaxTokenBytes = 1024;  // a longer token is never allowed
   static constexpr std::size_t kMaxSliceBytes = std::size_t{64} << 20;
+  static constexpr std::size_t kMaxClassesBytes = std::size_t{64} << 20;
 
   explicit Vocabulary(VocabularyTokens tokens);
   ~Vocabulary();
@@ -57,13 +63,25 @@ class Vocabulary {
   const RankedTrie& trie() const;        // of the tokens that have bytes, by rank
   std::span<const TokenId> ids() const;  // by rank
   std::string_view bytes_at(std::uint32_t rank) const;
+  std::size_t alike(std::uint32_t rank) const;  // bytes in common with the one before
   // Ranks of the tokens in which `byte` occurs, rising.
   std::span<const std::uint32_t> containing(std::uint8_t byte) const;
-  // The tokens below `node` of the trie, seen from a loop over `set`. The vocabulary must outlive
-  // it.
-  std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const CodePointSet& set) const;
+  // Tokens with something behind a quote, and those of three quotes and more: what a JSON text may
+  // have in one token of two of its members or items.
+  std::span<const TokenId> behind_quotes() const;
+  std::span<const TokenId> three_quotes() const;
+  // The tokens below `node` of the trie, seen from a loop over `set` (and escapes). The vocabulary
+  // must outlive it.
+  std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const CodePointSet& set,
+                                          std::optional<Escapes> escapes = {}) const;
+  // The tokens as sequences of classes of code points. The vocabulary must outlive them. nullptr if
+  // they are not there and are not to be made, which takes as long as a walk.
+  std::shared_ptr<const TokenClasses> classes(const Partition& classes, bool quoted,
+                                              bool may_make = true) const;
 
  private:
+  void make_string_slice();
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -16,10 +16,11 @@ std::span<const TokenId> tokens_of_block(std::span<const TokenId> tokens, int in
 }  // namespace
 
 PrefixChain::PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter,
-                         bool long_rope) {
+                         bool long_rope, int lora_start)
+    : adapter_(adapter), lora_start_(adapter ? lora_start : 0) {
   Sha256 hash;
   hash.update(std::as_bytes(std::span(&salt, 1)));
-  if (adapter) hash.update(std::as_bytes(std::span(adapter->bytes)));
+  if (adapter && lora_start_ == 0) hash.update(std::as_bytes(std::span(adapter->bytes)));
   if (long_rope) hash.update("long_rope");
   root_.bytes = hash.finish();
 }
@@ -30,6 +31,10 @@ void PrefixChain::extend(std::span<const TokenId> tokens, int block_size) {
     const BlockName& parent = names_.empty() ? root_ : names_.back();
     Sha256 hash;
     hash.update(std::as_bytes(std::span(parent.bytes)));
+    if (lora_start_ > 0 && index == lora_start_ / block_size) {  // the first that is not the base's
+      hash.update(std::as_bytes(std::span(adapter_->bytes)));
+      hash.update(std::as_bytes(std::span(&lora_start_, 1)));
+    }
     hash.update(std::as_bytes(tokens_of_block(tokens, index, block_size)));
     names_.push_back({hash.finish()});
   }
@@ -95,6 +100,7 @@ void BlockPool::publish(const BlockTable& table, const PrefixChain& chain,
     if (at(id).name || !by_name_.emplace(name, id).second) continue;
     const auto content = tokens_of_block(tokens, index, block_size_);
     at(id).name = name;
+    at(id).adapter = chain.adapter_of(index, block_size_);
     at(id).tokens.assign(content.begin(), content.end());
   }
 }
@@ -126,11 +132,39 @@ BlockId BlockPool::take_oldest_free() {
   assert(id != kNone);
   unlink_free(id);
   Block& block = at(id);
-  if (block.name) by_name_.erase(*block.name);
-  block.name.reset();
-  block.tokens.clear();
+  unname(block);
   block.ref_count = 1;
   return id;
+}
+
+void BlockPool::unname(Block& block) {
+  if (block.name) by_name_.erase(*block.name);
+  block.name.reset();
+  block.adapter.reset();
+  block.tokens.clear();
+}
+
+template <class Visit>
+void BlockPool::for_each_idle_of(const AdapterDigest& adapter, Visit visit) {
+  for (BlockId id = 0; id < num_blocks(); ++id) {
+    const Block& block = at(id);
+    if (block.ref_count == 0 && block.name && block.adapter == adapter) visit(id);
+  }
+}
+
+void BlockPool::demote(const AdapterDigest& adapter) {
+  for_each_idle_of(adapter, [this](BlockId id) {
+    unlink_free(id);
+    push_free_oldest(id);
+  });
+}
+
+void BlockPool::forget(const AdapterDigest& adapter) {
+  for_each_idle_of(adapter, [this](BlockId id) {
+    unname(at(id));
+    unlink_free(id);
+    push_free_oldest(id);
+  });
 }
 
 void BlockPool::push_free(BlockId id) {
@@ -138,6 +172,14 @@ void BlockPool::push_free(BlockId id) {
   at(id).newer = kNone;
   (newest_free_ == kNone ? oldest_free_ : at(newest_free_).newer) = id;
   newest_free_ = id;
+  ++num_free_;
+}
+
+void BlockPool::push_free_oldest(BlockId id) {
+  at(id).older = kNone;
+  at(id).newer = oldest_free_;
+  (oldest_free_ == kNone ? newest_free_ : at(oldest_free_).older) = id;
+  oldest_free_ = id;
   ++num_free_;
 }
 

@@ -8,8 +8,9 @@
 // different adapters must not, because a LoRA delta on k_proj or v_proj makes their keys and values
 // differ; sequences of different tenants must not, because a shared prefix would be visible in the
 // time to first token; nor must a sequence that turns by LongRoPE's long frequencies
-// (StepInput::long_rope) share with one that does not. A hit compares the token ids too, so that no
-// bug in naming can show one sequence another's cache.
+// (StepInput::long_rope) share with one that does not. Where an adapter applies from some position
+// on (StepInput::lora_start), blocks that end before it are the base's and so named. A hit compares
+// the token ids too, so that no bug in naming can show one sequence another's cache.
 //
 // Owned and called by the engine thread alone; no locks.
 #pragma once
@@ -37,16 +38,24 @@ class PrefixChain {
  public:
   PrefixChain() = default;
   PrefixChain(std::uint64_t salt, const std::optional<AdapterDigest>& adapter,
-              bool long_rope = false);
+              bool long_rope = false, int lora_start = 0);
 
   // Names every block that `tokens`, which only ever grows, has filled since the last call.
   void extend(std::span<const TokenId> tokens, int block_size);
   void reserve(int num_blocks) { names_.reserve(static_cast<std::size_t>(num_blocks)); }
 
   std::span<const BlockName> names() const { return names_; }
+  // The adapter that block `index` depends on.
+  const std::optional<AdapterDigest>& adapter_of(int index, int block_size) const {
+    return index < lora_start_ / block_size ? kBase : adapter_;
+  }
 
  private:
+  static constexpr std::optional<AdapterDigest> kBase = std::nullopt;
+
   BlockName root_;
+  std::optional<AdapterDigest> adapter_;
+  int lora_start_ = 0;
   std::vector<BlockName> names_;
 };
 
@@ -71,6 +80,10 @@ class BlockPool {
   void publish(const BlockTable& table, const PrefixChain& chain, std::span<const TokenId> tokens,
                int first_block, int last_block);
 
+  // See Scheduler.
+  void demote(const AdapterDigest& adapter);
+  void forget(const AdapterDigest& adapter);
+
   // Drops one reference on each block, last block first, so that heads of prefixes live longest,
   // and empties the table.
   void release(BlockTable& table);
@@ -89,8 +102,9 @@ class BlockPool {
     std::int32_t ref_count = 0;
     BlockId older = kNone;  // neighbours in the free list
     BlockId newer = kNone;
-    std::optional<BlockName> name;  // while published
-    std::vector<TokenId> tokens;    // what it holds, while published; (block_size,) reserved
+    std::optional<BlockName> name;         // while published
+    std::optional<AdapterDigest> adapter;  // that it depends on, while published
+    std::vector<TokenId> tokens;           // what it holds, while published; (block_size,) reserved
   };
   static constexpr BlockId kNone = -1;
 
@@ -103,6 +117,11 @@ class BlockPool {
   void add_reference(BlockId id);
   BlockId take_oldest_free();
   void push_free(BlockId id);
+  void push_free_oldest(BlockId id);
+  void unname(Block& block);
+  // Calls `visit` for each free block that caches a prefix of `adapter`.
+  template <class Visit>
+  void for_each_idle_of(const AdapterDigest& adapter, Visit visit);
   void unlink_free(BlockId id);
 
   int block_size_;

@@ -2,14 +2,16 @@
 //
 // The base counts as one: a step over base and adapters has one more group of rows. An adapter that
 // is in use costs nothing to use again, so the scheduler fills steps with few distinct adapters
-// when many are asked for. The engine's AdapterSlots keeps the same limits, which is why a sequence
-// that was admitted here always finds a slot there.
+// when many are asked for. A sequence that mixes adapters uses all of them, or none if one does not
+// fit. The engine's AdapterSlots keeps the same limits, which is why a sequence that was admitted
+// here always finds its slots there.
 #pragma once
 
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "storage/digest.hpp"
@@ -20,57 +22,75 @@ namespace tessera {
 struct SlotLimits {
   int max_adapters = 16;                             // distinct ones at a time, the base included
   std::size_t max_bytes = std::size_t{1024} << 20U;  // of their pages, together
+  // Adapters that the device holds, in use or not; at least max_adapters. Their bytes are within
+  // max_bytes too.
+  int max_resident = 64;
 };
 
-// Owned by the Scheduler.
+// One adapter that a sequence uses.
+struct AdapterUse {
+  std::optional<AdapterDigest> adapter;  // nullopt: the base
+  std::size_t bytes = 0;                 // of its pages
+};
+
+// Owned by the Scheduler. A sequence's uses are of distinct adapters.
 class RunningAdapters {
  public:
-  using Key = std::optional<AdapterDigest>;  // nullopt: the base
-
   explicit RunningAdapters(const SlotLimits& limits) : limits_(limits) {
     uses_.reserve(static_cast<std::size_t>(limits.max_adapters));
   }
 
-  // One adapter larger than max_bytes still fits when it is alone with the base.
-  bool fits(const Key& adapter, std::size_t bytes) const {
-    if (std::ranges::find(uses_, adapter, &Use::adapter) != uses_.end()) return true;
-    if (count() == limits_.max_adapters) return false;
-    return bytes_ == 0 || bytes_ + bytes <= limits_.max_bytes;
+  // What is larger than max_bytes still fits when it is alone with the base.
+  bool fits(std::span<const AdapterUse> uses) const {
+    int num_new = 0;
+    std::size_t new_bytes = 0;
+    for (const AdapterUse& use : uses) {
+      if (std::ranges::find(uses_, use.adapter, &Count::adapter) != uses_.end()) continue;
+      ++num_new;
+      new_bytes += use.bytes;
+    }
+    if (num_new == 0) return true;
+    if (count() + num_new > limits_.max_adapters) return false;
+    return bytes_ == 0 || bytes_ + new_bytes <= limits_.max_bytes;
   }
 
-  // One more sequence uses `adapter`, which must fit.
-  void add(const Key& adapter, std::size_t bytes) {
-    assert(fits(adapter, bytes));
-    const auto use = std::ranges::find(uses_, adapter, &Use::adapter);
-    if (use != uses_.end()) {
-      ++use->num_sequences;
-      return;
+  // One more sequence uses these, which must fit.
+  void add(std::span<const AdapterUse> uses) {
+    assert(fits(uses));
+    for (const AdapterUse& use : uses) {
+      const auto counted = std::ranges::find(uses_, use.adapter, &Count::adapter);
+      if (counted != uses_.end()) {
+        ++counted->num_sequences;
+        continue;
+      }
+      uses_.push_back({use.adapter, use.bytes, 1});
+      bytes_ += use.bytes;
     }
-    uses_.push_back({adapter, bytes, 1});
-    bytes_ += bytes;
   }
 
   // Undoes one add().
-  void remove(const Key& adapter) {
-    const auto use = std::ranges::find(uses_, adapter, &Use::adapter);
-    assert(use != uses_.end());
-    if (--use->num_sequences > 0) return;
-    bytes_ -= use->bytes;
-    *use = uses_.back();
-    uses_.pop_back();
+  void remove(std::span<const AdapterUse> uses) {
+    for (const AdapterUse& use : uses) {
+      const auto counted = std::ranges::find(uses_, use.adapter, &Count::adapter);
+      assert(counted != uses_.end());
+      if (--counted->num_sequences > 0) continue;
+      bytes_ -= counted->bytes;
+      *counted = uses_.back();
+      uses_.pop_back();
+    }
   }
 
   int count() const { return static_cast<int>(uses_.size()); }
 
  private:
-  struct Use {
-    Key adapter;
+  struct Count {
+    std::optional<AdapterDigest> adapter;
     std::size_t bytes;
     int num_sequences;
   };
 
   SlotLimits limits_;
-  std::vector<Use> uses_;  // a handful: found by looking
+  std::vector<Count> uses_;  // a handful: found by looking
   std::size_t bytes_ = 0;
 };
 

@@ -16,23 +16,28 @@ void Scheduler::add(Sequence& sequence) {
   assert(can_hold(sequence.max_total_tokens));
   const int max_blocks = pool_.blocks_for(sequence.max_total_tokens);
   sequence.blocks.reserve(static_cast<std::size_t>(max_blocks));
-  sequence.chain = PrefixChain(sequence.cache_salt, sequence.adapter, sequence.long_rope);
-  sequence.chain.reserve(max_blocks);
-  sequence.chain.extend(sequence.tokens, pool_.block_size());
   if (sequence.adapter) {
     sequence.state = SequenceState::kWaitingForAdapter;
     ++num_waiting_for_adapter_;
   } else {
-    sequence.state = SequenceState::kWaiting;
-    waiting_.push(sequence.tenant, &sequence);
+    enqueue(sequence);
   }
 }
 
 void Scheduler::adapter_ready(Sequence& sequence, std::size_t adapter_bytes) {
   assert(sequence.state == SequenceState::kWaitingForAdapter);
   sequence.adapter_bytes = adapter_bytes;
-  sequence.state = SequenceState::kWaiting;
   --num_waiting_for_adapter_;
+  enqueue(sequence);
+}
+
+// Only now is it known what its blocks are called: an adapter may apply to a part of the prompt.
+void Scheduler::enqueue(Sequence& sequence) {
+  sequence.chain =
+      PrefixChain(sequence.cache_salt, sequence.adapter, sequence.long_rope, sequence.lora_start);
+  sequence.chain.reserve(pool_.blocks_for(sequence.max_total_tokens));
+  sequence.chain.extend(sequence.tokens, pool_.block_size());
+  sequence.state = SequenceState::kWaiting;
   waiting_.push(sequence.tenant, &sequence);
 }
 
@@ -81,8 +86,7 @@ Sequence* Scheduler::pop_startable() {
 }
 
 bool Scheduler::fits(const Sequence& sequence) const {
-  return adapters_.fits(sequence.adapter, sequence.adapter_bytes) &&
-         pool_.has_room(sequence.chain, sequence.tokens);
+  return adapters_.fits(sequence.adapter_uses()) && pool_.has_room(sequence.chain, sequence.tokens);
 }
 
 void Scheduler::start(Sequence& sequence) {
@@ -94,7 +98,7 @@ void Scheduler::start(Sequence& sequence) {
   sequence.has_run = true;
   sequence.num_times_passed = 0;
   sequence.state = SequenceState::kRunning;
-  adapters_.add(sequence.adapter, sequence.adapter_bytes);
+  adapters_.add(sequence.adapter_uses());
   running_.push_back(&sequence);
 }
 
@@ -113,6 +117,7 @@ void Scheduler::preempt(Sequence& sequence, StepBatch& batch) {
   sequence.chain.extend(sequence.tokens, pool_.block_size());  // several may have been appended
   sequence.num_computed = 0;
   sequence.slot = kNoAdapter;
+  for (SequenceAdapter& term : sequence.mix) term.slot = kNoAdapter;
   sequence.state = SequenceState::kWaiting;
   waiting_.put_back(sequence.tenant, &sequence);
   batch.add_preempted(sequence);
@@ -121,7 +126,7 @@ void Scheduler::preempt(Sequence& sequence, StepBatch& batch) {
 void Scheduler::stop_running(Sequence& sequence) {
   assert(sequence.state == SequenceState::kRunning);
   std::erase(running_, &sequence);
-  adapters_.remove(sequence.adapter);
+  adapters_.remove(sequence.adapter_uses());
   pool_.release(sequence.blocks);
 }
 

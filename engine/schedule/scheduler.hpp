@@ -44,7 +44,9 @@ class Scheduler {
   bool can_hold(int num_tokens) const { return pool_.blocks_for(num_tokens) <= pool_.num_blocks(); }
 
   // Queues a new sequence, which can_hold() and stays alive until remove(). One that names an
-  // adapter waits outside the queue until adapter_ready(), with the size of the adapter's pages.
+  // adapter waits outside the queue until adapter_ready(), with the size of the adapter's pages; by
+  // then its `lora_start` and the bytes of what it mixes are set. An adapter that turns out not to
+  // apply at all may be taken away before that.
   void add(Sequence& sequence);
   void adapter_ready(Sequence& sequence, std::size_t adapter_bytes);
 
@@ -62,11 +64,17 @@ class Scheduler {
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int num_waiting_for_adapter() const { return num_waiting_for_adapter_; }
   const BlockPool& pool() const { return pool_; }
+  // Of the blocks that cache prefixes of `adapter` and that nobody uses: demote() has them taken
+  // first when blocks are needed, because the adapter left the device; forget() drops what they
+  // cache, because the adapter was deleted.
+  void demote(const AdapterDigest& adapter) { pool_.demote(adapter); }
+  void forget(const AdapterDigest& adapter) { pool_.forget(adapter); }
 
   // Asserts what the states of Sequence promise. Tests call it after every operation.
   void check_invariants() const;
 
  private:
+  void enqueue(Sequence& sequence);
   void continue_running(StepBatch& batch, int max_rows);
   void start_waiting(StepBatch& batch, int max_rows);
   Sequence* pop_startable();

@@ -15,4 +15,11 @@ Sequence::Sequence(std::uint64_t sequence_id, std::vector<TokenId> prompt, int m
   tokens.reserve(static_cast<std::size_t>(max_total_tokens));
 }
 
+AdapterUses Sequence::adapter_uses() const {
+  AdapterUses uses;
+  if (mix.empty()) uses.push_back({.adapter = adapter, .bytes = adapter_bytes});
+  for (const SequenceAdapter& term : mix) uses.push_back({term.digest, term.bytes});
+  return uses;
+}
+
 }  // namespace tessera

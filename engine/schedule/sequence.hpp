@@ -11,18 +11,40 @@
 //   kFinished           holds nothing; the scheduler has forgotten it
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/schedule/block_pool.hpp"
+#include "engine/schedule/running_adapters.hpp"
 #include "kernels/lora.hpp"
 #include "kernels/model_spec.hpp"
 #include "storage/digest.hpp"
 
 namespace tessera {
+
+// One of the adapters that a sequence mixes.
+struct SequenceAdapter {
+  AdapterDigest digest;
+  float weight = 1.0F;
+  std::size_t bytes = 0;          // of its pages; known when they are there
+  AdapterSlot slot = kNoAdapter;  // valid while kRunning
+};
+
+// What a sequence uses, without a heap.
+class AdapterUses {
+ public:
+  void push_back(const AdapterUse& use) { uses_[size_++] = use; }
+  operator std::span<const AdapterUse>() const { return {uses_.data(), size_}; }
+
+ private:
+  std::array<AdapterUse, kMaxMixTerms> uses_;
+  std::size_t size_ = 0;
+};
 
 enum class SequenceState : std::uint8_t { kWaitingForAdapter, kWaiting, kRunning, kFinished };
 
@@ -40,9 +62,11 @@ struct Sequence {
   std::string tenant;                    // the fairness key
   bool long_rope = false;                // StepInput::long_rope
   std::uint64_t cache_salt = 0;          // who may share its blocks
-  std::optional<AdapterDigest> adapter;  // none: the base alone
+  std::optional<AdapterDigest> adapter;  // none: the base alone; of a mix: the mix's own digest
   std::size_t adapter_bytes = 0;         // of its pages; known when its pages are there
-  AdapterSlot slot = kNoAdapter;         // valid while kRunning with an adapter
+  AdapterSlot slot = kNoAdapter;         // valid while kRunning with one adapter
+  std::vector<SequenceAdapter> mix;      // what `adapter` is a mix of; empty: itself
+  int lora_start = 0;                    // StepInput::lora_start; known when the pages are there
 
   SequenceState state = SequenceState::kWaiting;
   int num_computed = 0;      // tokens whose keys and values are in `blocks`
@@ -55,6 +79,7 @@ struct Sequence {
   int num_tokens() const { return static_cast<int>(tokens.size()); }
   int num_generated() const { return num_tokens() - num_prompt_tokens; }
   int num_left() const { return num_tokens() - num_computed; }
+  AdapterUses adapter_uses() const;
 
   void append(TokenId token) { tokens.push_back(token); }
 };

@@ -18,6 +18,9 @@ StepBatch::StepBatch(const BackendLimits& limits, int max_context) {
   block_indptr_.reserve(seqs + 1);
   slots_.reserve(seqs);
   long_rope_.reserve(seqs);
+  lora_start_.reserve(seqs);
+  mixes_.reserve(seqs * kMaxMixTerms);
+  mix_indptr_.reserve(seqs + 1);
   head_rows_.reserve(seqs);
 }
 
@@ -40,6 +43,9 @@ StepInput StepBatch::build() {
   blocks_.clear();
   slots_.clear();
   long_rope_.clear();
+  lora_start_.clear();
+  mixes_.clear();
+  mix_indptr_.assign(1, 0);
   head_rows_.clear();
   seq_indptr_.assign(1, 0);
   block_indptr_.assign(1, 0);
@@ -53,6 +59,9 @@ StepInput StepBatch::build() {
     blocks_.insert(blocks_.end(), sequence.blocks.begin(), sequence.blocks.end());
     slots_.push_back(sequence.slot);
     long_rope_.push_back(sequence.long_rope ? 1 : 0);
+    lora_start_.push_back(sequence.lora_start);
+    for (const SequenceAdapter& term : sequence.mix) mixes_.push_back({term.slot, term.weight});
+    mix_indptr_.push_back(static_cast<std::int32_t>(mixes_.size()));
     seq_indptr_.push_back(static_cast<std::int32_t>(tokens_.size()));
     block_indptr_.push_back(static_cast<std::int32_t>(blocks_.size()));
     if (entry.catches_up) head_rows_.push_back(seq_indptr_.back() - 1);
@@ -64,7 +73,10 @@ StepInput StepBatch::build() {
           .block_indptr = block_indptr_,
           .slots = slots_,
           .head_rows = head_rows_,
-          .long_rope = long_rope_};
+          .long_rope = long_rope_,
+          .lora_start = lora_start_,
+          .mixes = mixes_,
+          .mix_indptr = mix_indptr_};
 }
 
 }  // namespace tessera

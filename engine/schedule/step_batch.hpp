@@ -54,6 +54,9 @@ class StepBatch {
   std::vector<AdapterSlot> slots_;          // (seqs,)
   std::vector<std::int32_t> head_rows_;     // (entries that catch up,)
   std::vector<std::uint8_t> long_rope_;     // (seqs,)
+  std::vector<std::int32_t> lora_start_;    // (seqs,)
+  std::vector<MixTerm> mixes_;              // ragged
+  std::vector<std::int32_t> mix_indptr_;    // (seqs + 1,)
 };
 
 }  // namespace tessera

@@ -1,7 +1,8 @@
 #include "engine/adapter_slots.hpp"
 
+#include <array>
 #include <memory>
-#include <optional>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -39,7 +40,7 @@ TEST_F(AdapterSlotsTest, APinnedAgainAdapterKeepsItsSlot) {
 }
 
 TEST_F(AdapterSlotsTest, TheLeastRecentlyPinnedIdleOneMakesRoom) {
-  AdapterSlots slots(backend_, {.max_adapters = 2});
+  AdapterSlots slots(backend_, {.max_adapters = 2, .max_resident = 2});
   pin(slots, 1);
   pin(slots, 2);
   pin(slots, 1);
@@ -50,7 +51,7 @@ TEST_F(AdapterSlotsTest, TheLeastRecentlyPinnedIdleOneMakesRoom) {
 }
 
 TEST_F(AdapterSlotsTest, WhatIsPinnedStaysHoweverOldItIs) {
-  AdapterSlots slots(backend_, {.max_adapters = 2});
+  AdapterSlots slots(backend_, {.max_adapters = 2, .max_resident = 2});
   const auto kept = pin(slots, 1);
   for (int number = 2; number < 8; ++number) pin(slots, number);
   EXPECT_TRUE(slots.holds(AdapterShelf::digest(1)));
@@ -91,27 +92,66 @@ TEST_F(AdapterSlotsTest, APinKeepsThePagesAliveAndAnEvictionLetsThemGo) {
   EXPECT_TRUE(pages.expired());
 }
 
+TEST_F(AdapterSlotsTest, OneThatIsUsedOftenOutlivesASweepOverOthers) {
+  AdapterSlots slots(backend_, {.max_adapters = 2, .max_resident = 3});
+  for (int use = 0; use < 10; ++use) pin(slots, 1);
+  for (int number = 2; number < 8; ++number) pin(slots, number);
+  EXPECT_TRUE(slots.holds(AdapterShelf::digest(1)));
+  EXPECT_EQ(slots.count(), 3);
+}
+
+TEST_F(AdapterSlotsTest, EvictionsAreToldOnceAndSpareThePinned) {
+  AdapterSlots slots(backend_, {});
+  const auto kept = pin(slots, 1);
+  pin(slots, 2);
+  slots.evict(AdapterShelf::digest(1));
+  slots.evict(AdapterShelf::digest(2));
+  slots.evict(AdapterShelf::digest(3));
+  EXPECT_EQ(slots.take_evicted(), std::vector{AdapterShelf::digest(2)});
+  EXPECT_FALSE(slots.has_evicted());
+  EXPECT_EQ(slots.resident(), std::vector{AdapterShelf::digest(1)});
+}
+
+AdapterUse use_of(int number, std::size_t bytes) {
+  return {.adapter = AdapterShelf::digest(number), .bytes = bytes};
+}
+constexpr AdapterUse kBase{};
+
 TEST(RunningAdapters, TheBaseCountsAsOne) {
   RunningAdapters running({.max_adapters = 2, .max_bytes = 100});
-  running.add(std::nullopt, 0);
-  running.add(AdapterShelf::digest(1), 10);
-  EXPECT_FALSE(running.fits(AdapterShelf::digest(2), 10));
-  EXPECT_TRUE(running.fits(AdapterShelf::digest(1), 10));
-  EXPECT_TRUE(running.fits(std::nullopt, 0));
-  running.remove(std::nullopt);
-  EXPECT_TRUE(running.fits(AdapterShelf::digest(2), 10));
+  running.add(std::array{kBase});
+  running.add(std::array{use_of(1, 10)});
+  EXPECT_FALSE(running.fits(std::array{use_of(2, 10)}));
+  EXPECT_TRUE(running.fits(std::array{use_of(1, 10)}));
+  EXPECT_TRUE(running.fits(std::array{kBase}));
+  running.remove(std::array{kBase});
+  EXPECT_TRUE(running.fits(std::array{use_of(2, 10)}));
 }
 
 TEST(RunningAdapters, BytesAreCountedOnceForEachAdapter) {
   RunningAdapters running({.max_adapters = 8, .max_bytes = 100});
-  running.add(AdapterShelf::digest(1), 60);
-  running.add(AdapterShelf::digest(1), 60);
-  EXPECT_FALSE(running.fits(AdapterShelf::digest(2), 50));
-  EXPECT_TRUE(running.fits(AdapterShelf::digest(2), 40));
-  running.remove(AdapterShelf::digest(1));
-  EXPECT_FALSE(running.fits(AdapterShelf::digest(2), 50));
-  running.remove(AdapterShelf::digest(1));
-  EXPECT_TRUE(running.fits(AdapterShelf::digest(2), 500)) << "alone, whatever its size";
+  running.add(std::array{use_of(1, 60)});
+  running.add(std::array{use_of(1, 60)});
+  EXPECT_FALSE(running.fits(std::array{use_of(2, 50)}));
+  EXPECT_TRUE(running.fits(std::array{use_of(2, 40)}));
+  running.remove(std::array{use_of(1, 60)});
+  EXPECT_FALSE(running.fits(std::array{use_of(2, 50)}));
+  running.remove(std::array{use_of(1, 60)});
+  EXPECT_TRUE(running.fits(std::array{use_of(2, 500)})) << "alone, whatever its size";
+}
+
+TEST(RunningAdapters, AMixFitsWithAllOfItsAdaptersOrNotAtAll) {
+  RunningAdapters running({.max_adapters = 3, .max_bytes = 100});
+  running.add(std::array{use_of(1, 40)});
+  EXPECT_TRUE(running.fits(std::array{use_of(1, 40), use_of(2, 40), use_of(3, 20)}));
+  EXPECT_FALSE(running.fits(std::array{use_of(2, 10), use_of(3, 10), use_of(4, 10)}));
+  EXPECT_FALSE(running.fits(std::array{use_of(2, 40), use_of(3, 21)}));
+  running.add(std::array{use_of(1, 40), use_of(2, 40)});
+  EXPECT_EQ(running.count(), 2);
+  running.remove(std::array{use_of(1, 40)});
+  EXPECT_EQ(running.count(), 2) << "the mix still uses both";
+  running.remove(std::array{use_of(1, 40), use_of(2, 40)});
+  EXPECT_EQ(running.count(), 0);
 }
 
 }  // namespace

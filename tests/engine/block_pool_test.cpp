@@ -227,5 +227,60 @@ TEST(BlockPool, StaysConsistentUnderRandomUse) {
   }
 }
 
+// The names of `tokens` where `adapter` applies from `start` on.
+PrefixChain activated(const std::vector<TokenId>& tokens, std::uint8_t adapter, int start) {
+  PrefixChain chain(0, digest(adapter), false, start);
+  chain.extend(tokens, kBlockSize);
+  return chain;
+}
+
+TEST(PrefixChain, BlocksBeforeAnAdapterAppliesAreTheBases) {
+  const auto tokens = counting(20);
+  const PrefixChain base = chain_of(tokens);
+  for (const int start : {1, 4, 6, 8, 19, 1000}) {
+    const PrefixChain chain = activated(tokens, 1, start);
+    for (int block = 0; block < 5; ++block) {
+      const auto index = static_cast<std::size_t>(block);
+      const bool is_base = (block + 1) * kBlockSize <= start;
+      EXPECT_EQ(chain.names()[index] == base.names()[index], is_base) << start << ' ' << block;
+      EXPECT_EQ(chain.adapter_of(block, kBlockSize).has_value(), !is_base);
+    }
+  }
+  EXPECT_NE(activated(tokens, 1, 6).names().back(), activated(tokens, 2, 6).names().back());
+  EXPECT_NE(activated(tokens, 1, 6).names().back(), activated(tokens, 1, 7).names().back());
+  EXPECT_EQ(activated(tokens, 1, 0).names().back(), chain_of(tokens, 0, digest(1)).names().back());
+}
+
+TEST(BlockPool, BlocksOfADemotedAdapterAreTakenFirstAndFoundUntilThen) {
+  BlockPool pool(6, kBlockSize);
+  const auto tokens = counting(9);
+  cache(pool, tokens, 0, digest(1));
+  cache(pool, tokens, 0, digest(2));
+  pool.demote(digest(2));
+  pool.check_invariants();
+  EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(2)), 8);
+  pool.demote(digest(2));
+  BlockTable table;
+  ASSERT_TRUE(pool.grow(table, 3 * kBlockSize));
+  EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(1)), 8);
+  EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(2)), 0);
+  pool.release(table);
+}
+
+TEST(BlockPool, AForgottenAdaptersPrefixesAreNotFound) {
+  BlockPool pool(8, kBlockSize);
+  const auto tokens = counting(9);
+  cache(pool, tokens);
+  cache(pool, tokens, 0, digest(1));
+  BlockTable used;
+  EXPECT_EQ(pool.match_prefix(chain_of(tokens, 0, digest(1)), tokens, used), 8);
+  pool.forget(digest(1));
+  EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(1)), 8) << "still in somebody's table";
+  pool.release(used);
+  pool.forget(digest(1));
+  EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(1)), 0);
+  EXPECT_EQ(cached_tokens(pool, tokens), 8);
+}
+
 }  // namespace
 }  // namespace tessera

@@ -322,9 +322,135 @@ TEST_F(EngineCoreTest, AnAdapterLargerThanHostMemoryFailsItsRequest) {
   core_.reset();
 }
 
+TEST_F(EngineCoreTest, AMixIsItsAdaptersTheirWeightsAndTheirOrder) {
+  for (const int number : {1, 2}) shelf_.wait_for(number);
+  const auto ids_of = [&](const std::vector<MixedAdapter>& mix) {
+    auto asked = request({1, 2, 3}, 6);
+    asked.mix = mix;
+    asked.adapter = mix_digest(mix);
+    EXPECT_TRUE(core_->check(asked));
+    Answer answer = add(asked);
+    while (core_->num_requests() > 0) EXPECT_TRUE(step());
+    collect(answer);
+    EXPECT_EQ(answer.finish->reason, FinishReason::kLength);
+    return answer.ids();
+  };
+  const MixedAdapter one{.digest = AdapterShelf::digest(1), .weight = 0.7F};
+  const MixedAdapter two{.digest = AdapterShelf::digest(2), .weight = 0.3F};
+  const auto both = ids_of({one, two});
+  EXPECT_EQ(ids_of({one, two}), both);
+  EXPECT_NE(ids_of({one}), both);
+  EXPECT_NE(ids_of({two, one}), both) << "the order is part of what it is";
+  EXPECT_NE(ids_of({one, {.digest = two.digest, .weight = 0.4F}}), both);
+  EXPECT_EQ(backend_->num_adapters(), 2);
+}
+
+TEST_F(EngineCoreTest, AMixThatCannotBeIsRefused) {
+  const auto refusal = [&](const std::vector<MixedAdapter>& mix) {
+    auto asked = request({1, 2, 3}, 2);
+    asked.mix = mix;
+    asked.adapter = mix_digest(mix);
+    const auto checked = core_->check(asked);
+    return checked ? std::string() : checked.error().param;
+  };
+  const MixedAdapter term{.digest = AdapterShelf::digest(1)};
+  EXPECT_EQ(refusal({term}), "");
+  EXPECT_EQ(refusal({term, term}), "adapters");
+  EXPECT_EQ(refusal({{.digest = AdapterShelf::digest(1), .weight = std::nanf("")}}), "adapters");
+  EXPECT_EQ(refusal({{.digest = AdapterShelf::digest(1), .weight = 17.0F}}), "adapters");
+  std::vector<MixedAdapter> five;
+  for (int number = 1; number <= 5; ++number) five.push_back({AdapterShelf::digest(number)});
+  EXPECT_EQ(refusal(five), "adapters");
+}
+
+TEST_F(EngineCoreTest, AMixWaitsForAllOfItsAdaptersAndFailsWithAnyOfThem) {
+  shelf_.wait_for(1);
+  shelf_.break_adapter(9);
+  shelf_.close_gate();
+  auto asked = request({1, 2, 3}, 2);
+  asked.mix = {{.digest = AdapterShelf::digest(1)}, {.digest = AdapterShelf::digest(2)}};
+  asked.adapter = mix_digest(asked.mix);
+  Answer waiting = add(asked);
+  EXPECT_FALSE(step());
+  EXPECT_EQ(core_->stats().num_waiting_for_adapter, 1);
+  shelf_.open_gate();
+  shelf_.wait_for(2);
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(waiting);
+  EXPECT_EQ(waiting.tokens.size(), 2U);
+
+  shelf_.wait_for(9);
+  asked.mix.push_back({.digest = AdapterShelf::digest(9)});
+  asked.adapter = mix_digest(asked.mix);
+  Answer failing = add(asked);
+  EXPECT_FALSE(step());
+  collect(failing);
+  EXPECT_EQ(failing.finish->code, Code::kCorrupt);
+}
+
+TEST_F(EngineCoreTest, WhatHasMoreThanPairsIsNotMixed) {
+  const int activated = AdapterShelf::kFirstActivated;
+  for (const int number : {1, activated}) shelf_.wait_for(number);
+  auto asked = request({1, 2, 3}, 2);
+  asked.mix = {{.digest = AdapterShelf::digest(1)}, {.digest = AdapterShelf::digest(activated)}};
+  asked.adapter = mix_digest(asked.mix);
+  Answer answer = add(asked);
+  EXPECT_FALSE(step());
+  collect(answer);
+  EXPECT_EQ(answer.finish->code, Code::kInvalidValue);
+  EXPECT_NE(answer.finish->message.find("adapters[1]"), std::string::npos);
+}
+
+TEST_F(EngineCoreTest, AnActivatedAdapterAppliesFromItsLastInvocation) {
+  const int number = AdapterShelf::kFirstActivated;
+  shelf_.wait_for(number);
+  std::vector<TokenId> prompt(40, 5);
+  const auto answer_to = [&](const std::vector<TokenId>& tokens, bool with_adapter) {
+    auto asked = request(tokens, 4);
+    if (with_adapter) asked.adapter = AdapterShelf::digest(number);
+    Answer answer = add(asked);
+    while (core_->num_requests() > 0) EXPECT_TRUE(step());
+    collect(answer);
+    return answer;
+  };
+  EXPECT_EQ(answer_to(prompt, true).ids(), answer_to(prompt, false).ids())
+      << "without an invocation it is the base";
+  EXPECT_EQ(backend_->num_adapters(), 0);
+
+  for (const int at : {2, 34}) {
+    const auto invocation = AdapterShelf::invocation();
+    std::ranges::copy(invocation, prompt.begin() + at);
+  }
+  const Answer base = answer_to(prompt, false);
+  const Answer adapted = answer_to(prompt, true);
+  EXPECT_NE(adapted.ids(), base.ids());
+  EXPECT_EQ(adapted.finish->cached_prompt_tokens, 32) << "the base's blocks before position 34";
+  EXPECT_EQ(answer_to(prompt, true).ids(), adapted.ids());
+}
+
+TEST_F(EngineCoreTest, AnEvictedAdapterLeavesTheDeviceAndAForgottenOnesPrefixesAreGone) {
+  shelf_.wait_for(1);
+  auto asked = request(std::vector<TokenId>(40, 2), 1);
+  asked.adapter = AdapterShelf::digest(1);
+  const auto cached = [&] {
+    Answer answer = add(asked);
+    while (core_->num_requests() > 0) step();
+    collect(answer);
+    return answer.finish->cached_prompt_tokens;
+  };
+  EXPECT_EQ(cached(), 0);
+  EXPECT_EQ(core_->resident_adapters(), std::vector{AdapterShelf::digest(1)});
+  core_->evict_adapter(AdapterShelf::digest(1));
+  EXPECT_TRUE(core_->resident_adapters().empty());
+  EXPECT_EQ(cached(), 32) << "evicted, but nobody needed the blocks";
+  core_->forget_adapter(AdapterShelf::digest(1));
+  EXPECT_EQ(cached(), 0);
+}
+
 TEST_F(EngineCoreTest, MoreAdaptersThanSlotsAreServedInTurn) {
   EngineConfig config;
   config.adapters.max_adapters = 2;
+  config.adapters.max_resident = 2;
   restart(config);
   std::vector<Answer> answers;
   for (int number = 1; number <= 6; ++number) {

@@ -6,6 +6,7 @@
 // wrongly, written twice, left unwritten, or computed with another adapter.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -64,6 +65,8 @@ class FakeBackend final : public Backend {
     EXPECT_EQ(input.seq_indptr.size(), input.slots.size() + 1);
     EXPECT_EQ(input.block_indptr.size(), input.slots.size() + 1);
     EXPECT_EQ(input.long_rope.size(), input.slots.size());
+    EXPECT_EQ(input.lora_start.size(), input.slots.size());
+    EXPECT_EQ(input.mix_indptr.size(), input.slots.size() + 1);
   }
   void embed() override {
     expect_stage(1);
@@ -124,11 +127,25 @@ class FakeBackend final : public Backend {
         static_cast<std::size_t>(block * limits_.block_size + position % limits_.block_size));
   }
 
-  // What a sequence's keys depend on besides its tokens: its adapter and its rotation.
-  std::uint64_t kind_of(std::size_t sequence) const {
-    const AdapterSlot slot = input_.slots[sequence];
-    const std::uint64_t adapter = slot == kNoAdapter ? 0 : adapters_.at(slot);
+  // What a sequence's keys depend on besides its tokens: its adapters, where they apply, and its
+  // rotation.
+  std::uint64_t kind_of(std::size_t sequence, std::int32_t position) const {
+    const std::uint64_t adapter =
+        position < input_.lora_start[sequence] ? 0 : adapters_of(sequence);
     return input_.long_rope[sequence] == 0 ? adapter : mix(adapter, 1);
+  }
+
+  std::uint64_t adapters_of(std::size_t sequence) const {
+    const AdapterSlot slot = input_.slots[sequence];
+    const auto first = static_cast<std::size_t>(input_.mix_indptr[sequence]);
+    const auto last = static_cast<std::size_t>(input_.mix_indptr[sequence + 1]);
+    if (first == last) return slot == kNoAdapter ? 0 : adapters_.at(slot);
+    EXPECT_EQ(slot, kNoAdapter) << "a sequence that mixes has an adapter of its own";
+    std::uint64_t hash = 2;
+    for (const MixTerm& term : input_.mixes.subspan(first, last - first)) {
+      hash = mix(mix(hash, adapters_.at(term.slot)), std::bit_cast<std::uint32_t>(term.weight));
+    }
+    return hash;
   }
 
   void write_cells(std::size_t sequence) {
@@ -138,7 +155,7 @@ class FakeBackend final : public Backend {
       EXPECT_EQ(input_.positions[row],
                 input_.positions[first] + static_cast<std::int32_t>(row - first));
       cell(sequence, input_.positions[row]) = {input_.tokens[row], input_.positions[row],
-                                               kind_of(sequence)};
+                                               kind_of(sequence, input_.positions[row])};
     }
   }
 
@@ -148,7 +165,8 @@ class FakeBackend final : public Backend {
     for (std::int32_t position = 0; position <= last_position; ++position) {
       const Cell& read = cell(sequence, position);
       EXPECT_EQ(read.position, position) << "a cell holds something else";
-      EXPECT_EQ(read.kind, kind_of(sequence)) << "a cell was written by another kind of sequence";
+      EXPECT_EQ(read.kind, kind_of(sequence, position))
+          << "a cell was written by another kind of sequence";
       hash = mix(mix(hash, static_cast<std::uint64_t>(read.token)), read.kind);
       poisoned |= read.token == kPoison;
     }

@@ -213,6 +213,7 @@ TEST_P(GuidedEngine, AConstraintThatRunsOutOfFuelFailsItsOwnRequestOnly) {
   auto poor = request(regex_spec("([a-z]{1,40}[0-9]){1,40}"), 20);
   guided::GuidedLimits limits;
   limits.mask_fuel = 1;
+  limits.trial_fuel = 0;
   poor.constraint = tiny_constraint(regex_spec("([a-z]{1,40}[0-9]){1,40}x"), limits);
   Answer failed = add(std::move(poor));
   Answer other = add(request(regex_spec("[0-9]{6}"), 20));

@@ -1,11 +1,11 @@
 // non_interference_test.cpp — promise P2: a request's tokens and log-probabilities are
 // bit-identical alone and in any mix with others.
 //
-// Each mix is made from a seed: 2 to 16 requests of several tenants, over adapters and the base,
-// with shared beginnings, that arrive at random steps into an engine with a random pool of blocks,
-// random limits and a random budget at each step. Some are cancelled. Every answer must equal what
-// the same request gets from an engine of its own, which computes its prompt in one step and on one
-// thread.
+// Each mix is made from a seed: 2 to 16 requests of several tenants, over the base, adapters, mixes
+// of them and one that is activated by tokens of the prompt, with shared beginnings, that arrive at
+// random steps into an engine with a random pool of blocks, random limits and a random budget at
+// each step. Some are cancelled. Every answer must equal what the same request gets from an engine
+// of its own, which computes its prompt in one step and on one thread.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -28,6 +28,7 @@ namespace tessera {
 namespace {
 
 constexpr int kNumAdapters = 4;
+constexpr int kActivated = AdapterShelf::kFirstActivated;  // one more
 constexpr int kNumMixes = 200;
 constexpr std::uint64_t kSeed = 0x7E55E2A;
 
@@ -44,6 +45,8 @@ struct Mix {
 
   Mix(const ModelSpec& spec, std::uint64_t seed) : random(seed) {
     const int count = pick(2, 16);
+    config.adapters.max_adapters = pick(1, kNumAdapters);
+    config.adapters.max_resident = pick(1, kNumAdapters);
     for (int i = 0; i < count; ++i) requests.push_back(random_request(spec));
     int longest = 0;
     for (const MixedRequest& mixed : requests) {
@@ -58,7 +61,6 @@ struct Mix {
     limits.num_blocks = (longest + limits.block_size - 1) / limits.block_size + pick(0, 12);
     limits.max_rank = 32;
     limits.num_threads = pick(0, 7) == 0 ? 2 : 1;
-    config.adapters.max_adapters = pick(1, kNumAdapters);
     config.eos_ids = {kTinyEnd};
     config.mask_threads = pick(0, 2);
     config.mask_patience = std::chrono::microseconds(pick(0, 1) * 1000);
@@ -88,15 +90,36 @@ struct Mix {
     if (pick(0, 1) == 0) request.sampling.num_logprobs = -1;  // so that tokens are forced
   }
 
+  // None, one, several, or one that applies from some token on.
+  void choose_adapters(GenerationRequest& request) {
+    const int kind = pick(0, 9);
+    if (kind < 2) return;
+    if (kind < 6) {
+      request.adapter = AdapterShelf::digest(pick(1, kNumAdapters));
+    } else if (kind < 8) {
+      request.adapter = AdapterShelf::digest(kActivated);
+      if (pick(0, 3) == 0) return;
+      const auto at = request.prompt.begin() + pick(0, static_cast<int>(request.prompt.size()));
+      const auto invocation = AdapterShelf::invocation();
+      request.prompt.insert(at, invocation.begin(), invocation.end());
+    } else {
+      const int first = pick(1, kNumAdapters);
+      const int count = pick(1, std::min(config.adapters.max_adapters, kMaxMixTerms));
+      for (int i = 0; i < count; ++i) {
+        request.mix.push_back({.digest = AdapterShelf::digest(1 + (first + i) % kNumAdapters),
+                               .weight = static_cast<float>(pick(-8, 8)) / 4.0F});
+      }
+      request.adapter = mix_digest(request.mix);
+    }
+  }
+
   MixedRequest random_request(const ModelSpec& spec) {
     MixedRequest mixed;
     GenerationRequest& request = mixed.request;
     request.prompt = random_prompt(spec);
     request.tenant = std::to_string(pick(0, 3));
     request.cache_salt = pick(0, 3) == 0 ? 1 : 0;
-    if (const int number = pick(0, kNumAdapters); number > 0) {
-      request.adapter = AdapterShelf::digest(number);
-    }
+    choose_adapters(request);
     SamplingParams& sampling = request.sampling;
     sampling.temperature = pick(0, 2) == 0 ? 0.0F : static_cast<float>(pick(1, 20)) / 10.0F;
     sampling.top_k = pick(0, 2) == 0 ? pick(1, 40) : 0;
@@ -130,6 +153,7 @@ class NonInterference : public testing::TestWithParam<const char*> {
     if (backend == nullptr) GTEST_SKIP() << "this machine has no " << GetParam();
     shelf_ = std::make_unique<AdapterShelf>(model_.weights().spec, backend->page_type());
     for (int number = 1; number <= kNumAdapters; ++number) shelf_->wait_for(number);
+    shelf_->wait_for(kActivated);
   }
 
   std::unique_ptr<EngineCore> make_core(const EngineConfig& config) {

@@ -1,4 +1,5 @@
 // fuzz_grammar.cpp — whatever a grammar says, it is refused or read; what is live can be ended.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -15,6 +16,10 @@ namespace {
 
 using namespace tessera::guided;  // NOLINT: a fuzz target is a program of its own
 
+// Longer inputs are cut: what they could show, shorter ones show sooner.
+constexpr std::size_t kMaxBytes = 200;
+constexpr std::uint64_t kFuel = 10'000;
+
 // Feeds `text`, leaving out what is refused, then ends it the shortest way.
 void walk(Recognizer& recognizer, std::string_view text, Fuel& fuel) {
   Position position = recognizer.start();
@@ -27,7 +32,7 @@ void walk(Recognizer& recognizer, std::string_view text, Fuel& fuel) {
     }
     if (!next.dead()) position = next;
   }
-  fuel.refill(200'000);
+  fuel.refill(kFuel);
   for (const char c : recognizer.shortest_rest(position)) {
     position = recognizer.step(position, static_cast<std::uint8_t>(c));
     if (position.dead()) std::abort();
@@ -40,7 +45,8 @@ void walk(Recognizer& recognizer, std::string_view text, Fuel& fuel) {
 // The first byte chooses the syntax; behind a zero byte comes the text that is read.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 1) return 0;
-  const std::string_view all(reinterpret_cast<const char*>(data) + 1, size - 1);
+  const std::string_view all(reinterpret_cast<const char*>(data) + 1,
+                             std::min(size - 1, kMaxBytes));
   const std::size_t split = all.find('\0');
   const std::string_view grammar = all.substr(0, split);
   const std::string_view text = split == all.npos ? grammar : all.substr(split + 1);
@@ -49,7 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   limits.max_grammar_rules = 300;
   limits.max_earley_items = 500;
   limits.max_repeat = 1000;
-  Fuel fuel(200'000);
+  Fuel fuel(kFuel);
   RegexPool pool(fuel, limits);
   try {
     const SchemaRecognizerMaker make_schema = [&](std::string_view) {
@@ -61,7 +67,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (findings->empty()) std::abort();
       return 0;
     }
-    fuel.refill(200'000);
+    fuel.refill(kFuel);
     walk(*std::get<std::unique_ptr<Recognizer>>(made), text, fuel);
   } catch (const FuelExhausted&) {
     return 0;

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/guided/token_classes.hpp"
 #include "engine/guided/token_slice.hpp"
+#include "engine/text/utf8.hpp"
 #include "tests/engine/guided/mask_fixture.hpp"
 
 namespace tessera::guided {
@@ -58,6 +60,70 @@ TEST(Vocabulary, ASliceIsMadeOnceForASet) {
   letters.add(U'a', U'z' + 1);
   EXPECT_EQ(vocabulary->slice(0, letters), vocabulary->slice(0, letters));
   EXPECT_NE(vocabulary->slice(0, letters), vocabulary->slice(0, letters.complement()));
+}
+
+// What of a token stands between quotes: dead where it is no part of a JSON string.
+StringState read_in_string(std::string_view token) {
+  AnyText any;
+  BasicStringLexer<AnyText> lexer(any, Escapes::kJson);
+  StringState state{.text = 1, .pending = 0};
+  for (const char byte : token) {
+    if (byte == '"' && state.pending == 0) return {};
+    state = lexer.step(state, static_cast<std::uint8_t>(byte));
+    if (state.dead()) return {};
+  }
+  return state;
+}
+
+TEST(Vocabulary, MembersOfTheSliceOfStringsAreWhatAnyStringMayHold) {
+  const auto vocabulary = toy_vocabulary(5);
+  TokenMask mask(vocabulary->vocab_size());
+  vocabulary->slice(RankedTrie::kRoot, raw_characters(), Escapes::kJson)
+      ->add_members(TokenSlice::kUnlimited, mask);
+  for (const TokenId id : vocabulary->ids()) {
+    EXPECT_EQ(mask[id], !read_in_string(vocabulary->bytes(id)).dead()) << vocabulary->bytes(id);
+  }
+}
+
+// The classes that lead to a node, from the root on.
+std::vector<std::uint32_t> way_to(const TokenClasses& tokens, std::uint32_t node) {
+  std::vector<std::uint32_t> way;
+  for (; node != 0; node = tokens.nodes()[node].parent) way.push_back(tokens.nodes()[node].of);
+  return {way.rbegin(), way.rend()};
+}
+
+TEST(Vocabulary, TokensAreSequencesOfClassesAndWhatLeavesThem) {
+  const auto vocabulary = toy_vocabulary(6);
+  CodePointSet letters;
+  letters.add(U'a', U'z' + 1);
+  PartitionTable partitions;
+  const Partition& classes = partitions[partitions.of_set(letters)];
+  const TokenClasses tokens(*vocabulary, classes, true);
+  ASSERT_TRUE(tokens.pays());
+  std::size_t placed = 0;
+  for (std::uint32_t node = 0; node + 1 < tokens.nodes().size(); ++node) {
+    const TokenClasses::Node& next = tokens.nodes()[node + 1];
+    for (std::uint32_t i = tokens.nodes()[node].ids; i < next.ids; ++i, ++placed) {
+      std::vector<std::uint32_t> way;
+      std::string_view rest = vocabulary->bytes(tokens.ids()[i]);
+      for (; !rest.empty(); rest.remove_prefix(utf8_step(rest).bytes)) {
+        way.push_back(classes.class_of(utf8_step(rest).code_point));
+      }
+      EXPECT_EQ(way, way_to(tokens, node)) << vocabulary->bytes(tokens.ids()[i]);
+      EXPECT_TRUE(tokens.all()[tokens.ids()[i]]);
+    }
+    for (std::uint32_t i = tokens.nodes()[node].exits; i < next.exits; ++i, ++placed) {
+      const auto first = static_cast<std::uint8_t>(tokens.exits()[i].rest.front());
+      EXPECT_TRUE(first == '"' || first == '\\' || first >= 0x80) << tokens.exits()[i].rest;
+    }
+  }
+  // Nothing that may stand in a string is left out.
+  TokenMask known = tokens.all();
+  for (const TokenClasses::Exit& exit : tokens.exits()) known.set(exit.id);
+  for (const TokenId id : vocabulary->ids()) {
+    EXPECT_TRUE(known[id] || read_in_string(vocabulary->bytes(id)).dead()) << vocabulary->bytes(id);
+  }
+  EXPECT_EQ(placed, tokens.ids().size() + tokens.exits().size());
 }
 
 // A tokenizer of each kind: what its tokens are, joined, is the text that the detokenizer makes.

@@ -1,0 +1,56 @@
+#include "engine/logit_adjuster.hpp"
+
+#include <cassert>
+#include <limits>
+
+namespace tessera {
+namespace {
+
+bool has_penalties(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0F || params.frequency_penalty != 0.0F ||
+         params.presence_penalty != 0.0F;
+}
+
+}  // namespace
+
+TokenCounts::TokenCounts(std::span<const TokenId> prompt, const SamplingParams& params)
+    : counts_(has_penalties(params)) {
+  if (params.repetition_penalty == 1.0F) return;
+  for (const TokenId token : prompt) in_answer_.try_emplace(token, 0);
+}
+
+void TokenCounts::add(TokenId token) {
+  if (counts_) ++in_answer_[token];
+}
+
+std::span<const float> LogitAdjuster::adjust(std::span<const float> logits,
+                                             const SamplingParams& params,
+                                             const TokenCounts& counts,
+                                             std::span<const TokenId> ends, int num_generated) {
+  assert(std::ssize(logits) == vocab_size_);
+  const bool may_not_end = num_generated < params.min_tokens;
+  if (!has_penalties(params) && params.logit_bias.empty() && !may_not_end) return logits;
+  adjusted_.assign(logits.begin(), logits.end());
+  if (has_penalties(params)) penalise(params, counts);
+  for (const auto& [token, bias] : params.logit_bias) {
+    adjusted_[static_cast<std::size_t>(token)] += bias;
+  }
+  if (!may_not_end) return adjusted_;
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  for (const TokenId token : ends) adjusted_[static_cast<std::size_t>(token)] = kNever;
+  for (const TokenId token : params.stop_token_ids) {
+    adjusted_[static_cast<std::size_t>(token)] = kNever;
+  }
+  return adjusted_;
+}
+
+void LogitAdjuster::penalise(const SamplingParams& params, const TokenCounts& counts) {
+  for (const auto& [token, count] : counts.in_answer_) {
+    float& logit = adjusted_[static_cast<std::size_t>(token)];
+    logit = logit > 0.0F ? logit / params.repetition_penalty : logit * params.repetition_penalty;
+    if (count == 0) continue;
+    logit -= params.frequency_penalty * static_cast<float>(count) + params.presence_penalty;
+  }
+}
+
+}  // namespace tessera
