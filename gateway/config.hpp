@@ -11,12 +11,19 @@
 #include <string>
 #include <vector>
 
+#include "gateway/http/tls_context.hpp"
+#include "tenancy/access_policy.hpp"
+
 namespace tessera {
 
 struct ServerConfig {
   std::filesystem::path model;                      // packed file, from `tessera quantize`
   std::vector<std::string> base_aliases;            // other names that adapters may call their base
   bool trust_model = false;                         // start without hashing the model's weights
+  std::string domain;                               // whose subdomains are tenants; empty: none
+  TlsFiles tls;                                     // none: plain HTTP
+  IpSet trusted_proxies;                            // whose X-Forwarded-For is believed
+  std::filesystem::path prices;                     // JSON, tenancy/prices.hpp; empty: all free
   std::filesystem::path data = "data";              // the store, the admin key, the addresses
   std::string listen = "127.0.0.1:8080";            // tenants and admins
   std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
@@ -30,14 +37,24 @@ struct ServerConfig {
   int workers = 2;                                  // that parse, tokenise and validate
   int max_context = 0;                              // tokens of a request; 0: the model's own limit
   std::int64_t kv_bytes = std::int64_t{256} << 20;  // of all KV blocks together
-  std::int64_t adapter_bytes = std::int64_t{1024} << 20;  // of packed adapters held in memory
-  std::int64_t body_bytes = std::int64_t{2} << 30;  // of requests' bodies held in memory at once
-  int max_seqs = 32;                                // sequences in a step
-  int token_budget = 256;                           // tokens in a step
-  int max_queue = 256;                              // requests that wait for the engine
-  bool openai_strict = false;                       // "strict" means OpenAI's subset of JSON Schema
-  std::string log_level = "info";                   // the lowest that is logged
-  std::chrono::seconds drain{30};                   // that running answers get after SIGTERM
+  std::int64_t adapter_bytes = std::int64_t{1024} << 20;        // of packed adapters held in memory
+  std::int64_t adapter_device_bytes = std::int64_t{512} << 20;  // of those that steps may read
+  std::int64_t packed_bytes = std::int64_t{16} << 30;           // of packed adapters kept on disk
+  std::string adapter_pages = "bf16";                           // what adapters are packed in
+  int adapter_slots = 64;                                       // adapters that steps may read
+  int step_adapters = 16;                              // of them, in one step; the base counts too
+  int adapter_loaders = 2;                             // threads that load adapters
+  std::int64_t body_bytes = std::int64_t{2} << 30;     // of requests' bodies held in memory at once
+  std::int64_t upload_bytes = std::int64_t{16} << 30;  // of uploads under way, on disk
+  int max_seqs = 32;                                   // sequences in a step
+  int token_budget = 256;                              // tokens in a step
+  int max_queue = 256;                                 // requests that wait for the engine
+  bool openai_strict = false;  // "strict" means OpenAI's subset of JSON Schema
+  // What is run to validate an upload, our own binary; empty: uploads are validated in the server's
+  // process. `serve` sets it unless --no-sandbox is given.
+  std::filesystem::path sandbox_program;
+  std::string log_level = "info";  // the lowest that is logged
+  std::chrono::seconds drain{30};  // that running answers get after SIGTERM
 };
 
 // ---- of a connection
@@ -66,15 +83,51 @@ inline constexpr int kClientClosedRequest = 499;  // in logs only, as nginx has 
 
 inline constexpr std::size_t kMaxJsonBytes = 4 * 1024 * 1024;
 inline constexpr std::size_t kMaxAdminBytes = 64 * 1024;
-inline constexpr std::size_t kMaxUploadBytes = std::size_t{512} << 20;
-inline constexpr std::size_t kMaxTokenizerFileBytes = std::size_t{64} << 20;  // of an upload
-inline constexpr int kMaxUploadsOfTenant = 4;  // at a time; their bytes: body_bytes above
-inline constexpr int kMaxUploads = 16;
 inline constexpr std::size_t kMaxClientRequestIdChars = 128;
 inline constexpr int kMaxMultipartParts = 16;
 inline constexpr std::size_t kMaxDroppedChunkBytes = 4 * 1024;  // extensions and trailers
 inline constexpr std::size_t kMaxPartHeadBytes = 4 * 1024;
-inline constexpr std::size_t kMaxBoundaryChars = 70;  // RFC 2046
+inline constexpr std::size_t kMaxBoundaryChars = 70;      // RFC 2046
+inline constexpr std::size_t kMaxToldPartNameChars = 64;  // of an unknown part, in the refusal
+
+// ---- of an upload; what an adapter may be is adapters/'s
+
+inline constexpr std::uint64_t kMaxUploadBytes = std::uint64_t{2} << 30;  // of one file
+inline constexpr std::uint64_t kMaxUploadBodyBytes =
+    kMaxUploadBytes + (std::uint64_t{320} << 20);  // of a form with several
+inline constexpr std::uint64_t kMaxTokenizerFileBytes = std::uint64_t{64} << 20;
+inline constexpr std::uint64_t kMaxConfigFileBytes = std::uint64_t{4} << 20;
+inline constexpr std::uint64_t kMaxAcceptanceBytes = 256 * 1024;  // JSON of the checks
+inline constexpr std::uint64_t kMaxMetadataBytes = 16 * 1024;     // JSON
+inline constexpr std::uint64_t kMaxFieldBytes = 1024;             // of any other field of a form
+inline constexpr std::uint64_t kMaxFormBytes = 64 * 1024;         // of a form, beside its one file
+inline constexpr std::size_t kStagePieceBytes = 256 * 1024;  // held of a body before it is written
+inline constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{1}
+                                                   << 30;      // that uploads leave on the disk
+inline constexpr int kMaxUploadsOfTenant = 8;                  // at a time
+inline constexpr int kMaxUploads = 64;                         // of all tenants, at a time
+inline constexpr int kMaxUploadsOfTenantADay = 20'000;         // UTC's day
+inline constexpr std::chrono::seconds kDefaultUploadWait{30};  // ?wait, and
+inline constexpr std::chrono::seconds kMaxUploadWait{60};      // its largest value
+inline constexpr std::chrono::seconds kDraftLifetime{3600};
+inline constexpr std::size_t kMaxDraftsOfTenant = 8;
+
+// ---- of files that a tenant keeps (OpenAI's Files and Uploads)
+
+inline constexpr std::size_t kMaxFilesOfTenant = 1000;
+inline constexpr std::size_t kMaxFileNameBytes = 255;
+inline constexpr std::size_t kMaxPendingUploadsOfTenant = 16;
+inline constexpr std::uint64_t kMaxUploadPartBytes = std::uint64_t{64} << 20;
+inline constexpr std::size_t kMaxPartsOfUpload = 2048;
+inline constexpr std::chrono::seconds kUploadLifetime{3600};
+inline constexpr std::chrono::hours kEndedUploadKept{24};  // its object, for whoever asks again
+inline constexpr std::chrono::seconds kFilesSweepPeriod{60};
+
+// ---- of adapters on their way to memory; how they share it is adapters/host_cache.hpp's
+
+inline constexpr int kMaxLoadsOfTenant = 8;  // at a time, and a loader less than there are
+inline constexpr int kLoadsOfTenantASecond = 100;
+inline constexpr int kLoadBurstOfTenant = 200;
 
 // ---- of a generation
 
@@ -82,6 +135,12 @@ inline constexpr int kMaxMessages = 1024;
 inline constexpr int kMaxStopStrings = 4;
 inline constexpr std::size_t kMaxStopChars = 256;
 inline constexpr int kMaxStopTokenIds = 16;
+inline constexpr int kMaxChoices = 8;     // `n`
+inline constexpr int kMaxSequences = 64;  // of one request: prompts times choices
+inline constexpr std::size_t kMaxLogitBiases = 1024;
+inline constexpr double kMaxLogitBias = 100.0;
+inline constexpr double kMinRepetitionPenalty = 0.01;
+inline constexpr double kMaxRepetitionPenalty = 100.0;
 inline constexpr int kMaxPrompts = 16;  // of one /v1/completions request
 inline constexpr int kMaxChatTopLogprobs = 20;
 inline constexpr int kMaxCompletionLogprobs = 5;

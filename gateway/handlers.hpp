@@ -17,15 +17,87 @@ Result<Reply> detokenize(Platform& platform, Call& call);
 Result<Reply> list_models(Platform& platform, Call& call);
 Result<Reply> get_model(Platform& platform, Call& call);
 
-// adapters_api.cpp
+// adapters/upload_api.cpp
 Result<Reply> create_adapter(Platform& platform, Call& call);
 Result<Reply> create_adapter_version(Platform& platform, Call& call);
+Result<Reply> create_draft(Platform& platform, Call& call);
+Result<Reply> put_draft_file(Platform& platform, Call& call);
+Result<Reply> complete_draft(Platform& platform, Call& call);
+Result<Reply> cancel_draft(Platform& platform, Call& call);
+
+// adapters/files_api.cpp
+Result<Reply> create_file(Platform& platform, Call& call);
+Result<Reply> list_files(Platform& platform, Call& call);
+Result<Reply> get_file(Platform& platform, Call& call);
+Result<Reply> get_file_content(Platform& platform, Call& call);
+Result<Reply> delete_file(Platform& platform, Call& call);
+
+// adapters/uploads_api.cpp
+Result<Reply> create_upload(Platform& platform, Call& call);
+Result<Reply> get_upload(Platform& platform, Call& call);
+Result<Reply> add_upload_part(Platform& platform, Call& call);
+Result<Reply> complete_upload(Platform& platform, Call& call);
+Result<Reply> cancel_upload(Platform& platform, Call& call);
+
+// adapters/acceptance_api.cpp
+Result<Reply> get_acceptance(Platform& platform, Call& call);
+Result<Reply> put_acceptance(Platform& platform, Call& call);
+Result<Reply> delete_acceptance(Platform& platform, Call& call);
+
+// adapters/adapters_api.cpp
 Result<Reply> list_adapters(Platform& platform, Call& call);
 Result<Reply> get_adapter(Platform& platform, Call& call);
 Result<Reply> list_adapter_versions(Platform& platform, Call& call);
 Result<Reply> get_adapter_version(Platform& platform, Call& call);
+Result<Reply> modify_adapter(Platform& platform, Call& call);
+Result<Reply> get_adapter_report(Platform& platform, Call& call);
+Result<Reply> get_adapter_file(Platform& platform, Call& call);
 Result<Reply> delete_adapter(Platform& platform, Call& call);
 Result<Reply> delete_adapter_version(Platform& platform, Call& call);
+Result<Reply> delete_model(Platform& platform, Call& call);
+
+// adapters/aliases_api.cpp
+Result<Reply> list_adapter_aliases(Platform& platform, Call& call);
+Result<Reply> get_adapter_alias(Platform& platform, Call& call);
+Result<Reply> set_adapter_alias(Platform& platform, Call& call);
+Result<Reply> roll_back_adapter_alias(Platform& platform, Call& call);
+Result<Reply> delete_adapter_alias(Platform& platform, Call& call);
+
+// adapters/residency_api.cpp
+Result<Reply> preload_adapter_version(Platform& platform, Call& call);
+Result<Reply> pin_adapter_version(Platform& platform, Call& call);
+Result<Reply> unpin_adapter_version(Platform& platform, Call& call);
+Result<Reply> evict_adapter_version(Platform& platform, Call& call);
+
+// adapters/quarantine_api.cpp, for admins
+Result<Reply> quarantine_adapter_version(Platform& platform, Call& call);
+Result<Reply> release_adapter_version(Platform& platform, Call& call);
+
+// adapters/events_api.cpp
+Result<Reply> stream_events(Platform& platform, Call& call);
+Result<Reply> stream_adapter_events(Platform& platform, Call& call);
+
+// admin/backup_api.cpp
+Result<Reply> create_backup(Platform& platform, Call& call);
+Result<Reply> list_backups(Platform& platform, Call& call);
+Result<Reply> delete_backup(Platform& platform, Call& call);
+
+// admin/spend_api.cpp
+Result<Reply> get_spend_limit(Platform& platform, Call& call);
+Result<Reply> set_spend_limit(Platform& platform, Call& call);
+Result<Reply> delete_spend_limit(Platform& platform, Call& call);
+
+// admin/policy_api.cpp
+Result<Reply> get_model_permissions(Platform& platform, Call& call);
+Result<Reply> set_model_permissions(Platform& platform, Call& call);
+Result<Reply> delete_model_permissions(Platform& platform, Call& call);
+Result<Reply> get_ip_allowlist(Platform& platform, Call& call);
+Result<Reply> set_ip_allowlist(Platform& platform, Call& call);
+Result<Reply> delete_ip_allowlist(Platform& platform, Call& call);
+
+// admin/tenant_api.cpp
+Result<Reply> get_own_tenant(Platform& platform, Call& call);
+Result<Reply> get_own_limits(Platform& platform, Call& call);
 
 // admin_api.cpp: tenants and their service accounts
 Result<Reply> list_projects(Platform& platform, Call& call);
@@ -41,6 +113,7 @@ Result<Reply> create_service_account_key(Platform& platform, Call& call);
 Result<Reply> list_project_keys(Platform& platform, Call& call);
 Result<Reply> get_project_key(Platform& platform, Call& call);
 Result<Reply> delete_project_key(Platform& platform, Call& call);
+Result<Reply> modify_project_key(Platform& platform, Call& call);
 Result<Reply> rotate_project_key(Platform& platform, Call& call);
 Result<Reply> list_admin_keys(Platform& platform, Call& call);
 Result<Reply> get_admin_key(Platform& platform, Call& call);
@@ -51,6 +124,7 @@ Result<Reply> create_own_key(Platform& platform, Call& call);
 Result<Reply> list_own_keys(Platform& platform, Call& call);
 Result<Reply> get_own_key(Platform& platform, Call& call);
 Result<Reply> delete_own_key(Platform& platform, Call& call);
+Result<Reply> modify_own_key(Platform& platform, Call& call);
 Result<Reply> rotate_own_key(Platform& platform, Call& call);
 
 // audit_api.cpp
@@ -60,9 +134,11 @@ Result<Reply> list_own_audit_logs(Platform& platform, Call& call);
 // limits_api.cpp: a tenant's limits, for admins
 Result<Reply> list_rate_limits(Platform& platform, Call& call);
 Result<Reply> modify_rate_limit(Platform& platform, Call& call);
+Result<Reply> delete_rate_limit(Platform& platform, Call& call);
 
 // usage_api.cpp
 Result<Reply> get_completions_usage(Platform& platform, Call& call);
+Result<Reply> get_costs(Platform& platform, Call& call);
 Result<Reply> get_own_usage(Platform& platform, Call& call);
 
 // ops_api.cpp

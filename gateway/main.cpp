@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "adapters/sandbox/validation_child.hpp"
 #include "gateway/cli/commands.hpp"
 #include "gateway/version.hpp"
 
@@ -24,7 +25,11 @@ Commands:
   tenant, key, limit, usage
                      administer a running server, with an admin key
   adapter            list, upload and delete a tenant's adapters, with a key of its
+  backup             make, list and delete backups of a running server
+  restore            make a data directory of a backup
   audit verify       check that no usage or audit record was altered or removed
+  routes             list what the API can be asked, and with which scope
+  completion         print a script by which the shell completes all of this
   version            print the version
 
 Begin with:
@@ -39,11 +44,21 @@ Begin with:
 using Command = int (*)(std::span<const std::string>);
 
 constexpr std::pair<std::string_view, Command> kCommands[] = {
-    {"serve", tessera::serve_command},     {"quantize", tessera::quantize_command},
-    {"inspect", tessera::inspect_command}, {"info", tessera::info_command},
-    {"tenant", tessera::tenant_command},   {"key", tessera::key_command},
-    {"limit", tessera::limit_command},     {"usage", tessera::usage_command},
-    {"adapter", tessera::adapter_command}, {"audit", tessera::audit_command},
+    {"serve", tessera::serve_command},
+    {"quantize", tessera::quantize_command},
+    {"inspect", tessera::inspect_command},
+    {"info", tessera::info_command},
+    {"tenant", tessera::tenant_command},
+    {"key", tessera::key_command},
+    {"limit", tessera::limit_command},
+    {"usage", tessera::usage_command},
+    {"adapter", tessera::adapter_command},
+    {"audit", tessera::audit_command},
+    {"backup", tessera::backup_command},
+    {"restore", tessera::restore_command},
+    {"completion", tessera::completion_command},
+    {"routes", tessera::routes_command},
+    {tessera::kValidationChildArgument, tessera::validation_child_command},
 };
 
 int run(const std::vector<std::string>& arguments) {

@@ -9,8 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "adapters/adapter_loader.hpp"
+#include "gateway/adapters/package_context.hpp"
 #include "kernels/backend.hpp"
 #include "kernels/cpu/kv_layout.hpp"
+#include "storage/durable_file.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 
@@ -19,8 +21,9 @@ namespace {
 
 constexpr int kBlockSize = 16;  // positions of a KV block
 constexpr int kMaxRank = 256;   // of an adapter
-constexpr int kMaxAdaptersInStep = 16;
 constexpr int kMaxMaskThreads = 4;
+constexpr int kUploadThreads = 2;
+constexpr int kStageThreads = 2;
 
 Error explained(const Error& error, const std::string& what) {
   return {error.code, what + ": " + error.message, error.param};
@@ -45,8 +48,7 @@ BaseModel base_of(const PackedModel& packed, const ServerConfig& config) {
   base.aliases = aliases_of(packed.info(), config);
   base.digest = packed.digest();
   base.spec = packed.spec();
-  base.embedding = packed.weights().embedding.bf16;
-  base.head = packed.weights().head.bf16;
+  base.weights = &packed.weights();
   return base;
 }
 
@@ -102,8 +104,9 @@ EngineConfig engine_config(const ServerConfig& config, const BackendLimits& limi
                            const ModelInfo& info, int max_context) {
   EngineConfig engine;
   engine.backend = limits;
-  engine.adapters = {.max_adapters = kMaxAdaptersInStep,
-                     .max_bytes = static_cast<std::size_t>(config.adapter_bytes)};
+  engine.adapters = {.max_adapters = config.step_adapters,
+                     .max_bytes = static_cast<std::size_t>(config.adapter_device_bytes),
+                     .max_resident = config.adapter_slots};
   engine.max_context = max_context;
   engine.max_requests = config.max_queue + config.max_seqs;
   engine.eos_ids = info.eos_ids;
@@ -119,6 +122,14 @@ Result<void> make_private_directory(const std::filesystem::path& path) {
   if (!error) return {};
   return Error{Code::kIo,
                "Cannot make the data directory " + path.string() + ": " + error.message() + "."};
+}
+
+// Everything is free without a file.
+Result<PriceTable> read_prices(const std::filesystem::path& path) {
+  if (path.empty()) return PriceTable();
+  const auto text = read_file(path, kMaxPriceTableBytes);
+  if (!text) return text.error();
+  return PriceTable::parse(*text);
 }
 
 // What is kept on disk: store, keys, ledger, adapters.
@@ -139,9 +150,54 @@ Result<void> open_storage(Platform& platform) {
   if (!made_key) return explained(made_key.error(), "The first admin key cannot be made");
   platform.made_admin_key = *made_key;
   platform.ledger.emplace(*platform.store);
-  auto adapters = AdapterRegistry::open(*platform.store, base_of(*platform.model.packed, config));
+  auto prices = read_prices(config.prices);
+  if (!prices) return explained(prices.error(), "The price table cannot be used");
+  platform.prices = *std::move(prices);
+  platform.journal = std::make_unique<AuditedJournal>(*platform.directory, platform.events);
+  auto adapters = AdapterRegistry::open(*platform.store, base_of(*platform.model.packed, config),
+                                        platform.journal.get(), platform.clock.wall_now());
   if (!adapters) return explained(adapters.error(), "The adapters cannot be read");
   platform.adapters = *std::move(adapters);
+  return {};
+}
+
+// Where uploads go: on their way, and when a tenant keeps them.
+Result<void> open_upload_folders(Platform& platform) {
+  const ServerConfig& config = platform.config;
+  const auto max_bytes = static_cast<std::uint64_t>(config.upload_bytes);
+  auto staging = StagingFolder::open(config.data / "staging", {.max_bytes = max_bytes,
+                                                               .max_bytes_of_owner = max_bytes / 2,
+                                                               .reserve_bytes = kDiskReserveBytes});
+  if (!staging) return staging.error();
+  platform.staging = *std::move(staging);
+  auto files = TenantFiles::open(*platform.store, *platform.staging, config.data / "files",
+                                 platform.clock.wall_now());
+  if (!files) return explained(files.error(), "The tenants' files cannot be read");
+  platform.files = *std::move(files);
+  return {};
+}
+
+// Adapters on their way from disk to the engine.
+Result<void> open_host_cache(Platform& platform) {
+  const ServerConfig& config = platform.config;
+  auto packed = PackedStore::open({.folder = config.data / "packed",
+                                   .max_bytes = static_cast<std::uint64_t>(config.packed_bytes)},
+                                  platform.adapters->base(), platform.page_type);
+  if (!packed) return explained(packed.error(), "The packed adapters cannot be used");
+  platform.packed = *std::move(packed);
+  const auto load = [&registry = *platform.adapters,
+                     &store = *platform.packed](const AdapterDigest& digest) {
+    return load_packed_adapter(registry, store, digest);
+  };
+  const LoadLimits loads{.max_loading_of_tenant = kMaxLoadsOfTenant,
+                         .loads_per_second_of_tenant = kLoadsOfTenantASecond,
+                         .load_burst_of_tenant = kLoadBurstOfTenant};
+  platform.host_cache = std::make_unique<HostCache>(
+      load,
+      HostCache::Config{.max_bytes = static_cast<std::size_t>(config.adapter_bytes),
+                        .num_loaders = config.adapter_loaders,
+                        .loads = loads},
+      platform.clock);
   return {};
 }
 
@@ -156,18 +212,49 @@ Result<void> start_engine(Platform& platform) {
   auto backend = make_backend(config, packed.weights(), limits);
   if (!backend) return backend.error();
   platform.backend_name = (*backend)->name();
-  platform.page_type = (*backend)->page_type();
+  platform.page_type = config.adapter_pages == "int8" ? PageType::kInt8 : (*backend)->page_type();
 
-  const auto load = [&registry = *platform.adapters,
-                     type = platform.page_type](const AdapterDigest& digest) {
-    return load_packed_adapter(registry, digest, type);
-  };
-  platform.host_cache = std::make_unique<HostCache>(
-      load, HostCache::Config{.max_bytes = static_cast<std::size_t>(config.adapter_bytes)},
-      platform.clock);
+  if (auto opened = open_host_cache(platform); !opened) return opened.error();
   platform.engine =
       std::make_unique<Engine>(*std::move(backend), packed.spec(), *platform.host_cache,
                                engine_config(config, limits, packed.info(), max_context));
+  return {};
+}
+
+// Where uploads are validated, and what becomes of them.
+Result<void> start_intake(Platform& platform) {
+  const ServerConfig& config = platform.config;
+  const BaseModel& base = platform.adapters->base();
+  auto sandbox = ValidationSandbox::open(
+      {.program = config.sandbox_program,
+       .model = config.model,
+       .context = package_context(platform.model, base, platform.page_type),
+       .base_aliases = base.aliases,
+       .limits = {.max_tensors_bytes = kMaxUploadBytes,
+                  .max_tokenizer_bytes = kMaxTokenizerFileBytes,
+                  .max_packed_bytes = static_cast<std::uint64_t>(config.adapter_bytes)},
+       .staging = platform.staging.get(),
+       .scratch = config.data / "staging"});
+  if (!sandbox) {
+    return explained(sandbox.error(),
+                     "Uploads cannot be validated apart (with --no-sandbox, the server does it "
+                     "itself)");
+  }
+  platform.sandbox = *std::move(sandbox);
+  if (!platform.sandbox->is_separate()) log_warn("no_sandbox");
+  platform.acceptance.emplace(*platform.store);
+  platform.intake = std::make_unique<AdapterIntake>(IntakeServices{
+      .registry = *platform.adapters,
+      .host_cache = *platform.host_cache,
+      .packed = *platform.packed,
+      .model = platform.model,
+      .engine = *platform.engine,
+      .ledger = *platform.ledger,
+      .prices = platform.prices,
+      .sandbox = *platform.sandbox,
+      .acceptance = *platform.acceptance,
+      .clock = platform.clock,
+      .drop_adapter = [&platform](const AdapterDigest& digest) { platform.drop_adapter(digest); }});
   return {};
 }
 
@@ -182,21 +269,47 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   if (!model) return model.error();
   platform->model = *std::move(model);
   if (auto opened = open_storage(*platform); !opened) return opened.error();
+  if (auto opened = open_upload_folders(*platform); !opened) return opened.error();
   if (auto started = start_engine(*platform); !started) return started.error();
+  platform->adapters->set_on_gone(
+      [raw = platform.get()](const AdapterDigest& digest) { raw->drop_adapter(digest); });
   platform->bodies.emplace(static_cast<std::size_t>(config.body_bytes));
   platform->workers.emplace(config.workers);
-  platform->upload_workers.emplace(1);
+  platform->upload_workers.emplace(kUploadThreads);
+  platform->stage_workers.emplace(kStageThreads);
   platform->constraints.emplace(platform->model);
+  if (auto started = start_intake(*platform); !started) return started.error();
   return platform;
+}
+
+void Platform::drop_adapter(const AdapterDigest& digest) {
+  engine->forget_adapter(digest);
+  host_cache->forget(digest);
+  packed->remove(digest);
 }
 
 Platform::~Platform() {
   stop();
 }
 
+// A ledger that cannot be read counts as an exhausted one: money is never spent on a guess.
+PeriodUse Platform::recall_use(const TenantId& tenant, const KeyId& key, WallTime now) const {
+  const auto use = ledger->period_use(tenant, key, now);
+  if (use) return *use;
+  log_error("usage_not_read", {{"tenant", tenant.str()}, {"reason", use.error().message}});
+  return {.requests_today = kMaxCalendarLimit,
+          .tokens_today = kMaxCalendarLimit,
+          .tokens_this_month = kMaxCalendarLimit,
+          .spend_this_month = Money::of_cents(Money::kMaxCents)};
+}
+
 void Platform::stop() {
+  events.close();
+  if (adapters) adapters->set_on_gone({});
+  if (intake) intake->stop();
   if (workers) workers->join();
   if (upload_workers) upload_workers->join();
+  if (stage_workers) stage_workers->join();
   if (constraints) constraints->join();
   if (engine) engine->stop();
 }

@@ -13,8 +13,15 @@
 #include <string>
 
 #include "adapters/host_cache.hpp"
+#include "adapters/packed_store.hpp"
 #include "adapters/registry.hpp"
 #include "engine/engine.hpp"
+#include "gateway/adapters/acceptance_store.hpp"
+#include "gateway/adapters/adapter_drafts.hpp"
+#include "gateway/adapters/adapter_events.hpp"
+#include "gateway/adapters/adapter_intake.hpp"
+#include "gateway/adapters/registry_journal.hpp"
+#include "gateway/adapters/tenant_files.hpp"
 #include "gateway/adapters/upload_slots.hpp"
 #include "gateway/admin/metrics.hpp"
 #include "gateway/config.hpp"
@@ -23,10 +30,12 @@
 #include "gateway/served_model.hpp"
 #include "gateway/workers.hpp"
 #include "storage/clock.hpp"
+#include "storage/staged_file.hpp"
 #include "storage/store.hpp"
 #include "tenancy/admission.hpp"
 #include "tenancy/api_key.hpp"
 #include "tenancy/directory.hpp"
+#include "tenancy/prices.hpp"
 #include "tenancy/usage_ledger.hpp"
 
 namespace tessera {
@@ -45,24 +54,41 @@ struct Platform {
   // its usage here.
   void stop();
 
+  // Drops what was made of an adapter's bytes, wherever it is: nobody has them any more.
+  void drop_adapter(const AdapterDigest& digest);
+
   ServerConfig config;
   SystemClock clock;
   ServedModel model;
   std::unique_ptr<Store> store;
+  Mutex backup_mutex;  // held while a backup is made or deleted
   std::optional<PepperFile> peppers;
   std::unique_ptr<TenantDirectory> directory;
-  Admission admission;
   std::optional<UsageLedger> ledger;
+  PriceTable prices;
+  Admission admission{[this](const TenantId& tenant, const KeyId& key, WallTime now) {
+    return recall_use(tenant, key, now);
+  }};
+  AdapterEvents events{clock, clock.wall_now()};
+  std::unique_ptr<AuditedJournal> journal;  // of changes to adapters
   std::unique_ptr<AdapterRegistry> adapters;
+  std::unique_ptr<PackedStore> packed;
   std::unique_ptr<HostCache> host_cache;
   std::string backend_name;
   PageType page_type = PageType::kF32;  // of adapters, as the backend wants them
   int num_kv_blocks = 0;
   std::unique_ptr<Engine> engine;
   std::optional<Workers> workers;
-  std::optional<Workers> upload_workers;  // apart, so that validation never delays a chat
+  std::optional<Workers> upload_workers;  // handlers of uploads, apart: they wait for the disk
+  std::optional<Workers> stage_workers;   // bodies on their way to the disk
   std::optional<ConstraintCompiler> constraints;
 
+  std::unique_ptr<StagingFolder> staging;  // of uploads under way
+  std::unique_ptr<TenantFiles> files;
+  AdapterDrafts drafts;
+  std::unique_ptr<ValidationSandbox> sandbox;
+  std::optional<AcceptanceStore> acceptance;  // checks that adapters keep
+  std::unique_ptr<AdapterIntake> intake;
   std::optional<BodyBudget> bodies;
   UploadSlots uploads;
   Metrics metrics;
@@ -70,6 +96,9 @@ struct Platform {
   bool made_admin_key = false;  // at this start
   WallTime started_at;
   std::array<std::byte, 32> salt_key{};  // of this process: prefix caches end with it
+
+  // What the ledger says was used in the current day and month.
+  PeriodUse recall_use(const TenantId& tenant, const KeyId& key, WallTime now) const;
 
   std::filesystem::path admin_key_file() const { return config.data / "admin.key"; }
 };

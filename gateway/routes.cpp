@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "gateway/adapters/upload_forms.hpp"
 #include "gateway/handlers.hpp"
 
 namespace tessera {
@@ -18,12 +19,30 @@ constexpr Route post(std::string_view pattern, Access access, std::size_t max_bo
                      Handler handler) {
   return {"POST", pattern, access, Body::kJson, max_body_bytes, handler};
 }
+constexpr Route put(std::string_view pattern, Access access, std::size_t max_body_bytes,
+                    Handler handler) {
+  return {"PUT", pattern, access, Body::kJson, max_body_bytes, handler};
+}
+constexpr Route patch(std::string_view pattern, Access access, std::size_t max_body_bytes,
+                      Handler handler) {
+  return {"PATCH", pattern, access, Body::kJson, max_body_bytes, handler};
+}
 // A POST that needs no body; one is tolerated.
 constexpr Route command(std::string_view pattern, Access access, Handler handler) {
   return {"POST", pattern, access, Body::kNone, kMaxAdminBytes, handler};
 }
-constexpr Route upload(std::string_view pattern, Handler handler) {
-  return {"POST", pattern, Access::kAdapterWrite, Body::kMultipart, kMaxUploadBytes, handler};
+// Bodies that go to disk.
+constexpr Route package(std::string_view pattern, Handler handler) {
+  return {"POST",  pattern,     Access::kAdapterWrite, Body::kPackage, kMaxUploadBodyBytes,
+          handler, kAdapterForm};
+}
+constexpr Route form(std::string_view pattern, std::uint64_t max_file_bytes,
+                     std::span<const PartRule> parts, Handler handler) {
+  return {"POST",  pattern, Access::kAdapterWrite, Body::kForm, max_file_bytes + kMaxFormBytes,
+          handler, parts};
+}
+constexpr Route file(std::string_view pattern, Handler handler) {
+  return {"PUT", pattern, Access::kAdapterWrite, Body::kFile, kMaxUploadBytes, handler};
 }
 
 constexpr auto kApiRoutes = std::to_array<Route>({
@@ -35,22 +54,67 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     get("/v1/models", Access::kInference, list_models),
     get("/v1/models/{model}", Access::kInference, get_model),
     // a tenant's adapters
-    upload("/v1/adapters", create_adapter),
-    upload("/v1/adapters/{name}/versions", create_adapter_version),
+    package("/v1/adapters", create_adapter),
+    package("/v1/adapters/{name}/versions", create_adapter_version),
+    command("/v1/adapters/{name}/versions/drafts", Access::kAdapterWrite, create_draft),
+    file("/v1/adapters/{name}/versions/{draft}/files/{file}", put_draft_file),
+    command("/v1/adapters/{name}/versions/{draft}/complete", Access::kAdapterWrite, complete_draft),
+    command("/v1/adapters/{name}/versions/{draft}/cancel", Access::kAdapterWrite, cancel_draft),
     get("/v1/adapters", Access::kAdapterRead, list_adapters),
+    get("/v1/adapters/events", Access::kAdapterRead, stream_events),  // no adapter is called so
     get("/v1/adapters/{name}", Access::kAdapterRead, get_adapter),
+    patch("/v1/adapters/{name}", Access::kAdapterWrite, kMaxAdminBytes, modify_adapter),
+    get("/v1/adapters/{name}/events", Access::kAdapterRead, stream_adapter_events),
     get("/v1/adapters/{name}/versions", Access::kAdapterRead, list_adapter_versions),
     get("/v1/adapters/{name}/versions/{version}", Access::kAdapterRead, get_adapter_version),
     remove("/v1/adapters/{name}", Access::kAdapterWrite, delete_adapter),
     remove("/v1/adapters/{name}/versions/{version}", Access::kAdapterWrite, delete_adapter_version),
-    remove("/v1/models/{name}", Access::kAdapterWrite, delete_adapter),
+    get("/v1/adapters/{name}/versions/{version}/report", Access::kAdapterRead, get_adapter_report),
+    get("/v1/adapters/{name}/versions/{version}/files/{file}", Access::kAdapterDownload,
+        get_adapter_file),
+    command("/v1/adapters/{name}/versions/{version}/preload", Access::kAdapterWrite,
+            preload_adapter_version),
+    command("/v1/adapters/{name}/versions/{version}/pin", Access::kAdapterWrite,
+            pin_adapter_version),
+    command("/v1/adapters/{name}/versions/{version}/unpin", Access::kAdapterWrite,
+            unpin_adapter_version),
+    command("/v1/adapters/{name}/versions/{version}/evict", Access::kAdapterWrite,
+            evict_adapter_version),
+    get("/v1/adapters/{name}/acceptance", Access::kAdapterRead, get_acceptance),
+    put("/v1/adapters/{name}/acceptance", Access::kAdapterWrite, kMaxAcceptanceBytes,
+        put_acceptance),
+    remove("/v1/adapters/{name}/acceptance", Access::kAdapterWrite, delete_acceptance),
+    get("/v1/adapters/{name}/aliases", Access::kAdapterRead, list_adapter_aliases),
+    get("/v1/adapters/{name}/aliases/{alias}", Access::kAdapterRead, get_adapter_alias),
+    post("/v1/adapters/{name}/aliases/{alias}", Access::kAdapterWrite, kMaxAdminBytes,
+         set_adapter_alias),
+    put("/v1/adapters/{name}/aliases/{alias}", Access::kAdapterWrite, kMaxAdminBytes,
+        set_adapter_alias),
+    command("/v1/adapters/{name}/aliases/{alias}/rollback", Access::kAdapterWrite,
+            roll_back_adapter_alias),
+    remove("/v1/adapters/{name}/aliases/{alias}", Access::kAdapterWrite, delete_adapter_alias),
+    remove("/v1/models/{name}", Access::kAdapterWrite, delete_model),
+    // files that a tenant puts aside, whole and in parts
+    form("/v1/files", kMaxUploadBytes, kFileForm, create_file),
+    get("/v1/files", Access::kAdapterRead, list_files),
+    get("/v1/files/{file}", Access::kAdapterRead, get_file),
+    get("/v1/files/{file}/content", Access::kAdapterRead, get_file_content),
+    remove("/v1/files/{file}", Access::kAdapterWrite, delete_file),
+    post("/v1/uploads", Access::kAdapterWrite, kMaxAdminBytes, create_upload),
+    get("/v1/uploads/{upload}", Access::kAdapterRead, get_upload),
+    form("/v1/uploads/{upload}/parts", kMaxUploadPartBytes, kUploadPartForm, add_upload_part),
+    post("/v1/uploads/{upload}/complete", Access::kAdapterWrite, kMaxJsonBytes, complete_upload),
+    command("/v1/uploads/{upload}/cancel", Access::kAdapterWrite, cancel_upload),
     // a tenant's own numbers
     get("/v1/usage/self", Access::kTenantRead, get_own_usage),
     get("/v1/tenant/audit_logs", Access::kTenantRead, list_own_audit_logs),
+    get("/v1/tenant", Access::kTenantRead, get_own_tenant),
+    get("/v1/tenant/limits", Access::kTenantRead, get_own_limits),
     // and its keys
     get("/v1/tenant/api_keys", Access::kTenantRead, list_own_keys),
     post("/v1/tenant/api_keys", Access::kKeyWrite, kMaxAdminBytes, create_own_key),
     get("/v1/tenant/api_keys/{key}", Access::kTenantRead, get_own_key),
+    post("/v1/tenant/api_keys/{key}", Access::kKeyWrite, kMaxAdminBytes, modify_own_key),
     remove("/v1/tenant/api_keys/{key}", Access::kKeyWrite, delete_own_key),
     command("/v1/tenant/api_keys/{key}/rotate", Access::kKeyWrite, rotate_own_key),
     // administration
@@ -67,6 +131,8 @@ constexpr auto kApiRoutes = std::to_array<Route>({
          kMaxAdminBytes, create_service_account_key),
     get("/v1/organization/projects/{project}/api_keys", Access::kAdmin, list_project_keys),
     get("/v1/organization/projects/{project}/api_keys/{key}", Access::kAdmin, get_project_key),
+    post("/v1/organization/projects/{project}/api_keys/{key}", Access::kAdmin, kMaxAdminBytes,
+         modify_project_key),
     remove("/v1/organization/projects/{project}/api_keys/{key}", Access::kAdmin,
            delete_project_key),
     command("/v1/organization/projects/{project}/api_keys/{key}/rotate", Access::kAdmin,
@@ -77,10 +143,34 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     remove("/v1/organization/admin_api_keys/{key}", Access::kAdmin, delete_admin_key),
     command("/v1/organization/admin_api_keys/{key}/rotate", Access::kAdmin, rotate_admin_key),
     get("/v1/organization/audit_logs", Access::kAdmin, list_audit_logs),
+    command("/v1/organization/projects/{project}/adapters/{name}/versions/{version}/quarantine",
+            Access::kAdmin, quarantine_adapter_version),
+    command("/v1/organization/projects/{project}/adapters/{name}/versions/{version}/release",
+            Access::kAdmin, release_adapter_version),
     get("/v1/organization/projects/{project}/rate_limits", Access::kAdmin, list_rate_limits),
     post("/v1/organization/projects/{project}/rate_limits/{limit}", Access::kAdmin, kMaxAdminBytes,
          modify_rate_limit),
+    remove("/v1/organization/projects/{project}/rate_limits/{limit}", Access::kAdmin,
+           delete_rate_limit),
+    get("/v1/organization/projects/{project}/spend_limit", Access::kAdmin, get_spend_limit),
+    post("/v1/organization/projects/{project}/spend_limit", Access::kAdmin, kMaxAdminBytes,
+         set_spend_limit),
+    remove("/v1/organization/projects/{project}/spend_limit", Access::kAdmin, delete_spend_limit),
+    get("/v1/organization/projects/{project}/model_permissions", Access::kAdmin,
+        get_model_permissions),
+    post("/v1/organization/projects/{project}/model_permissions", Access::kAdmin, kMaxAdminBytes,
+         set_model_permissions),
+    remove("/v1/organization/projects/{project}/model_permissions", Access::kAdmin,
+           delete_model_permissions),
+    get("/v1/organization/projects/{project}/ip_allowlist", Access::kAdmin, get_ip_allowlist),
+    post("/v1/organization/projects/{project}/ip_allowlist", Access::kAdmin, kMaxAdminBytes,
+         set_ip_allowlist),
+    remove("/v1/organization/projects/{project}/ip_allowlist", Access::kAdmin, delete_ip_allowlist),
     get("/v1/organization/usage/completions", Access::kAdmin, get_completions_usage),
+    get("/v1/organization/costs", Access::kAdmin, get_costs),
+    get("/admin/v1/backups", Access::kAdmin, list_backups),
+    command("/admin/v1/backups", Access::kAdmin, create_backup),
+    remove("/admin/v1/backups/{backup}", Access::kAdmin, delete_backup),
 });
 
 constexpr auto kOpsRoutes = std::to_array<Route>({
@@ -122,6 +212,15 @@ std::optional<std::vector<std::string>> match_pattern(std::string_view pattern,
   return arguments;
 }
 
+}  // namespace
+
+std::span<const Route> api_routes() {
+  return kApiRoutes;
+}
+std::span<const Route> ops_routes() {
+  return kOpsRoutes;
+}
+
 std::optional<Scope> scope_of(Access access) {
   switch (access) {
     case Access::kUnset:
@@ -133,6 +232,8 @@ std::optional<Scope> scope_of(Access access) {
       return Scope::kAdapterRead;
     case Access::kAdapterWrite:
       return Scope::kAdapterWrite;
+    case Access::kAdapterDownload:
+      return Scope::kAdapterDownload;
     case Access::kTenantRead:
       return Scope::kTenantRead;
     case Access::kKeyWrite:
@@ -143,13 +244,8 @@ std::optional<Scope> scope_of(Access access) {
   return std::nullopt;
 }
 
-}  // namespace
-
-std::span<const Route> api_routes() {
-  return kApiRoutes;
-}
-std::span<const Route> ops_routes() {
-  return kOpsRoutes;
+Error nothing_here() {
+  return {Code::kNotFound, "There is nothing at this URL."};
 }
 
 Result<Match> match_route(std::span<const Route> routes, std::string_view method,
@@ -164,7 +260,7 @@ Result<Match> match_route(std::span<const Route> routes, std::string_view method
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
     if (route.method == "GET") allowed += ", HEAD";
   }
-  if (allowed.empty()) return Error{Code::kNotFound, "There is nothing at this URL."};
+  if (allowed.empty()) return nothing_here();
   return Error{Code::kMethodNotAllowed, "This URL only allows: " + allowed + ".", allowed};
 }
 

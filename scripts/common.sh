@@ -9,7 +9,8 @@ shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 product_packages=(g++ cmake ninja-build pkg-config ccache mold git libboost1.81-dev librocksdb-dev
-  nlohmann-json3-dev libssl-dev libpcre2-dev libicu-dev libre2-dev)
+  nlohmann-json3-dev libssl-dev libpcre2-dev libicu-dev libre2-dev libarchive-dev
+  libseccomp-dev)
 jobs=${TESSERA_JOBS:-$(nproc)}
 may_install=yes
 

@@ -1,17 +1,36 @@
 #include "gateway/adapters/upload_slots.hpp"
 
-#include "gateway/config.hpp"
+#include <chrono>
+#include <string>
 
 namespace tessera {
+namespace {
 
-std::unique_ptr<UploadSlots::Slot> UploadSlots::enter(const TenantId& tenant) {
+int count_of(const std::map<TenantId, int>& counts, const TenantId& tenant) {
+  const auto found = counts.find(tenant);
+  return found == counts.end() ? 0 : found->second;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<UploadSlots::Slot>> UploadSlots::enter(const TenantId& tenant,
+                                                              WallTime now) {
+  const std::int64_t today = std::chrono::floor<std::chrono::days>(now).time_since_epoch().count();
   const MutexLock lock(mutex_);
-  const auto found = uploads_.find(tenant);
-  const int of_tenant = found == uploads_.end() ? 0 : found->second;
-  if (of_tenant >= kMaxUploadsOfTenant || total_ >= kMaxUploads) return nullptr;
-  uploads_[tenant] = of_tenant + 1;
+  if (today != day_) begun_.clear();
+  day_ = today;
+  if (count_of(uploads_, tenant) >= limits_.of_tenant || total_ >= limits_.all) {
+    return Error{Code::kQueueFull, "Too many uploads are under way; try again shortly."};
+  }
+  if (count_of(begun_, tenant) >= limits_.of_tenant_a_day) {
+    return Error{Code::kRateLimitExceeded, "No more than " +
+                                               std::to_string(limits_.of_tenant_a_day) +
+                                               " uploads can be made in a day (UTC)."};
+  }
+  ++uploads_[tenant];
+  ++begun_[tenant];
   ++total_;
-  return std::make_unique<Slot>(*this, tenant);
+  return std::make_shared<Slot>(*this, tenant);
 }
 
 void UploadSlots::leave(const TenantId& tenant) {

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "tenancy/api_key.hpp"
 
@@ -25,6 +26,10 @@ void add_key(ordered_json& json, const ApiKeyRecord& key) {
   json["expires_at"] = time_or_null(key.expires_at);
   json["previous_value_valid_until"] = nullptr;
   if (key.retired) json["previous_value_valid_until"] = unix_seconds(key.retired->valid_until);
+  if (key.kind == KeyKind::kAdmin) return;
+  add_meter_limits(json["limits"] = ordered_json::object(), key.policy.limits);
+  json["allowed_models"] = key.policy.allowed_models;
+  json["allowed_ips"] = key.policy.allowed_ips.texts();
 }
 
 }  // namespace

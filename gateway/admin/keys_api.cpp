@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/admin/key_json.hpp"
+#include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
@@ -20,6 +21,7 @@ using nlohmann::ordered_json;
 constexpr std::size_t kMaxNameChars = 128;
 constexpr std::size_t kMaxScopes = static_cast<std::size_t>(kNumScopes);
 constexpr std::size_t kMaxScopeChars = 64;
+constexpr std::size_t kMaxIpRangeChars = 64;
 constexpr std::int64_t kMaxKeySeconds = 31'536'000;   // a year
 constexpr std::int64_t kMaxGraceSeconds = 2'592'000;  // thirty days
 constexpr std::int64_t kDefaultGraceSeconds = 86'400;
@@ -79,6 +81,23 @@ Result<ScopeSet> parse_scopes(const std::vector<std::string>& names) {
   return scopes;
 }
 
+// Limits, models and addresses; what is absent stays, and null or an empty list goes.
+Result<void> read_policy(const ordered_json& body, Fields& fields, KeyPolicy& policy) {
+  if (const auto* limits = fields.any("limits")) {
+    Fields nested(*limits, "limits.");
+    read_meter_limits(*limits, nested, policy.limits);
+    fields.absorb(nested.finish());
+  }
+  read_texts(body, fields, "allowed_models", kMaxPermittedModels, kMaxModelNameChars,
+             policy.allowed_models);
+  std::vector<std::string> ranges = policy.allowed_ips.texts();
+  read_texts(body, fields, "allowed_ips", kMaxIpRanges, kMaxIpRangeChars, ranges);
+  auto parsed = IpSet::parse(ranges);
+  if (!parsed) return parsed.error();
+  policy.allowed_ips = *std::move(parsed);
+  return {};
+}
+
 // What the body says of a key: a name, scopes (unless an admin key's, which are fixed), an end.
 Result<NewApiKey> read_new_key(const Call& call, KeyKind kind) {
   const auto body = parse_json(call.request.body);
@@ -92,6 +111,9 @@ Result<NewApiKey> read_new_key(const Call& call, KeyKind kind) {
   const bool chosen = kind != KeyKind::kAdmin && fields.any("scopes") != nullptr;
   if (chosen) fields.one_or_more("scopes", kMaxScopes, kMaxScopeChars, names);
   fields.integer("expires_in_seconds", {1, kMaxKeySeconds}, lifetime);
+  if (kind != KeyKind::kAdmin) {
+    if (auto read = read_policy(*body, fields, key.policy); !read) return read.error();
+  }
   if (auto read = fields.finish(); !read) return read.error();
   if (kind != KeyKind::kAdmin) {
     const auto scopes = chosen ? parse_scopes(names) : Result<ScopeSet>(kDefaultKeyScopes);
@@ -126,6 +148,20 @@ Result<Reply> rotate(Platform& platform, const Call& call, const KeyPlace& place
   return json_reply(created_key_json(*rotated));
 }
 
+Result<Reply> modify(Platform& platform, const Call& call, const KeyPlace& place) {
+  const auto body = parse_json(call.request.body);
+  if (!body) return body.error();
+  const auto change = [&](KeyPolicy& policy) -> Result<void> {
+    Fields fields(*body);
+    if (auto read = read_policy(*body, fields, policy); !read) return read;
+    return fields.finish();
+  };
+  const auto changed = platform.directory->modify_key_policy(call.caller, place.tenant, place.key,
+                                                             change, call.received_wall);
+  if (!changed) return changed.error();
+  return get_tenants_key(platform, place);
+}
+
 Result<Reply> remove(Platform& platform, const Call& call, const KeyPlace& place,
                      std::string_view object) {
   const auto revoked =
@@ -158,6 +194,9 @@ Result<Reply> get_project_key(Platform& platform, Call& call) {
 }
 Result<Reply> delete_project_key(Platform& platform, Call& call) {
   return remove(platform, call, project_key(call), "organization.project.api_key.deleted");
+}
+Result<Reply> modify_project_key(Platform& platform, Call& call) {
+  return modify(platform, call, project_key(call));
 }
 Result<Reply> rotate_project_key(Platform& platform, Call& call) {
   return rotate(platform, call, project_key(call));
@@ -214,6 +253,9 @@ Result<Reply> get_own_key(Platform& platform, Call& call) {
 }
 Result<Reply> delete_own_key(Platform& platform, Call& call) {
   return remove(platform, call, own_key(call), "organization.project.api_key.deleted");
+}
+Result<Reply> modify_own_key(Platform& platform, Call& call) {
+  return modify(platform, call, own_key(call));
 }
 Result<Reply> rotate_own_key(Platform& platform, Call& call) {
   return rotate(platform, call, own_key(call));

@@ -1,13 +1,13 @@
 // limits_api.cpp — a tenant's limits as OpenAI's project rate limits, with our own beside them.
 //
-// OpenAI has one object a model; our limits hold for all models of a tenant together, so there is
-// one, of the model "*".
+// OpenAI has one object a model. Here "rl_all", of the model "*", holds for all models of a tenant
+// together, and "rl_NAME" for one of its models besides; a model without limits has no object.
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
-#include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
 #include "storage/json.hpp"
 
@@ -16,9 +16,10 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr std::string_view kLimitPrefix = "rl_";
 constexpr std::string_view kLimitId = "rl_all";
 
-// The members of TenantLimits by their names on the wire.
+// The limits that are always there, by their names on the wire.
 struct NamedLimit {
   std::string_view name;
   std::int64_t TenantLimits::*member;
@@ -31,32 +32,85 @@ constexpr NamedLimit kLimits[] = {
     {"max_adapters", &TenantLimits::max_adapters},
     {"max_adapter_bytes", &TenantLimits::max_adapter_bytes},
 };
+// And those that may be.
+struct NamedOption {
+  std::string_view name;
+  std::optional<std::int64_t> TenantLimits::*member;
+};
+constexpr NamedOption kOptions[] = {
+    {"burst_requests", &TenantLimits::burst_requests},
+    {"burst_tokens", &TenantLimits::burst_tokens},
+    {"max_requests_per_1_day", &TenantLimits::requests_per_day},
+    {"max_tokens_per_1_day", &TenantLimits::tokens_per_day},
+    {"max_tokens_per_1_month", &TenantLimits::tokens_per_month},
+};
 
-ordered_json limits_json(const TenantLimits& limits) {
+Error no_such_limit() {
+  return {Code::kNotFound, "There is no such rate limit."};
+}
+
+ordered_json limit_object(std::string_view model) {
   ordered_json json;
   json["object"] = "project.rate_limit";
-  json["id"] = kLimitId;
-  json["model"] = "*";
+  json["id"] = model == "*" ? std::string(kLimitId) : std::string(kLimitPrefix).append(model);
+  json["model"] = model;
+  return json;
+}
+
+ordered_json limits_json(const TenantLimits& limits) {
+  ordered_json json = limit_object("*");
   for (const auto& [name, member] : kLimits) json[std::string(name)] = limits.*member;
+  for (const auto& [name, member] : kOptions) {
+    const auto& limit = limits.*member;
+    json[std::string(name)] = limit ? ordered_json(*limit) : ordered_json(nullptr);
+  }
   json["burst_requests"] = limits.request_burst();
   json["burst_tokens"] = limits.token_burst();
+  return json;
+}
+
+ordered_json model_limits_json(std::string_view model, const MeterLimits& limits) {
+  ordered_json json = limit_object(model);
+  add_meter_limits(json, limits);
   return json;
 }
 
 // Overwrites the limits that the body has; their ranges are the directory's business.
 Result<void> apply(const ordered_json& body, TenantLimits& limits) {
   Fields fields(body);
-  const auto read = [&](std::string_view name) {
+  for (const auto& [name, member] : kLimits) {
     std::optional<std::int64_t> value;
     fields.integer(name, {0, INT64_MAX}, value);
-    return value;
-  };
-  for (const auto& [name, member] : kLimits) {
-    if (const auto value = read(name)) limits.*member = *value;
+    if (value) limits.*member = *value;
   }
-  if (const auto value = read("burst_requests")) limits.burst_requests = value;
-  if (const auto value = read("burst_tokens")) limits.burst_tokens = value;
+  for (const auto& [name, member] : kOptions) read_limit(body, fields, name, limits.*member);
   return fields.finish();
+}
+
+// What is counted by the calendar is the whole tenant's or a key's.
+Result<void> apply(const ordered_json& body, std::string_view model, TenantPolicy& policy) {
+  if (policy.model_limits.size() >= kMaxPermittedModels && !policy.model_limits.contains(model)) {
+    return Error{Code::kInvalidValue, "Too many models have limits of their own."};
+  }
+  MeterLimits& limits = policy.model_limits[std::string(model)];
+  Fields fields(body);
+  read_meter_limits(body, fields, limits);
+  if (auto read = fields.finish(); !read) return read;
+  if (limits.requests_per_day || limits.tokens_per_day || limits.tokens_per_month ||
+      limits.spend_cents_per_month) {
+    return Error{Code::kInvalidValue,
+                 "A model has limits a minute and of concurrency; those by day, month and money "
+                 "are the project's (rl_all) or a key's."};
+  }
+  return {};
+}
+
+// The model that "rl_NAME" is about; nullopt for what is no such id.
+std::optional<std::string> model_of(std::string_view id) {
+  if (!id.starts_with(kLimitPrefix) || id.size() == kLimitPrefix.size()) return std::nullopt;
+  id.remove_prefix(kLimitPrefix.size());
+  if (id.size() > kMaxModelNameChars) return std::nullopt;
+  return std::string(id);
 }
 
 }  // namespace
@@ -67,20 +121,50 @@ Result<Reply> list_rate_limits(Platform& platform, Call& call) {
   if (!entry) return Error{Code::kNotFound, "There is no such project."};
   std::vector<ordered_json> objects;
   objects.push_back(limits_json(entry->limits));
+  if (entry->policy) {
+    for (const auto& [model, limits] : entry->policy->model_limits) {
+      objects.push_back(model_limits_json(model, limits));
+    }
+  }
   return list_reply(call.target, std::move(objects));
 }
 
 Result<Reply> modify_rate_limit(Platform& platform, Call& call) {
-  if (call.arguments.at(1) != kLimitId) {
-    return Error{Code::kNotFound, "There is no such rate limit."};
-  }
+  const TenantId tenant(call.arguments.at(0));
+  const std::string& id = call.arguments.at(1);
+  const auto model = model_of(id);
+  if (!model) return no_such_limit();
   const auto body = parse_json(call.request.body);
   if (!body) return body.error();
-  const auto changed = platform.directory->modify_limits(
-      call.caller, TenantId(call.arguments.at(0)),
-      [&](TenantLimits& limits) { return apply(*body, limits); }, call.received_wall);
+  if (id == kLimitId) {
+    const auto changed = platform.directory->modify_limits(
+        call.caller, tenant, [&](TenantLimits& limits) { return apply(*body, limits); },
+        call.received_wall);
+    if (!changed) return changed.error();
+    return json_reply(limits_json(*changed));
+  }
+  const auto changed = platform.directory->modify_policy(
+      call.caller, tenant, "rate_limit.updated",
+      [&](TenantPolicy& policy) { return apply(*body, *model, policy); }, call.received_wall);
   if (!changed) return changed.error();
-  return json_reply(limits_json(*changed));
+  return json_reply(model_limits_json(*model, changed->model_limits.at(*model)));
+}
+
+Result<Reply> delete_rate_limit(Platform& platform, Call& call) {
+  const std::string& id = call.arguments.at(1);
+  const auto model = model_of(id);
+  if (!model || id == kLimitId) return no_such_limit();
+  const auto changed = platform.directory->modify_policy(
+      call.caller, TenantId(call.arguments.at(0)), "rate_limit.deleted",
+      [&](TenantPolicy& policy) -> Result<void> {
+        if (policy.model_limits.erase(*model) == 0) return no_such_limit();
+        return {};
+      },
+      call.received_wall);
+  if (!changed) return changed.error();
+  ordered_json json = limit_object(*model);
+  json["deleted"] = true;
+  return json_reply(json);
 }
 
 }  // namespace tessera

@@ -107,6 +107,7 @@ void write_gateway(MetricsText& text, const Platform& platform) {
   text.gauge("tessera_connections", metrics.connections);
   text.gauge("tessera_active_requests", metrics.active_requests);
   text.gauge("tessera_body_bytes", number(platform.bodies->held_bytes()));
+  text.gauge("tessera_staged_bytes", number(platform.staging->bytes()));
   text.gauge("tessera_permits", number(platform.admission.num_running()));
   for (std::size_t hundreds = 2; hundreds < metrics.responses.size(); ++hundreds) {
     text.counter("tessera_http_responses_total", number(metrics.responses[hundreds].load()),

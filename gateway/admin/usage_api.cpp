@@ -36,7 +36,7 @@ Result<void> read_groups(const Target& target, UsageQuery& query) {
       query.by_tenant = true;
     } else if (value == "api_key_id") {
       query.by_key = true;
-    } else if (value == "model") {
+    } else if (value == "model" || value == "line_item") {
       query.by_model = true;
     } else {
       return Error{Code::kInvalidValue, "'group_by' must be project_id, api_key_id or model.",
@@ -76,21 +76,39 @@ ordered_json totals_json(const UsageTotals& totals) {
   return json;
 }
 
-ordered_json bucket_json(const UsageBucket& bucket) {
+// How a group of a bucket is shown.
+using GroupJson = ordered_json (*)(const UsageGroup&);
+
+ordered_json usage_json(const UsageGroup& group) {
+  ordered_json result;
+  result["object"] = "organization.usage.completions.result";
+  result.update(totals_json(group.totals));
+  result["project_id"] = text_or_null(group.tenant.str());
+  result["api_key_id"] = text_or_null(group.key.str());
+  result["model"] = text_or_null(group.model);
+  return result;
+}
+
+// `value_pico_usd` is exact.
+ordered_json cost_json(const UsageGroup& group) {
+  ordered_json result;
+  result["object"] = "organization.costs.result";
+  result["amount"]["value"] = group.totals.cost.dollars();
+  result["amount"]["value_pico_usd"] = group.totals.cost.pico_dollars;
+  result["amount"]["currency"] = "usd";
+  result["line_item"] = text_or_null(group.model);
+  result["project_id"] = text_or_null(group.tenant.str());
+  result["api_key_id"] = text_or_null(group.key.str());
+  return result;
+}
+
+ordered_json bucket_json(const UsageBucket& bucket, GroupJson group_json) {
   ordered_json json;
   json["object"] = "bucket";
   json["start_time"] = unix_seconds(bucket.start);
   json["end_time"] = unix_seconds(bucket.end);
   json["results"] = ordered_json::array();
-  for (const UsageGroup& group : bucket.groups) {
-    ordered_json result;
-    result["object"] = "organization.usage.completions.result";
-    result.update(totals_json(group.totals));
-    result["project_id"] = text_or_null(group.tenant.str());
-    result["api_key_id"] = text_or_null(group.key.str());
-    result["model"] = text_or_null(group.model);
-    json["results"].push_back(std::move(result));
-  }
+  for (const UsageGroup& group : bucket.groups) json["results"].push_back(group_json(group));
   return json;
 }
 
@@ -115,10 +133,8 @@ Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
   return {};
 }
 
-}  // namespace
-
 // Buckets in which nothing was used are left out.
-Result<Reply> get_completions_usage(Platform& platform, Call& call) {
+Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson group_json) {
   auto query = read_query(call.target, call.received_wall);
   if (!query) return query.error();
   if (auto skipped = skip_empty_time(*platform.ledger, *query); !skipped) return skipped.error();
@@ -128,11 +144,21 @@ Result<Reply> get_completions_usage(Platform& platform, Call& call) {
   body["object"] = "page";
   body["data"] = ordered_json::array();
   for (const UsageBucket& bucket : *buckets) {
-    if (!bucket.groups.empty()) body["data"].push_back(bucket_json(bucket));
+    if (!bucket.groups.empty()) body["data"].push_back(bucket_json(bucket, group_json));
   }
   body["has_more"] = false;
   body["next_page"] = nullptr;
   return json_reply(body);
+}
+
+}  // namespace
+
+Result<Reply> get_completions_usage(Platform& platform, Call& call) {
+  return page_of_buckets(platform, call, usage_json);
+}
+
+Result<Reply> get_costs(Platform& platform, Call& call) {
+  return page_of_buckets(platform, call, cost_json);
 }
 
 Result<Reply> get_own_usage(Platform& platform, Call& call) {
@@ -141,7 +167,7 @@ Result<Reply> get_own_usage(Platform& platform, Call& call) {
   if (!totals) return totals.error();
   const auto adapters = platform.ledger->adapters_of(tenant);
   if (!adapters) return adapters.error();
-  const LimitsView view = platform.admission.view(call.caller, platform.clock.steady_now());
+  const LimitsView view = platform.admission.view(call.caller, now_of(platform.clock));
   const AdapterRegistry::Usage stored = platform.adapters->usage(tenant);
 
   ordered_json body;

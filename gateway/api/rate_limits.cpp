@@ -46,6 +46,7 @@ void add_rate_limit_headers(Headers& headers, const LimitsView& view) {
 HttpResponse refusal_response(const RateRefusal& refusal, const RequestId& request) {
   nlohmann::ordered_json details;
   details["policy"] = to_string(refusal.policy);
+  details["level"] = to_string(refusal.level);
   details["limit"] = refusal.limit;
   details["requested"] = refusal.requested;
   details["remaining"] = refusal.remaining;

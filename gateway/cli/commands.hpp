@@ -20,10 +20,16 @@ int tenant_command(std::span<const std::string> arguments);
 int key_command(std::span<const std::string> arguments);
 int limit_command(std::span<const std::string> arguments);
 int usage_command(std::span<const std::string> arguments);
+int backup_command(std::span<const std::string> arguments);
 int adapter_command(std::span<const std::string> arguments);
 
+int restore_command(std::span<const std::string> arguments);
 int audit_command(std::span<const std::string> arguments);
+int completion_command(std::span<const std::string> arguments);
+int routes_command(std::span<const std::string> arguments);
 int info_command(std::span<const std::string> arguments);
+// Not for people: the process that validates one package (adapters/sandbox).
+int validation_child_command(std::span<const std::string> arguments);
 
 // Says on stderr what is wrong and how to learn more; returns kExitUsage.
 int usage_error(std::string_view command, std::string_view message);

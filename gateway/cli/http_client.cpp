@@ -5,20 +5,30 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/http/file_body.hpp>
+#include <boost/beast/ssl.hpp>
+
+#include "storage/durable_file.hpp"
 
 namespace tessera {
 namespace {
 
 namespace beast = boost::beast;
 namespace net = boost::asio;
+namespace ssl = net::ssl;
 
-// One exchange: each step starts the next, and the first error ends it.
+// One exchange: each step starts the next, and the first error ends it. Body is where Beast puts
+// the answer's.
+template <class Body>
 class OneExchange {
  public:
   OneExchange(const ServerUrl& server, const HttpRequest& request)
-      : server_(server), stream_(context_), resolver_(context_) {
+      : server_(server), stream_(context_, tls_), resolver_(context_) {
     message_.version(11);
     message_.method_string(request.method);
     message_.target(server.path + request.target);
@@ -30,8 +40,13 @@ class OneExchange {
     parser_.body_limit(kMaxClientBytes);
   }
 
-  Result<HttpResponse> run() {
-    stream_.expires_after(kClientTimeout);
+  beast::http::response_parser<Body>& parser() { return parser_; }
+
+  Result<HttpResponse> run(std::chrono::seconds timeout = kClientTimeout) {
+    if (server_.tls) {
+      if (auto ready = prepare_tls(); !ready) return ready.error();
+    }
+    socket().expires_after(timeout);
     resolver_.async_resolve(server_.host, server_.port, [this](auto error, auto found) {
       if (!failed(error)) connect(found);
     });
@@ -41,24 +56,61 @@ class OneExchange {
     for (const auto& field : parser_.get()) {
       answer.headers.emplace_back(to_lower(std::string_view(field.name_string())), field.value());
     }
-    answer.body = std::move(parser_.get().body());
     return answer;
   }
 
  private:
   void connect(const net::ip::tcp::resolver::results_type& found) {
-    stream_.async_connect(found, [this](auto error, const auto&) {
-      if (!failed(error)) write();
+    socket().async_connect(found, [this](auto error, const auto&) {
+      if (failed(error)) return;
+      if (!server_.tls) return write(socket());
+      stream_.async_handshake(ssl::stream_base::client, [this](auto refused) {
+        if (!failed(refused)) write(stream_);
+      });
     });
   }
-  void write() {
-    beast::http::async_write(stream_, message_, [this](auto error, std::size_t) {
-      if (!failed(error)) read();
+  template <class Stream>
+  void write(Stream& stream) {
+    beast::http::async_write(stream, message_, [this, &stream](auto error, std::size_t) {
+      if (!failed(error)) read(stream);
     });
   }
-  void read() {
-    beast::http::async_read(stream_, buffer_, parser_,
+  template <class Stream>
+  void read(Stream& stream) {
+    beast::http::async_read(stream, buffer_, parser_,
                             [this](auto error, std::size_t) { failed(error); });
+  }
+
+  beast::tcp_stream& socket() { return stream_.next_layer(); }
+
+  // Whom to believe, who we are, and that the certificate has to name the host.
+  Result<void> prepare_tls() {
+    beast::error_code error;
+    const auto use = [&](const std::filesystem::path& file, auto set) -> Result<void> {
+      if (!file.empty()) set(file.string());
+      if (!error) return {};
+      return Error{Code::kIo, "cannot use " + file.string() + ": " + error.message()};
+    };
+    tls_.set_verify_mode(ssl::verify_peer, error);
+    if (server_.ca_certificate.empty()) tls_.set_default_verify_paths(error);
+    auto used = use(server_.ca_certificate,
+                    [&](const std::string& file) { tls_.load_verify_file(file, error); });
+    if (used) {
+      used = use(server_.certificate,
+                 [&](const std::string& file) { tls_.use_certificate_chain_file(file, error); });
+    }
+    if (used) {
+      used = use(server_.key, [&](const std::string& file) {
+        tls_.use_private_key_file(file, ssl::context::pem, error);
+      });
+    }
+    if (!used) return used;
+    stream_ = Stream(net::make_strand(context_), tls_);
+    stream_.set_verify_callback(ssl::host_name_verification(server_.host));
+    // What the macro SSL_set_tlsext_host_name does, without its old-style cast.
+    SSL_ctrl(stream_.native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             const_cast<char*>(server_.host.c_str()));
+    return {};
   }
 
   bool failed(beast::error_code error) {
@@ -76,26 +128,32 @@ class OneExchange {
   }
 
   const ServerUrl& server_;
+  using Stream = beast::ssl_stream<beast::tcp_stream>;
+
   net::io_context context_;
-  beast::tcp_stream stream_;
+  ssl::context tls_{ssl::context::tls_client};
+  Stream stream_;  // without TLS, its socket is used alone
   net::ip::tcp::resolver resolver_;
   beast::flat_buffer buffer_;
   beast::http::request<beast::http::string_body> message_;
-  beast::http::response_parser<beast::http::string_body> parser_;
+  beast::http::response_parser<Body> parser_;
   beast::error_code error_;
 };
 
 }  // namespace
 
 Result<ServerUrl> parse_server_url(std::string_view url) {
-  constexpr std::string_view kScheme = "http://";
   const Error wrong{Code::kInvalidValue, "'" + std::string(url) +
                                              "' is not a server's URL, such as "
                                              "http://127.0.0.1:8080."};
-  if (!url.starts_with(kScheme)) return wrong;
-  url.remove_prefix(kScheme.size());
+  const std::size_t scheme = url.find("://");
+  const std::string_view name = url.substr(0, scheme);
+  if (scheme == url.npos || (name != "http" && name != "https")) return wrong;
+  url.remove_prefix(scheme + 3);
   const std::size_t slash = std::min(url.find('/'), url.size());
   ServerUrl server;
+  server.tls = name == "https";
+  if (server.tls) server.port = "443";
   server.path = url.substr(slash);
   while (server.path.ends_with('/')) server.path.pop_back();
   std::string_view authority = url.substr(0, slash);
@@ -113,7 +171,34 @@ Result<ServerUrl> parse_server_url(std::string_view url) {
 }
 
 Result<HttpResponse> send_request(const ServerUrl& server, const HttpRequest& request) {
-  return OneExchange(server, request).run();
+  OneExchange<beast::http::string_body> exchange(server, request);
+  auto answer = exchange.run();
+  if (answer) answer->body = std::move(exchange.parser().get().body());
+  return answer;
+}
+
+Result<HttpResponse> download(const ServerUrl& server, const HttpRequest& request,
+                              const std::filesystem::path& file) {
+  const std::string part = file.string() + ".part";
+  OneExchange<beast::http::file_body> exchange(server, request);
+  exchange.parser().body_limit(boost::none);
+  beast::error_code opened;
+  exchange.parser().get().body().open(part.c_str(), beast::file_mode::write, opened);
+  if (opened) return Error{Code::kIo, "cannot write " + part + ": " + opened.message()};
+  auto answer = exchange.run(kDownloadTimeout);
+  exchange.parser().get().body().close();
+  std::error_code moved;
+  if (answer && answer->status == 200) {
+    std::filesystem::rename(part, file, moved);
+    if (moved) return Error{Code::kIo, "cannot write " + file.string() + ": " + moved.message()};
+    return answer;
+  }
+  if (answer) {
+    const auto said = read_file(part, kMaxClientBytes);
+    if (said) answer->body = *said;
+  }
+  std::filesystem::remove(part, moved);
+  return answer;
 }
 
 }  // namespace tessera

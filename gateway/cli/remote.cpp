@@ -97,13 +97,26 @@ std::vector<Option> remote_options(RemoteOptions& options) {
       text_option("--key-file", "FILE",
                   "a file with the API key (default: the key in TESSERA_KEY, or data/admin.key)",
                   options.key_file),
+      text_option("--ca-cert", "FILE",
+                  "https: whose certificates are believed (default: TESSERA_CA_CERT, or the "
+                  "system's)",
+                  options.ca_certificate),
+      text_option("--cert", "FILE", "https: one's own certificate (default: TESSERA_CERT)",
+                  options.certificate),
+      text_option("--cert-key", "FILE", "https: its key (default: TESSERA_CERT_KEY)", options.key),
       switch_option("--json", "print JSON, not a table", options.json)};
 }
 
 Result<Remote> Remote::open(const RemoteOptions& options) {
-  const auto server = parse_server_url(
+  auto server = parse_server_url(
       options.url.empty() ? environment("TESSERA_URL", "http://127.0.0.1:8080") : options.url);
   if (!server) return server.error();
+  const auto choose = [](const std::string& option, const char* variable) {
+    return option.empty() ? environment(variable, "") : option;
+  };
+  server->ca_certificate = choose(options.ca_certificate, "TESSERA_CA_CERT");
+  server->certificate = choose(options.certificate, "TESSERA_CERT");
+  server->key = choose(options.key, "TESSERA_CERT_KEY");
   auto key = read_key(options.key_file);
   if (!key) return key.error();
   return Remote(*server, *std::move(key), options.json);
@@ -115,6 +128,15 @@ Result<Json> Remote::send(HttpRequest request) const {
   if (!answer) return answer.error();
   if (answer->status < 200 || answer->status > 299) return server_error(*answer);
   return parse_json(answer->body);
+}
+
+Result<void> Remote::download(const std::string& target, const std::filesystem::path& file) const {
+  HttpRequest request{.method = "GET", .target = target, .headers = {}, .body = {}};
+  request.headers.emplace_back("Authorization", "Bearer " + key_);
+  const auto answer = tessera::download(server_, request, file);
+  if (!answer) return answer.error();
+  if (answer->status != 200) return server_error(*answer);
+  return {};
 }
 
 Result<Json> Remote::get(const std::string& target) const {

@@ -1,6 +1,7 @@
 // remote.hpp — a server that a command talks to, over the same HTTP API that everybody has.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <string>
@@ -19,9 +20,13 @@ struct RemoteOptions {
   std::string url;       // TESSERA_URL, else http://127.0.0.1:8080
   std::string key_file;  // TESSERA_KEY (the key itself), else data/admin.key
   bool json = false;
+  // Of https: PEM files.
+  std::string ca_certificate;  // TESSERA_CA_CERT
+  std::string certificate;     // TESSERA_CERT
+  std::string key;             // TESSERA_CERT_KEY
 };
 
-// --url, --key-file and --json.
+// --url, --key-file, --json, and those of https.
 std::vector<Option> remote_options(RemoteOptions& options);
 
 class Remote {
@@ -36,6 +41,8 @@ class Remote {
   Result<Json> post(const std::string& target, const Json& body) const;
   Result<Json> remove(const std::string& target) const;
   Result<Json> send(HttpRequest request) const;
+  // The answer's body as a file. Errors: as above; there is no file then.
+  Result<void> download(const std::string& target, const std::filesystem::path& file) const;
   // Every object of a list, page by page.
   Result<Json> list(const std::string& target) const;
 

@@ -41,7 +41,21 @@ Examples:
   tessera serve --model demo.tessera --data /var/lib/tessera --listen 0.0.0.0:8080 --threads 8
 )";
 
-std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds, bool& help) {
+Option proxy_option(IpSet& proxies) {
+  const auto add = [&proxies](std::string_view text) -> Result<void> {
+    std::vector<std::string> ranges = proxies.texts();
+    ranges.emplace_back(text);
+    auto parsed = IpSet::parse(ranges);
+    if (!parsed) return Error{Code::kInvalidValue, "--trusted-proxy: " + parsed.error().message};
+    proxies = *std::move(parsed);
+    return {};
+  };
+  return {"--trusted-proxy", "CIDR",
+          "whose X-Forwarded-For tells the client's address; may be repeated", add};
+}
+
+std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds, bool& no_sandbox,
+                               bool& help) {
   return {
       text_option("--model", "FILE", "the packed model, from `tessera quantize`", config.model),
       text_option("--data", "DIR", "where all state is kept (default: data)", config.data),
@@ -81,9 +95,40 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
       bytes_option("--kv-bytes", "of KV cache, at most (default: 256M)", config.kv_bytes),
       bytes_option("--adapter-bytes", "of adapters held in memory (default: 1G)",
                    config.adapter_bytes),
+      bytes_option("--adapter-device-bytes",
+                   "of them, of those that are ready for steps (default: 512M)",
+                   config.adapter_device_bytes),
+      choice_option("--adapter-pages", {"bf16", "int8"},
+                    "precision of packed adapters (default: bf16; int8 is half the bytes)",
+                    config.adapter_pages),
+      integer_option("--adapter-slots", "N", "adapters ready for steps at a time (default: 64)",
+                     {1, 1 << 16}, config.adapter_slots),
+      integer_option("--step-adapters", "N",
+                     "different adapters in one step, the base included (default: 16)", {2, 1024},
+                     config.step_adapters),
+      integer_option("--adapter-loaders", "N", "threads that load adapters (default: 2)", {1, 64},
+                     config.adapter_loaders),
+      bytes_option("--packed-bytes", "of packed adapters kept on disk (default: 16G)",
+                   config.packed_bytes),
       bytes_option("--body-bytes",
                    "of requests' bodies held at once; a tenant may hold half (default: 2G)",
                    config.body_bytes),
+      text_option("--domain", "NAME",
+                  "https://SLUG.NAME/v1 is that project's endpoint (always: /t/SLUG/v1)",
+                  config.domain),
+      text_option("--tls-cert", "FILE",
+                  "the certificate and its chain, PEM; HTTPS instead of HTTP (SIGHUP: read again)",
+                  config.tls.certificate),
+      text_option("--tls-key", "FILE", "the certificate's key, PEM", config.tls.key),
+      text_option("--tls-client-ca", "FILE",
+                  "admin keys are accepted with a client certificate of these authorities only",
+                  config.tls.client_ca),
+      text_option("--prices", "FILE", "what tokens cost, as JSON (default: everything is free)",
+                  config.prices),
+      proxy_option(config.trusted_proxies),
+      bytes_option("--upload-bytes",
+                   "of uploads under way, on disk; a tenant's may take half (default: 16G)",
+                   config.upload_bytes),
       switch_option("--openai-strict",
                     "refuse schemas with \"strict\" that are not in OpenAI's subset of JSON Schema",
                     config.openai_strict),
@@ -98,6 +143,10 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
       switch_option("--trust-model",
                     "start without checking the model's weights against its digest (a second a GB)",
                     config.trust_model),
+      switch_option("--no-sandbox",
+                    "validate uploads in the server's own process; for systems that allow no "
+                    "process to be confined",
+                    no_sandbox),
       switch_option("--help", "show this", help),
   };
 }
@@ -114,6 +163,7 @@ sigset_t block_signals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
 }
@@ -169,7 +219,7 @@ void print_banner(const Platform& platform, const Addresses& addresses) {
       "  memory     %d KV blocks, %s of adapters\n"
       "  data       %s\n"
       "  admin key  %s%s\n"
-      "  serving    http://%s\n"
+      "  serving    %s://%s\n"
       "  operations http://%s\n",
       kVersion, platform.model.name().c_str(), spec.num_layers(), spec.hidden,
       platform.engine->max_context(),
@@ -177,7 +227,7 @@ void print_banner(const Platform& platform, const Addresses& addresses) {
       platform.backend_name.c_str(), config.max_seqs, config.token_budget, platform.num_kv_blocks,
       human_bytes(static_cast<double>(config.adapter_bytes)).c_str(), config.data.c_str(),
       platform.admin_key_file().c_str(), platform.made_admin_key ? " (made just now)" : "",
-      addresses.api.c_str(), addresses.ops.c_str());
+      config.tls.enabled() ? "https" : "http", addresses.api.c_str(), addresses.ops.c_str());
   std::fflush(stdout);
 }
 
@@ -193,11 +243,27 @@ void drain(Platform& platform, Server& api) {
   constexpr std::chrono::seconds kLastBytes{1};  // to tell clients that they were cut off
   log_info("draining", {{"seconds", platform.config.drain.count()}});
   platform.draining = true;
+  platform.events.close();
   api.stop_accepting();
   const SteadyTime deadline = platform.clock.steady_now() + platform.config.drain;
   const bool finished = platform.engine->drain(deadline);
   wait_until_idle(platform, finished ? deadline : platform.clock.steady_now() + kLastBytes);
   log_info("stopped", {{"all_answered", finished}});
+}
+
+// SIGHUP has the certificate read again; any other signal is the end.
+void wait_for_end(const sigset_t& signals, TlsContexts* tls) {
+  for (;;) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal != SIGHUP) return;
+    const auto reloaded = tls ? tls->reload() : Result<void>();
+    if (reloaded) {
+      log_info("certificate_reloaded", {{"tls", tls != nullptr}});
+    } else {
+      log_error("certificate_not_reloaded", {{"reason", reloaded.error().message}});
+    }
+  }
 }
 
 int serve(const ServerConfig& config) {
@@ -207,8 +273,14 @@ int serve(const ServerConfig& config) {
   auto platform = Platform::open(config);
   if (!platform) return failure(platform.error().message);
 
+  std::unique_ptr<TlsContexts> tls;
+  if (config.tls.enabled()) {
+    auto opened = TlsContexts::open(config.tls);
+    if (!opened) return failure(opened.error().message);
+    tls = *std::move(opened);
+  }
   net::io_context io(config.io_threads);
-  Server api(io, **platform, api_routes());
+  Server api(io, **platform, api_routes(), {.tls = tls.get()});
   Server ops(io, **platform, ops_routes(), ops_policy());
   const auto addresses = start_listening(api, ops, config);
   if (!addresses) return failure(addresses.error().message);
@@ -219,8 +291,7 @@ int serve(const ServerConfig& config) {
                          {"admin_key_file", (*platform)->admin_key_file().string()}});
 
   IoThreads threads(io, config.io_threads);
-  int signal = 0;
-  sigwait(&signals, &signal);
+  wait_for_end(signals, tls.get());
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second signal ends us at once
   drain(**platform, api);
   threads.stop();
@@ -232,9 +303,10 @@ int serve(const ServerConfig& config) {
 
 int serve_command(std::span<const std::string> arguments) {
   ServerConfig config;
+  bool no_sandbox = false;
   std::int64_t drain_seconds = config.drain.count();
   bool help = false;
-  const std::vector<Option> options = options_of(config, drain_seconds, help);
+  const std::vector<Option> options = options_of(config, drain_seconds, no_sandbox, help);
   const auto rest = parse_options(arguments, options);
   if (!rest) return usage_error("serve", rest.error().message);
   if (help) {
@@ -243,7 +315,12 @@ int serve_command(std::span<const std::string> arguments) {
   }
   if (!rest->empty()) return usage_error("serve", "Not an option: " + rest->front() + ".");
   if (config.model.empty()) return usage_error("serve", "--model FILE is needed.");
+  if (config.tls.certificate.empty() != config.tls.key.empty() ||
+      (!config.tls.enabled() && !config.tls.client_ca.empty())) {
+    return usage_error("serve", "--tls-cert and --tls-key go together, --tls-client-ca with them.");
+  }
   config.drain = std::chrono::seconds(drain_seconds);
+  if (!no_sandbox) config.sandbox_program = "/proc/self/exe";
   return serve(config);
 }
 

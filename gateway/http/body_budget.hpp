@@ -1,9 +1,8 @@
 // body_budget.hpp — how many bytes of requests' bodies may lie in memory at once, all connections
 // together.
 //
-// Bytes count when they have arrived: who only announces a body takes nothing from anyone. Two
-// bounds below the whole keep clients apart: one tenant may hold half of it, and uploads together,
-// which may take hours, three quarters, so that small requests always find room beside them.
+// Bytes count when they have arrived: who only announces a body takes nothing from anyone. One
+// tenant may hold half of the whole. Bodies that go to disk (staged_body.hpp) do not count here.
 #pragma once
 
 #include <cstddef>
@@ -18,14 +17,11 @@ namespace tessera {
 // Thread-safe; outlives its shares.
 class BodyBudget {
  public:
-  enum class Kind : unsigned char { kSmall, kUpload };
-
   // What one request holds, for as long as it lives; nothing at first. Used by one thread at a
   // time.
   class Share {
    public:
-    Share(BodyBudget& budget, TenantId tenant, Kind kind)
-        : budget_(budget), tenant_(std::move(tenant)), kind_(kind) {}
+    Share(BodyBudget& budget, TenantId tenant) : budget_(budget), tenant_(std::move(tenant)) {}
     ~Share() { budget_.give_back(*this); }
     Share(const Share&) = delete;
     Share& operator=(const Share&) = delete;
@@ -38,7 +34,6 @@ class BodyBudget {
 
     BodyBudget& budget_;
     const TenantId tenant_;
-    const Kind kind_;
     std::size_t bytes_ = 0;  // the budget's to change
   };
 
@@ -54,7 +49,6 @@ class BodyBudget {
   const std::size_t max_bytes_;
   mutable Mutex mutex_;
   std::size_t held_ TESSERA_GUARDED_BY(mutex_) = 0;
-  std::size_t held_by_uploads_ TESSERA_GUARDED_BY(mutex_) = 0;
   std::map<TenantId, std::size_t> held_by_tenant_ TESSERA_GUARDED_BY(mutex_);  // no entry: nothing
 };
 

@@ -18,6 +18,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
 
 namespace tessera {
 
@@ -47,6 +48,11 @@ class Connection {
 
   virtual ~Connection() = default;
 
+  // First of all; what follows is for connections whose handshake was kOk.
+  virtual net::awaitable<IoStatus> handshake(Deadline) { co_return IoStatus::kOk; }
+  // Whether the peer has shown a certificate that the server believes.
+  virtual bool has_client_certificate() const { return false; }
+
   // Reads at least one byte into `buffer`. After kTimedOut the connection can still be written to.
   virtual net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) = 0;
 
@@ -64,8 +70,13 @@ class Connection {
 
   // No more bytes will be written; the peer reads end of file.
   virtual void shutdown_send() = 0;
+  // Says goodbye, if the protocol has a word for it; within kLingerTimeout. Last of all.
+  virtual net::awaitable<void> close() { co_return; }
 };
 
 std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket);
+// tls_connection.cpp
+std::unique_ptr<Connection> make_tls_connection(net::ip::tcp::socket socket,
+                                                std::shared_ptr<net::ssl::context> context);
 
 }  // namespace tessera

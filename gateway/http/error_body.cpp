@@ -59,9 +59,11 @@ HttpError http_error(Code code) {
       return {400, kInvalidRequest};
     case Code::kInvalidApiKey:
     case Code::kExpiredApiKey:
+    case Code::kIpNotAuthorized:
       return {401, kAuthentication};
     case Code::kInsufficientScope:
     case Code::kTenantSuspended:
+    case Code::kModelNotPermitted:
       return {403, kPermission};
     case Code::kNotFound:
     case Code::kModelNotFound:
@@ -90,6 +92,7 @@ HttpError http_error(Code code) {
     case Code::kQueueFull:
       return {429, kRateLimit, Retry::kYes, kOverloadRetryAfter};
     case Code::kInsufficientQuota:
+    case Code::kBillingHardLimitReached:
       return {429, "insufficient_quota", Retry::kNo};
     case Code::kHeaderTooLarge:
       return {431, kInvalidRequest};

@@ -1,13 +1,16 @@
 #include "gateway/http/exchange.hpp"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <new>
 #include <utility>
 
 #include "gateway/api/rate_limits.hpp"
+#include "gateway/http/client_address.hpp"
 #include "gateway/http/error_body.hpp"
 #include "gateway/http/header_guard.hpp"
+#include "gateway/http/tenant_place.hpp"
 #include "storage/log.hpp"
 
 namespace tessera {
@@ -28,29 +31,112 @@ std::string_view client_request_id(const Headers& headers) {
   return printable && value.size() <= kMaxClientRequestIdChars ? value : std::string_view();
 }
 
+// Whether `caller` may use the endpoint of the tenant of that slug.
+bool is_place_of(const Platform& platform, const std::string& slug, const Caller& caller) {
+  const auto snapshot = platform.directory->snapshot();
+  const TenantEntry* entry = snapshot->find(caller.tenant);
+  return entry && entry->tenant.slug == slug;
+}
+
 // Who is asking, if the route's policy lets him.
-Result<Caller> authorise(const Platform& platform, const Route& route, const Call& call) {
+Result<Caller> authorise(const Platform& platform, const Route& route, const Exchange& exchange) {
+  const Call& call = exchange.call;
   if (route.access == Access::kPublic) return Caller{};
   auto caller =
       platform.directory->authenticate(bearer_token(call.request.headers), call.received_wall);
   if (!caller) return caller.error();
+  const std::string address =
+      client_address(call.request.headers, exchange.peer_address, platform.config.trusted_proxies);
+  if (!caller->may_come_from(address)) {
+    return Error{Code::kIpNotAuthorized, "This API key may not be used from this address."};
+  }
+  if (caller->is_admin && !platform.config.tls.client_ca.empty() &&
+      !exchange.has_client_certificate) {
+    return Error{Code::kInsufficientScope,
+                 "Admin keys are accepted on connections with a client certificate only."};
+  }
   if (auto allowed = check_access(route.access, *caller); !allowed) return allowed.error();
   return caller;
 }
 
-// What the head says about the body, which may have up to `max_bytes`.
-Result<void> check_body(const Route& route, std::size_t max_bytes, const Exchange& exchange) {
-  if (route.body != Body::kNone) {
-    const std::string_view wanted =
-        route.body == Body::kJson ? "application/json" : "multipart/form-data";
-    if (media_type(header(exchange.call.request.headers, "content-type")) != wanted) {
-      return Error{Code::kUnsupportedMediaType,
-                   "Content-Type must be " + std::string(wanted) + "."};
-    }
+constexpr std::string_view kJsonType = "application/json";
+constexpr std::string_view kFormType = "multipart/form-data";
+
+// What an archive may be called; what it is, its own bytes tell.
+constexpr std::array<std::string_view, 5> kArchiveTypes = {"application/x-tar", "application/gzip",
+                                                           "application/x-gzip", "application/zstd",
+                                                           "application/zip"};
+
+enum class Carrier : std::uint8_t { kMemory, kForm, kFile };
+
+// Where a body of this type goes.
+Result<Carrier> carrier_of(Body body, std::string_view type) {
+  const bool form = type == kFormType;
+  switch (body) {
+    case Body::kNone:
+      return Carrier::kMemory;
+    case Body::kFile:
+      return Carrier::kFile;
+    case Body::kJson:
+      if (type == kJsonType) return Carrier::kMemory;
+      return Error{Code::kUnsupportedMediaType, "Content-Type must be application/json."};
+    case Body::kForm:
+      if (form) return Carrier::kForm;
+      return Error{Code::kUnsupportedMediaType, "Content-Type must be multipart/form-data."};
+    case Body::kPackage:
+      break;
   }
+  if (form) return Carrier::kForm;
+  if (type == kJsonType) return Carrier::kMemory;
+  if (std::ranges::find(kArchiveTypes, type) != kArchiveTypes.end()) return Carrier::kFile;
+  return Error{Code::kUnsupportedMediaType,
+               "Content-Type must be multipart/form-data, application/json, or that of an archive: "
+               "application/x-tar, application/gzip, application/zstd or application/zip."};
+}
+
+Result<void> check_length(std::uint64_t max_bytes, const Exchange& exchange) {
   if (exchange.parser.content_length().value_or(0) <= max_bytes) return {};
   return Error{Code::kPayloadTooLarge,
                "The request's body is larger than " + std::to_string(max_bytes) + " bytes."};
+}
+
+Result<void> open_memory(Platform& platform, Exchange& exchange) {
+  const Route& route = *exchange.route;
+  const std::uint64_t of_route =
+      route.body == Body::kPackage ? std::uint64_t{kMaxAdminBytes} : route.max_body_bytes;
+  const std::uint64_t max_bytes =
+      std::min<std::uint64_t>(of_route, platform.bodies->max_bytes_of_tenant());
+  if (auto checked = check_length(max_bytes, exchange); !checked) return checked;
+  exchange.parser.set_body_limit(max_bytes);
+  exchange.body_share.emplace(*platform.bodies, exchange.call.caller.tenant);
+  return {};
+}
+
+Result<void> open_stage(Platform& platform, Carrier carrier, Exchange& exchange) {
+  const Route& route = *exchange.route;
+  const Call& call = exchange.call;
+  const std::uint64_t max_bytes = carrier == Carrier::kFile
+                                      ? std::min(route.max_body_bytes, kMaxUploadBytes)
+                                      : route.max_body_bytes;
+  if (auto checked = check_length(max_bytes, exchange); !checked) return checked;
+  if (route.body == Body::kFile && !exchange.parser.content_length()) {
+    return Error{Code::kMissingRequiredParameter, "The header Content-Length is needed here.",
+                 "Content-Length"};
+  }
+  exchange.parser.set_body_limit(max_bytes);
+  const std::string owner = call.caller.tenant.str();
+  if (carrier == Carrier::kFile) {
+    exchange.stage = stage_file(max_bytes, *platform.staging, owner);
+  } else {
+    auto stage = stage_form(header(call.request.headers, "content-type"), route.parts,
+                            *platform.staging, owner);
+    if (!stage) return stage.error();
+    exchange.stage = *std::move(stage);
+  }
+  auto slot = platform.uploads.enter(call.caller.tenant, call.received_wall);
+  if (!slot) return slot.error();
+  exchange.upload_slot = *std::move(slot);
+  return {};
 }
 
 // Exceptions become Errors.
@@ -86,26 +172,23 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
   auto target = parse_target(call.request.target);
   if (!target) return target.error();
   call.target = *std::move(target);
+  const auto slug =
+      take_tenant_slug(call.target, header(call.request.headers, "host"), platform.config.domain);
   auto match = match_route(routes, call.request.method, call.target);
   if (!match) return match.error();
   const Route& route = *match->route;
   call.arguments = std::move(match->arguments);
 
-  auto caller = authorise(platform, route, call);
+  auto caller = authorise(platform, route, exchange);
   if (!caller) return caller.error();
+  if (slug && !is_place_of(platform, *slug, *caller)) return nothing_here();
   call.caller = *std::move(caller);
   exchange.route = &route;
-  const std::size_t max_bytes =
-      std::min(route.max_body_bytes, platform.bodies->max_bytes_of_tenant());
-  if (auto checked = check_body(route, max_bytes, exchange); !checked) return checked.error();
-  exchange.parser.set_body_limit(max_bytes);
-  const bool upload = route.body == Body::kMultipart;
-  exchange.body_share.emplace(*platform.bodies, call.caller.tenant,
-                              upload ? BodyBudget::Kind::kUpload : BodyBudget::Kind::kSmall);
-  if (!upload) return {};
-  exchange.upload_slot = platform.uploads.enter(call.caller.tenant);
-  if (exchange.upload_slot) return {};
-  return Error{Code::kQueueFull, "Too many uploads are under way; try again shortly."};
+  const auto carrier =
+      carrier_of(route.body, media_type(header(call.request.headers, "content-type")));
+  if (!carrier) return carrier.error();
+  if (*carrier == Carrier::kMemory) return open_memory(platform, exchange);
+  return open_stage(platform, *carrier, exchange);
 }
 
 Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
@@ -113,12 +196,17 @@ Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
     Result<Reply> reply = exchange.route->handler(platform, exchange.call);
     std::string().swap(exchange.call.request.body);  // a generation may still take long
     exchange.body_share.reset();
+    exchange.call.staged = {};
     return reply;
   });
 }
 
 Result<Reply> call_deferred(const Deferred& deferred) {
   return guarded(deferred.work);
+}
+
+Result<Reply> take_awaited(Awaited& awaited) {
+  return guarded([&] { return awaited.take(); });
 }
 
 HttpResponse error_answer(const Error& error, const Exchange& exchange) {
@@ -147,8 +235,7 @@ void add_common_headers(Platform& platform, const Exchange& exchange, HttpRespon
     headers.emplace_back("openai-project", call.caller.tenant.str());
   }
   if (exchange.route && exchange.route->access == Access::kInference) {
-    add_rate_limit_headers(headers,
-                           platform.admission.view(call.caller, platform.clock.steady_now()));
+    add_rate_limit_headers(headers, platform.admission.view(call.caller, now_of(platform.clock)));
   }
 }
 

@@ -21,15 +21,19 @@ struct Exchange {
   explicit Exchange(const Platform& platform);  // begins now, under a new id
 
   Call call;
+  std::string peer_address;
+  bool has_client_certificate = false;
   RequestParser parser;
   Framing framing;               // closes the connection until the head is understood
   const Route* route = nullptr;  // null until the caller may use it
-  std::unique_ptr<UploadSlots::Slot> upload_slot;
-  std::optional<BodyBudget::Share> body_share;  // while the body is there
+  // Where the body goes: to disk, or to memory.
+  std::unique_ptr<BodyStage> stage;
+  std::shared_ptr<UploadSlots::Slot> upload_slot;  // beside a stage
+  std::optional<BodyBudget::Share> body_share;     // while the body is in memory
 };
 
-// All that can be decided before the body: guard, parser, route, key, scope, announced length,
-// upload slot. Errors: what the answer has to say; the body is still unread then.
+// All that can be decided before the body: guard, parser, route, key, scope, media type, announced
+// length, upload slot. Errors: what the answer has to say; the body is still unread then.
 Result<void> open_request(Platform& platform, std::span<const Route> routes, std::string_view head,
                           Exchange& exchange);
 
@@ -38,6 +42,7 @@ Result<Reply> call_handler(Platform& platform, Exchange& exchange);
 
 // What the rest of it says.
 Result<Reply> call_deferred(const Deferred& deferred);
+Result<Reply> take_awaited(Awaited& awaited);
 
 HttpResponse error_answer(const Error& error, const Exchange& exchange);
 

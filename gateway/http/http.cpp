@@ -76,7 +76,8 @@ std::string serialize(const HttpResponse& response, const Framing& framing) {
   std::string out;
   out.reserve(512 + response.body.size());
   append_head(out, response);
-  out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
+  const std::uint64_t size = response.source ? response.source->size() : response.body.size();
+  out += "Content-Length: " + std::to_string(size) + "\r\n";
   append_connection(out, framing);
   out += "\r\n";
   if (!framing.omit_body) out += response.body;
@@ -114,6 +115,8 @@ std::string_view reason_phrase(int status) {
       return "OK";
     case 201:
       return "Created";
+    case 202:
+      return "Accepted";
     case 204:
       return "No Content";
     case 400:

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,10 +30,21 @@ struct HttpRequest {
   std::string body;
 };
 
+// A body that is too long for memory: the server reads and sends it piece by piece.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+
+  virtual std::uint64_t size() const = 0;
+  // `bytes` from `offset` on, fewer at the end only. Called on a worker, one call at a time.
+  virtual Result<std::string> read(std::uint64_t offset, std::size_t bytes) const = 0;
+};
+
 struct HttpResponse {
   int status = 200;
   Headers headers = {};
   std::string body = {};
+  std::shared_ptr<const BodySource> source = {};  // then this is the body
 };
 
 // How the answer is framed: decided by the request, the same for errors and successes.
@@ -41,7 +54,8 @@ struct Framing {
   bool omit_body = false;  // HEAD
 };
 
-// The status line, all headers and the body with its Content-Length, as one flat buffer.
+// The status line, all headers and the body with its Content-Length, as one flat buffer. The bytes
+// of a `source` are not in it; they follow.
 std::string serialize(const HttpResponse& response, const Framing& framing);
 // The status line and headers of an answer whose body follows in pieces.
 std::string serialize_stream_head(const HttpResponse& response, const Framing& framing);

@@ -54,8 +54,8 @@ Result<std::string> boundary_of(std::string_view content_type) {
 }
 
 // Reads a part's head, its empty line excluded.
-Result<FormPart> parse_part_head(std::string_view head) {
-  FormPart part;
+Result<PartHead> parse_part_head(std::string_view head) {
+  PartHead part;
   while (!head.empty()) {
     const std::size_t end = std::min(head.find("\r\n"), head.size());
     const std::string_view line = head.substr(0, end);
@@ -79,40 +79,133 @@ Result<FormPart> parse_part_head(std::string_view head) {
 
 }  // namespace
 
-Result<std::vector<FormPart>> parse_multipart(std::string_view content_type,
-                                              std::string_view body) {
-  const auto boundary = boundary_of(content_type);
+Result<MultipartReader> MultipartReader::make(std::string_view content_type) {
+  auto boundary = boundary_of(content_type);
   if (!boundary) return boundary.error();
-  const std::string delimiter = "\r\n--" + *boundary;
+  return MultipartReader(*std::move(boundary));
+}
 
-  std::vector<FormPart> parts;
-  if (!body.starts_with(std::string_view(delimiter).substr(2))) {
+Result<void> MultipartReader::feed(std::string_view bytes, PartVisitor& visitor) {
+  if (state_ == State::kFailed) return malformed("it was refused before its end");
+  buffer_.append(bytes);
+  for (bool going = true; going;) {
+    const auto stepped = step(visitor);
+    if (!stepped) {
+      state_ = State::kFailed;
+      return stepped.error();
+    }
+    going = *stepped;
+  }
+  buffer_.erase(0, used_);
+  used_ = 0;
+  return {};
+}
+
+Result<void> MultipartReader::finish() {
+  switch (state_) {
+    case State::kEpilogue:
+      if (held().empty() || held() == "\r\n") return {};
+      return malformed("bytes follow the last boundary");
+    case State::kOpening:
+      return malformed("it does not begin with its boundary");
+    case State::kAfterDash:
+      return malformed("a boundary is not the end of its line");
+    case State::kHead:
+      return malformed("a part's header has no end");
+    case State::kContent:
+      return malformed("a part has no closing boundary");
+    case State::kFailed:
+      break;
+  }
+  return malformed("it was refused before its end");
+}
+
+Result<bool> MultipartReader::step(PartVisitor& visitor) {
+  switch (state_) {
+    case State::kOpening:
+      return read_opening();
+    case State::kAfterDash:
+      return read_after_dash();
+    case State::kHead:
+      return read_head(visitor);
+    case State::kContent:
+      return read_content(visitor);
+    case State::kEpilogue:
+      return read_epilogue();
+    case State::kFailed:
+      break;
+  }
+  return false;
+}
+
+Result<bool> MultipartReader::read_opening() {
+  const std::string_view wanted = std::string_view(delimiter_).substr(2);
+  const std::size_t there = std::min(wanted.size(), held().size());
+  if (held().substr(0, there) != wanted.substr(0, there)) {
     return malformed("it does not begin with its boundary");
   }
-  body.remove_prefix(delimiter.size() - 2);
-  while (!body.starts_with("--")) {
-    if (!body.starts_with("\r\n")) return malformed("a boundary is not the end of its line");
-    if (parts.size() == static_cast<std::size_t>(kMaxMultipartParts)) {
-      return Error{Code::kRequestExceedsLimit, "The multipart body has too many parts."};
-    }
-    body.remove_prefix(2);
-    const std::size_t head_end = body.substr(0, kMaxPartHeadBytes).find("\r\n\r\n");
-    if (head_end == std::string_view::npos) return malformed("a part's header has no end");
-    auto part = parse_part_head(body.substr(0, head_end));
-    if (!part) return part.error();
-    if (std::ranges::find(parts, part->name, &FormPart::name) != parts.end()) {
-      return malformed("the part `" + part->name + "` comes twice");
-    }
-    body.remove_prefix(head_end + 4);
-    const std::size_t end = body.find(delimiter);
-    if (end == std::string_view::npos) return malformed("a part has no closing boundary");
-    part->content = body.substr(0, end);
-    parts.push_back(*std::move(part));
-    body.remove_prefix(end + delimiter.size());
+  if (there < wanted.size()) return false;
+  used_ += there;
+  state_ = State::kAfterDash;
+  return true;
+}
+
+Result<bool> MultipartReader::read_after_dash() {
+  if (held().size() < 2) return false;
+  const std::string_view next = held().substr(0, 2);
+  if (next != "\r\n" && next != "--") return malformed("a boundary is not the end of its line");
+  used_ += 2;
+  if (next == "--") {
+    state_ = State::kEpilogue;
+    return true;
   }
-  body.remove_prefix(2);
-  if (!body.empty() && body != "\r\n") return malformed("bytes follow the last boundary");
-  return parts;
+  if (names_.size() == static_cast<std::size_t>(kMaxMultipartParts)) {
+    return Error{Code::kRequestExceedsLimit, "The multipart body has too many parts."};
+  }
+  state_ = State::kHead;
+  return true;
+}
+
+Result<bool> MultipartReader::read_head(PartVisitor& visitor) {
+  const std::size_t end = held().substr(0, kMaxPartHeadBytes).find("\r\n\r\n");
+  if (end == std::string_view::npos) {
+    if (held().size() < kMaxPartHeadBytes) return false;
+    return malformed("a part's header has no end");
+  }
+  auto part = parse_part_head(held().substr(0, end));
+  if (!part) return part.error();
+  if (std::ranges::find(names_, part->name) != names_.end()) {
+    return malformed("the part `" + part->name + "` comes twice");
+  }
+  names_.push_back(part->name);
+  used_ += end + 4;
+  state_ = State::kContent;
+  if (auto begun = visitor.begin_part(*std::move(part)); !begun) return begun.error();
+  return true;
+}
+
+// Passes on all but what may be the beginning of the boundary.
+Result<bool> MultipartReader::read_content(PartVisitor& visitor) {
+  const std::size_t end = held().find(delimiter_);
+  const bool ended = end != std::string_view::npos;
+  const std::size_t kept = delimiter_.size() - 1;
+  const std::size_t count = ended ? end : held().size() - std::min(kept, held().size());
+  if (count > 0) {
+    if (auto passed = visitor.part_content(held().substr(0, count)); !passed) {
+      return passed.error();
+    }
+    used_ += count;
+  }
+  if (!ended) return false;
+  used_ += delimiter_.size();
+  state_ = State::kAfterDash;
+  if (auto closed = visitor.end_part(); !closed) return closed.error();
+  return true;
+}
+
+Result<bool> MultipartReader::read_epilogue() {
+  if (held().size() <= 2) return false;
+  return malformed("bytes follow the last boundary");
 }
 
 }  // namespace tessera

@@ -67,7 +67,9 @@ Result<std::size_t> RequestParser::feed(std::string_view bytes) {
 Result<std::size_t> RequestParser::take(std::string_view bytes) {
   try {
     if (!chunks_) return take_counted(bytes);
+    const std::size_t before = body_.size();
     auto used = chunks_->feed(bytes, body_);
+    num_taken_ += body_.size() - before;
     if (chunks_->done()) state_ = State::kDone;
     return used;
   } catch (const std::bad_alloc&) {
@@ -79,9 +81,10 @@ Result<std::size_t> RequestParser::take_counted(std::string_view bytes) {
   if (*content_length_ > body_limit_) {
     return Error{Code::kPayloadTooLarge, "The request's body is larger than allowed here."};
   }
-  const std::uint64_t missing = *content_length_ - body_.size();
+  const std::uint64_t missing = *content_length_ - num_taken_;
   const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(missing, bytes.size()));
   body_.append(bytes.substr(0, count));
+  num_taken_ += count;
   if (count == missing) state_ = State::kDone;
   return count;
 }
@@ -91,7 +94,7 @@ bool RequestParser::done() const {
 }
 
 std::string RequestParser::take_body() {
-  return std::move(body_);
+  return std::exchange(body_, {});
 }
 
 }  // namespace tessera

@@ -41,9 +41,9 @@ class RequestParser {
 
   // Whether the request is whole. False for ever after an error.
   bool done() const;
-  // Of the body, so far.
+  // Of the body, that are held here.
   std::size_t body_bytes() const { return body_.size(); }
-  // Once, when it is done.
+  // The body, when it is done; before, as much of it as has come since the last call.
   std::string take_body();
 
  private:
@@ -58,6 +58,7 @@ class RequestParser {
   std::optional<ChunkedBody> chunks_;  // none: the body is counted
   std::uint64_t body_limit_ =
       std::numeric_limits<std::uint64_t>::max();  // until the route is known
+  std::uint64_t num_taken_ = 0;  // bytes of the body so far, those that were taken away too
   std::string body_;
 };
 

@@ -46,6 +46,15 @@ std::string probe(bool head_sent, const Framing& framing) {
   return framing.http_1_0 ? "" : std::string(kContinue);
 }
 
+Error client_gone() {
+  return {Code::kRequestTimeout, "The client is gone."};
+}
+// The kind of work that is still to be done before there is an answer; null if it is another.
+template <class Work>
+std::unique_ptr<Work>* later(Result<Reply>& reply) {
+  return reply ? std::get_if<std::unique_ptr<Work>>(&*reply) : nullptr;
+}
+
 void log_stray_exception(const std::exception_ptr& thrown) {
   if (!thrown) return;
   try {
@@ -118,9 +127,20 @@ net::awaitable<void> Server::accept_loop() {
 
 net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::unique_ptr<Place>) {
   const Gauge open(platform_.metrics.connections);
-  Peer peer(make_tcp_connection(std::move(socket)));
-  bool go_on = true;
+  boost::system::error_code gone;
+  const auto endpoint = socket.remote_endpoint(gone);
+  const std::string address = gone ? std::string() : endpoint.address().to_string();
+  Peer peer(connect(std::move(socket)), address);
+  const Connection::Deadline deadline = SteadyClock::now() + policy_.head_timeout;
+  const IoStatus greeted = co_await peer.connection->handshake(deadline);
+  bool go_on = greeted == IoStatus::kOk;
   while (go_on) go_on = co_await serve_one(peer);
+  co_await peer.connection->close();
+}
+
+std::unique_ptr<Connection> Server::connect(net::ip::tcp::socket socket) const {
+  if (!policy_.tls) return make_tcp_connection(std::move(socket));
+  return make_tls_connection(std::move(socket), policy_.tls->current());
 }
 
 // Reads and answers one request. False if the connection is of no more use.
@@ -130,6 +150,8 @@ net::awaitable<bool> Server::serve_one(Peer& peer) {
 
   const Gauge active(platform_.metrics.active_requests);
   Exchange exchange(platform_);
+  exchange.peer_address = peer.address;
+  exchange.has_client_certificate = peer.connection->has_client_certificate();
   Result<Reply> reply = Error{};
   if (head) {
     reply = co_await run_request(peer, exchange, *head);
@@ -146,6 +168,8 @@ net::awaitable<bool> Server::serve_one(Peer& peer) {
     sent = co_await send(peer, exchange, std::move(response));
   } else if (auto* response = std::get_if<HttpResponse>(&*reply)) {
     sent = co_await send(peer, exchange, std::move(*response));
+  } else if (auto* events = std::get_if<std::unique_ptr<EventStream>>(&*reply)) {
+    sent = co_await send_events(peer, exchange, std::move(*events));
   } else {
     sent = co_await generate(peer, exchange, *std::get<std::unique_ptr<Generation>>(*reply));
   }
@@ -177,33 +201,6 @@ net::awaitable<Result<std::string>> Server::read_head(Peer& peer) {
   }
 }
 
-net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
-  RequestParser& parser = exchange.parser;
-  const std::string expected = to_lower(header(exchange.call.request.headers, "expect"));
-  if (!parser.done() && expected == "100-continue") {
-    const IoStatus status = co_await peer.connection->write(kContinue);
-    if (status != IoStatus::kOk) co_return Error{Code::kRequestTimeout, "The client is gone."};
-  }
-  const Connection::Deadline start = SteadyClock::now();
-  std::size_t total = 0;
-  while (!parser.done()) {
-    const auto used = parser.feed(peer.received);
-    if (!used) co_return used.error();
-    peer.received.erase(0, *used);
-    total += *used;
-    if (!exchange.body_share->hold(parser.body_bytes())) {
-      co_return Error{Code::kServerIsOverloaded,
-                      "The server holds as many requests as it can; try again shortly."};
-    }
-    if (parser.done()) break;
-    const std::chrono::seconds earned(total / kMinBodyBytesPerSecond);
-    const IoStatus status = co_await read_more(peer, start + policy_.body_grace + earned);
-    if (status == IoStatus::kOk) continue;
-    co_return Error{Code::kRequestTimeout, "The request's body did not arrive in time."};
-  }
-  co_return Result<void>();
-}
-
 net::awaitable<IoStatus> Server::read_more(Peer& peer, Connection::Deadline deadline) {
   const std::size_t before = peer.received.size();
   peer.received.resize(before + kReadBytes);
@@ -211,17 +208,6 @@ net::awaitable<IoStatus> Server::read_more(Peer& peer, Connection::Deadline dead
   const ReadResult result = co_await peer.connection->read_some(room, deadline);
   peer.received.resize(before + result.bytes);
   co_return result.status;
-}
-
-// After a refusal: a body that has arrived with its head is dropped, so that the connection can go
-// on; one that is still to come is not waited for.
-void Server::drop_received_body(Peer& peer, Exchange& exchange) {
-  if (exchange.call.request.method.empty() || exchange.parser.done()) return;  // no head to trust
-  const auto length = exchange.parser.content_length();
-  if (length && *length > peer.received.size()) return;  // still to come, and not waited for
-  exchange.parser.set_body_limit(kReadBytes);
-  const auto used = exchange.parser.feed(peer.received);
-  if (used) peer.received.erase(0, *used);
 }
 
 // Lets the peer read a refusal before its unread body makes the kernel reset the connection.
@@ -242,22 +228,37 @@ net::awaitable<Result<Reply>> Server::run_request(Peer& peer, Exchange& exchange
   if (auto opened = open_request(platform_, routes_, head, exchange); !opened) {
     co_return opened.error();
   }
-  const auto body = co_await read_body(peer, exchange);
-  if (!body) co_return body.error();
-  exchange.call.request.body = exchange.parser.take_body();
+  const Result<void> invited = co_await invite_body(peer, exchange);
+  if (!invited) co_return invited.error();
+  const bool upload = exchange.stage != nullptr;
+  if (upload) {
+    const Result<void> staged = co_await stage_body(peer, exchange);
+    if (!staged) {
+      co_await drop_stage(exchange);
+      co_return staged.error();
+    }
+  } else {
+    const Result<void> body = co_await read_body(peer, exchange);
+    if (!body) co_return body.error();
+    exchange.call.request.body = exchange.parser.take_body();
+  }
 
   if (policy_.quick_handlers) co_return call_handler(platform_, exchange);
   Result<Reply> reply = Error{};
   std::function<void()> job = [this, &exchange, &reply] {
     reply = call_handler(platform_, exchange);
   };
-  const bool upload = exchange.route->body == Body::kMultipart;
   Workers& workers = upload ? *platform_.upload_workers : *platform_.workers;
   co_await workers.run(std::move(job));
-  while (reply && std::holds_alternative<std::unique_ptr<Deferred>>(*reply)) {
-    reply = co_await run_deferred(peer, std::get<std::unique_ptr<Deferred>>(*std::move(reply)));
+  for (;;) {
+    if (auto* deferred = later<Deferred>(reply)) {
+      reply = co_await run_deferred(peer, std::move(*deferred));
+    } else if (auto* awaited = later<Awaited>(reply)) {
+      reply = co_await run_awaited(peer, std::move(*awaited));
+    } else {
+      co_return reply;
+    }
   }
-  co_return reply;
 }
 
 // Not begun for a client that has gone meanwhile.
@@ -266,7 +267,7 @@ net::awaitable<Result<Reply>> Server::run_deferred(Peer& peer, std::unique_ptr<D
   peer.connection->watch_peer([gone](PeerNews news) {
     if (news == PeerNews::kGone) gone->store(true, std::memory_order_relaxed);
   });
-  Result<Reply> reply = Error{Code::kRequestTimeout, "The client is gone."};
+  Result<Reply> reply = client_gone();
   std::function<void()> job = [&] {
     if (!gone->load(std::memory_order_relaxed)) reply = call_deferred(*deferred);
   };
@@ -275,12 +276,43 @@ net::awaitable<Result<Reply>> Server::run_deferred(Peer& peer, std::unique_ptr<D
   co_return reply;
 }
 
+// Waits until there is something to take, the deadline passes or the client goes.
+net::awaitable<Result<Reply>> Server::run_awaited(Peer& peer, std::unique_ptr<Awaited> awaited) {
+  const net::any_io_executor executor = co_await net::this_coro::executor;
+  const auto wakeup = std::make_shared<Wakeup>(executor);
+  bool gone = false;
+  peer.connection->watch_peer([&gone, wakeup](PeerNews news) {
+    gone = gone || news == PeerNews::kGone;
+    wakeup->wake();
+  });
+  awaited->start([wakeup] { wakeup->wake(); });
+  while (!gone && !awaited->ready() && SteadyClock::now() < awaited->deadline()) {
+    wakeup->timer.expires_at(awaited->deadline());
+    co_await wakeup->timer.async_wait(kTuple);
+  }
+  peer.connection->stop_watching();
+  Result<Reply> reply = client_gone();
+  std::function<void()> job = [&] {
+    if (gone) {
+      awaited->abandon();
+    } else {
+      reply = take_awaited(*awaited);
+    }
+    awaited.reset();  // and with it, perhaps, large files
+  };
+  co_await platform_.upload_workers->run(std::move(job));
+  co_return reply;
+}
+
 net::awaitable<bool> Server::send(Peer& peer, Exchange& exchange, HttpResponse response) {
   add_common_headers(platform_, exchange, response);
   note_answered(platform_, exchange, response.status);
   const std::string bytes = serialize(response, exchange.framing);
   const IoStatus status = co_await peer.connection->write(bytes);
-  co_return status == IoStatus::kOk;
+  if (status != IoStatus::kOk) co_return false;
+  if (!response.source || exchange.framing.omit_body) co_return true;
+  const bool sent = co_await send_source(peer, *response.source);
+  co_return sent;
 }
 
 // Runs a generation to its end, whether the client stays or not; false if it did not stay.

@@ -5,6 +5,9 @@
 //
 //     head -> guard -> parser -> route -> key -> scope -> body -> handler (on a worker) -> answer
 //
+// A body goes to memory or, piece by piece, to disk (staged_body.hpp): while a worker writes a
+// piece nothing is read, so a sender that is faster than the disk waits in its own kernel.
+//
 // Whatever is wrong on the way becomes an error answer with the request's id; if the body was not
 // read to its end the connection is closed after it.
 //
@@ -26,6 +29,7 @@
 #include "gateway/config.hpp"
 #include "gateway/http/connection.hpp"
 #include "gateway/http/exchange.hpp"
+#include "gateway/http/tls_context.hpp"
 #include "gateway/http/wakeup.hpp"
 #include "gateway/platform.hpp"
 #include "gateway/routes.hpp"
@@ -39,6 +43,7 @@ struct ListenerPolicy {
   std::chrono::milliseconds idle_timeout = kIdleTimeout;
   std::chrono::milliseconds head_timeout = kHeadTimeout;
   std::chrono::milliseconds body_grace = kBodyGrace;
+  const TlsContexts* tls = nullptr;  // null: plain TCP
 };
 
 // The operations listener answers however many clients the other one has, and whatever they ask.
@@ -62,10 +67,11 @@ class Server {
  private:
   // A connection and what has been received on it beyond the last request.
   struct Peer {
-    explicit Peer(std::unique_ptr<Connection> peer_connection)
-        : connection(std::move(peer_connection)) {}
+    Peer(std::unique_ptr<Connection> peer_connection, std::string peer_address)
+        : connection(std::move(peer_connection)), address(std::move(peer_address)) {}
 
     std::unique_ptr<Connection> connection;
+    const std::string address;  // the proxy's, if it is one
     std::string received;
   };
 
@@ -83,10 +89,16 @@ class Server {
 
   net::awaitable<void> accept_loop();
   net::awaitable<void> session(net::ip::tcp::socket socket, std::unique_ptr<Place> place);
+  std::unique_ptr<Connection> connect(net::ip::tcp::socket socket) const;
   net::awaitable<bool> serve_one(Peer& peer);
 
   net::awaitable<Result<std::string>> read_head(Peer& peer);
+  static net::awaitable<Result<void>> invite_body(Peer& peer, const Exchange& exchange);
   net::awaitable<Result<void>> read_body(Peer& peer, Exchange& exchange);
+  net::awaitable<Result<void>> stage_body(Peer& peer, Exchange& exchange);
+  net::awaitable<Result<void>> stage_piece(Exchange& exchange);
+  net::awaitable<Result<void>> finish_stage(Exchange& exchange);
+  net::awaitable<void> drop_stage(Exchange& exchange);
   net::awaitable<IoStatus> read_more(Peer& peer, Connection::Deadline deadline);
   static void drop_received_body(Peer& peer, Exchange& exchange);
   net::awaitable<void> linger(Peer& peer);
@@ -94,7 +106,12 @@ class Server {
   net::awaitable<Result<Reply>> run_request(Peer& peer, Exchange& exchange,
                                             const std::string& head);
   static net::awaitable<Result<Reply>> run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred);
+  net::awaitable<Result<Reply>> run_awaited(Peer& peer, std::unique_ptr<Awaited> awaited);
   net::awaitable<bool> send(Peer& peer, Exchange& exchange, HttpResponse response);
+  net::awaitable<bool> send_source(Peer& peer, const BodySource& source);
+  // server_events.cpp
+  net::awaitable<bool> send_events(Peer& peer, Exchange& exchange,
+                                   std::unique_ptr<EventStream> stream);
   net::awaitable<bool> generate(Peer& peer, Exchange& exchange, Generation& generation);
   net::awaitable<Generation::Progress> next_progress(Generation& generation, Wakeup& wakeup,
                                                      const Audience& audience);

@@ -32,13 +32,13 @@ Result<void> set_constraint(const ServedModel& model, const ChatTools& tools,
 }  // namespace
 
 Result<Reply> create_chat_completion(Platform& platform, Call& call) {
-  auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
+  auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
   const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
   auto request = parse_chat_request(*body, call.request.body);
   if (!request) return request.error();
-  auto model = resolve_model(platform, call.caller, request->options.model);
+  auto model = resolve_requested(platform, call.caller, request->options);
   if (!model) return model.error();
   auto prompt = encode_chat(platform.model, request->conversation, call.received_wall);
   if (!prompt) return prompt.error();

@@ -33,13 +33,13 @@ Result<std::vector<TokenId>> encode_prompt(const ServedModel& model, const Promp
 }  // namespace
 
 Result<Reply> create_completion(Platform& platform, Call& call) {
-  auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
+  auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
   const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
   auto request = parse_completion_request(*body, call.request.body);
   if (!request) return request.error();
-  auto model = resolve_model(platform, call.caller, request->options.model);
+  auto model = resolve_requested(platform, call.caller, request->options);
   if (!model) return model.error();
 
   PreparedInference prepared{.kind = AnswerKind::kText,

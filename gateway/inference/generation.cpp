@@ -29,8 +29,9 @@ Generation::Generation(const GenerationServices& services, const Tokenizer& toke
     : services_(services), plan_(std::move(plan)) {
   for (const GenerationRequest& request : plan_.requests) {
     const bool keep_records = request.sampling.num_logprobs >= 0;
+    const bool is_first = std::ssize(choices_) % plan_.choices_per_prompt == 0;
     choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records, plan_.reading),
-                          request.prompt.size());
+                          is_first ? std::ssize(request.prompt) : 0);
   }
 }
 
@@ -168,7 +169,7 @@ void Generation::show(int index, Piece piece, std::string& out) {
   Choice& choice = choices_[static_cast<std::size_t>(index)];
   if (!plan_.stream) return choice.shown.append(std::move(piece));
   if (piece.empty()) return;
-  if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(index), out);
+  begin_through(index, out);
   for (const auto& chunk : plan_.format->piece_chunks(index, piece)) emit(chunk, out);
 }
 
@@ -176,8 +177,16 @@ void Generation::end_choice(int index, std::string reason, std::string& out) {
   Choice& choice = choices_[static_cast<std::size_t>(index)];
   choice.finish_reason = std::move(reason);
   if (!plan_.stream) return;
-  if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(index), out);
+  begin_through(index, out);
   emit(plan_.format->last_chunk(index, choice.finish_reason), out);
+}
+
+// Choices appear in the order of their numbers, whoever speaks first: clients append to a list.
+void Generation::begin_through(int index, std::string& out) {
+  for (int i = 0; i <= index; ++i) {
+    Choice& choice = choices_[static_cast<std::size_t>(i)];
+    if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(i), out);
+  }
 }
 
 void Generation::emit(const nlohmann::ordered_json& chunk, std::string& out) const {
@@ -203,6 +212,8 @@ void Generation::settle() {
   record.prompt_tokens = usage_.prompt_tokens;
   record.cached_tokens = usage_.cached_tokens;
   record.completion_tokens = usage_.completion_tokens;
+  record.cost =
+      plan_.price.of(usage_.prompt_tokens, usage_.cached_tokens, usage_.completion_tokens);
   record.finish = finish_code();
   record.finished = services_.clock.wall_now();
   if (auto recorded = services_.ledger.record(record); !recorded) {
@@ -210,7 +221,8 @@ void Generation::settle() {
               {{"request", record.request.str()}, {"reason", recorded.error().message}});
   }
   // After the record: whoever sees the slot free finds what was charged for it.
-  plan_.permit.settle(usage_.prompt_tokens + usage_.completion_tokens);
+  plan_.permit.settle(
+      {.tokens = usage_.prompt_tokens + usage_.completion_tokens, .cost = record.cost});
   services_.metrics.request_latency.observe(services_.clock.steady_now() - plan_.received_at);
 }
 

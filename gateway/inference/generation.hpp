@@ -17,12 +17,14 @@
 #include <string>
 #include <vector>
 
+#include "adapters/package_shelf.hpp"
 #include "engine/engine.hpp"
 #include "gateway/admin/metrics.hpp"
 #include "gateway/http/http.hpp"
 #include "gateway/inference/answer_format.hpp"
 #include "gateway/inference/choice_text.hpp"
 #include "tenancy/admission.hpp"
+#include "tenancy/prices.hpp"
 #include "tenancy/usage_ledger.hpp"
 
 namespace tessera {
@@ -37,7 +39,8 @@ struct GenerationServices {
 
 // What the handler has decided.
 struct GenerationPlan {
-  std::vector<GenerationRequest> requests;  // one a choice
+  std::vector<GenerationRequest> requests;  // one a choice, those of a prompt adjacent
+  int choices_per_prompt = 1;
   std::vector<std::string> stop;
   std::optional<AnswerReading> reading;  // of a chat whose answer is more than text
   bool stream = false;
@@ -45,7 +48,9 @@ struct GenerationPlan {
   Headers headers;     // of the answer: rate limits, adapter version
   UsageRecord record;  // all but the token counts, the finish and its time
   Permit permit;       // that holds the reservation
+  Price price;         // of its tokens
   SteadyTime received_at;
+  std::vector<PackagePin> pins = {};  // of the adapters' bytes
 };
 
 // Used on one strand at a time.
@@ -84,11 +89,11 @@ class Generation {
 
  private:
   struct Choice {
-    Choice(ChoiceText choice_text, std::size_t prompt_size)
-        : text(std::move(choice_text)), prompt_tokens(static_cast<std::int64_t>(prompt_size)) {}
+    Choice(ChoiceText choice_text, std::int64_t prompt_size)
+        : text(std::move(choice_text)), prompt_tokens(prompt_size) {}
 
     ChoiceText text;
-    std::int64_t prompt_tokens;
+    std::int64_t prompt_tokens;  // that it is charged for: 0 if another choice of its prompt is
     std::shared_ptr<TokenStream> stream;
     Piece shown;                   // all pieces, if not streaming
     std::string finish_reason;     // set when no more text will come
@@ -100,6 +105,7 @@ class Generation {
   void advance(int index, std::string& out);
   void end_choice(int index, std::string reason, std::string& out);
   void show(int index, Piece piece, std::string& out);
+  void begin_through(int index, std::string& out);
   void emit(const nlohmann::ordered_json& chunk, std::string& out) const;
   std::optional<Error> failure_of(const Finish& finish) const;
   static Usage usage_of(const Choice& choice);

@@ -62,6 +62,39 @@ UsageRecord record_of(const Call& call, const ResolvedModel& model) {
   return record;
 }
 
+// "support-bot" of "support-bot@7": what permissions, limits and prices call a model.
+std::string_view unpinned_name(std::string_view model) {
+  return model.substr(0, model.find_first_of("@:"));
+}
+
+// An adapter without a price of its own costs what its base does.
+Price price_of(const Platform& platform, const ResolvedModel& model) {
+  const std::string_view name = unpinned_name(model.name);
+  const bool known = platform.prices.names(name);
+  return platform.prices.of(known ? name : platform.model.name(), kDefaultServiceTier);
+}
+
+GenerationRequest request_of(const Platform& platform, const Call& call,
+                             const PreparedInference& prepared, std::vector<TokenId> prompt) {
+  GenerationRequest request{.prompt = std::move(prompt),
+                            .sampling = prepared.options.sampling,
+                            .adapter = prepared.model.adapter,
+                            .mix = prepared.model.mix,
+                            .tenant = call.caller.tenant.str(),
+                            .cache_salt = cache_salt(platform, call.caller.tenant),
+                            .constraint = prepared.constraint};
+  request.complete_within_max_tokens =
+      prepared.constraint && prepared.options.format.rules.complete_within_max_tokens;
+  return request;
+}
+
+Result<void> check_choices(const PreparedInference& prepared) {
+  const auto sequences = std::ssize(prepared.prompts) * prepared.options.num_choices;
+  if (sequences <= kMaxSequences) return {};
+  return Error{Code::kInvalidValue,
+               "The prompts times 'n' are more than " + std::to_string(kMaxSequences) + ".", "n"};
+}
+
 // The special tokens that are text in the answer, by which its vocabulary is chosen.
 std::vector<TokenId> marks_of(const PreparedInference& prepared) {
   return prepared.reading ? prepared.reading->marks : std::vector<TokenId>();
@@ -120,13 +153,31 @@ Reply compile_later(std::shared_ptr<Compiling> compiling, ConstraintCompiler::Bu
 
 }  // namespace
 
+std::string_view model_family(const Platform& platform, const Caller& caller,
+                              std::string_view model) {
+  if (model == platform.model.name()) return model;
+  const auto named = parse_model_name(model, platform.model.name(), caller.tenant);
+  return named ? named->adapter : model;
+}
+
 Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
-                                    const std::string& model) {
-  if (model == platform.model.name()) return ResolvedModel{model, std::nullopt};
+                                    const std::string& model, const StickyKeys& keys) {
+  const std::string_view family = model_family(platform, caller, model);
+  if (!caller.may_use_model(family)) {
+    return Error{Code::kModelNotPermitted,
+                 "This key or its project may not use the model '" +
+                     std::string(family).substr(0, kMaxModelChars) + "'.",
+                 "model"};
+  }
+  if (model == platform.model.name()) return ResolvedModel{.name = model};
   if (model.size() > kMaxModelChars) return model_not_found(model.substr(0, kMaxModelChars));
-  auto resolved = platform.adapters->resolve(caller.tenant, model);
+  auto resolved = platform.adapters->resolve(caller.tenant, model, keys);
   if (!resolved) return resolved.error();
-  return ResolvedModel{resolved->display_name, resolved->digest};
+  return ResolvedModel{.name = resolved->display_name,
+                       .adapter = resolved->digest,
+                       .version = resolved->display_name,
+                       .is_plain = resolved->is_plain,
+                       .pins = {std::move(resolved->pin)}};
 }
 
 Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
@@ -156,8 +207,11 @@ Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
 
 Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
                                PreparedInference prepared) {
+  if (auto checked = check_choices(prepared); !checked) return checked.error();
   GenerationPlan plan;
-  std::int64_t total_tokens = 0;
+  plan.price = price_of(platform, prepared.model);
+  plan.choices_per_prompt = prepared.options.num_choices;
+  Demand most;
   const std::uint64_t seed = seed_of(prepared.options);
   const ContextRoom room{.max_context = platform.engine->max_context(),
                          .short_positions = platform.model.packed->spec().short_positions()};
@@ -168,33 +222,31 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
       const char* const param = prepared.kind == AnswerKind::kChat ? "messages" : "prompt";
       return Error{max_tokens.error().code, max_tokens.error().message, param};
     }
-    total_tokens += static_cast<std::int64_t>(prompt.size()) + *max_tokens;
-    GenerationRequest request{.prompt = std::move(prompt),
-                              .sampling = prepared.options.sampling,
-                              .adapter = prepared.model.adapter,
-                              .tenant = call.caller.tenant.str(),
-                              .cache_salt = cache_salt(platform, call.caller.tenant),
-                              .constraint = prepared.constraint};
-    request.complete_within_max_tokens =
-        prepared.constraint && prepared.options.format.rules.complete_within_max_tokens;
+    // A prompt is computed, and paid for, once for all of its choices.
+    const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
+    const std::int64_t answers = std::int64_t{*max_tokens} * prepared.options.num_choices;
+    most.tokens += prompt_tokens + answers;
+    most.cost += plan.price.at_most(prompt_tokens, answers);
+    GenerationRequest request = request_of(platform, call, prepared, std::move(prompt));
     request.sampling.max_tokens = *max_tokens;
-    request.sampling.seed = seed;
-    plan.requests.push_back(std::move(request));
+    for (int choice = 0; choice < prepared.options.num_choices; ++choice) {
+      request.sampling.seed = seed + static_cast<std::uint64_t>(choice);
+      plan.requests.push_back(request);
+    }
   }
-  if (auto reserved = permit.reserve(total_tokens, platform.clock.steady_now()); !reserved) {
-    return Reply(refusal_response(reserved.error(), call.id));
-  }
-  // Only now: a request that is refused starts no load and evicts nobody.
-  if (prepared.model.adapter) platform.host_cache->prefetch(*prepared.model.adapter);
+  const auto reserved =
+      permit.reserve(most, unpinned_name(prepared.model.name), now_of(platform.clock));
+  if (!reserved) return Reply(refusal_response(reserved.error(), call.id));
   plan.format = format_of(platform, call, prepared);
   plan.stop = std::move(prepared.options.stop);
   plan.reading = std::move(prepared.reading);
   plan.stream = prepared.options.stream;
   plan.record = record_of(call, prepared.model);
   plan.permit = std::move(permit);
+  plan.pins = std::move(prepared.model.pins);
   plan.received_at = call.received_at;
   if (prepared.model.adapter) {
-    plan.headers.emplace_back("x-adapter-version", prepared.model.name);
+    plan.headers.emplace_back("x-adapter-version", prepared.model.version);
     plan.headers.emplace_back("x-adapter-sha256", to_hex(*prepared.model.adapter));
   }
   const GenerationServices services{*platform.engine, *platform.ledger, platform.metrics,

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "adapters/package_shelf.hpp"
+#include "engine/adapter_mix.hpp"
 #include "gateway/inference/openai_types.hpp"
 #include "gateway/routes.hpp"
 
@@ -13,13 +15,29 @@ namespace tessera {
 
 // What a request's "model" means to its caller.
 struct ResolvedModel {
-  std::string name;  // "tessera-demo", or the pinned "support-bot@7"
-  std::optional<AdapterDigest> adapter;
+  std::string name;  // "tessera-demo", or the pinned "support-bot@7"; of a mix: the base's
+  std::optional<AdapterDigest> adapter = {};  // of a mix: mix_digest()
+  std::vector<MixedAdapter> mix = {};         // empty: one adapter, or none
+  std::string version = {};                   // "support-bot@7", "a@7*0.75+b@2*0.25"; or empty
+  bool is_plain = true;                       // can be mixed with others
+  std::vector<PackagePin> pins = {};          // of the adapters' bytes, to the end of the request
 };
 
 // Errors: kModelNotFound, the same for another tenant's adapter and one that does not exist.
 Result<ResolvedModel> resolve_model(Platform& platform, const Caller& caller,
-                                    const std::string& model);
+                                    const std::string& model, const StickyKeys& keys = {});
+
+// The name that permissions, limits and prices know a model by: "support-bot" in every form that
+// means one of its versions or aliases.
+std::string_view model_family(const Platform& platform, const Caller& caller,
+                              std::string_view model);
+
+// What "model" and "adapters" of a request mean. Its adapters are on their way to memory from here
+// on: while the prompt is tokenised and a constraint compiled. Errors: those of resolve_model; of a
+// mix kInvalidValue, naming the term: "model" is not the base, an adapter is named twice, is the
+// base, or has more than pairs of matrices.
+Result<ResolvedModel> resolve_requested(Platform& platform, const Caller& caller,
+                                        const InferenceOptions& options);
 
 enum class AnswerKind : std::uint8_t { kChat, kText };
 

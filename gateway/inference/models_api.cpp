@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/adapters/adapter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
 #include "gateway/inference/inference.hpp"
@@ -48,16 +49,36 @@ ordered_json base_json(const Platform& platform) {
   return json;
 }
 
-ordered_json adapter_json(const Platform& platform, const std::string& id, const TenantId& owner,
-                          const AdapterVersion& version) {
-  ordered_json json = model_json(id, version.created_at, owner.str());
+// A model of the tenant's that was made when `created`; what it is made of, the caller adds.
+ordered_json tenant_model_json(const Platform& platform, const std::string& id, WallTime created,
+                               const TenantId& owner) {
+  ordered_json json = model_json(id, created, owner.str());
   json["parent"] = platform.model.name();
-  json["root"] = version.adapter + "@" + std::to_string(version.version);
+  json["root"] = nullptr;
   describe_base(platform, json);
+  return json;
+}
+
+ordered_json version_model_json(const Platform& platform, const std::string& id,
+                                const TenantId& owner, const AdapterVersion& version) {
+  ordered_json json = tenant_model_json(platform, id, version.created_at, owner);
+  json["root"] = version.adapter + "@" + std::to_string(version.version);
   json["adapter"]["version"] = version.version;
   json["adapter"]["sha256"] = to_hex(version.digest);
   json["adapter"]["rank"] = version.rank_max;
-  json["adapter"]["status"] = "ready";
+  json["adapter"]["status"] = to_string(version.status);
+  return json;
+}
+
+// One version, or several: which of them answers is decided for each request.
+ordered_json alias_model_json(const Platform& platform, const std::string& id,
+                              const TenantId& owner, const AdapterInfo& info, const Alias& alias) {
+  if (!alias.target.is_split()) {
+    const AdapterVersion& version = *info.find(alias.target.shares.front().version);
+    return version_model_json(platform, id, owner, version);
+  }
+  ordered_json json = tenant_model_json(platform, id, alias.moved_at, owner);
+  json["adapter"] = target_json(alias.target);
   return json;
 }
 
@@ -66,20 +87,18 @@ std::string alias_id(const AdapterInfo& info, const std::string& alias) {
   return alias == kDefaultAlias ? info.name : info.name + ":" + alias;
 }
 
-// Each alias, and each version that no alias points at.
+// Each alias, and each version that is ready and that no alias points at alone.
 void append_models_of(const Platform& platform, const TenantId& tenant, const AdapterInfo& info,
                       ordered_json& data) {
   std::set<int> listed;
-  for (const auto& [alias, number] : info.aliases) {
-    const auto version = info.versions.find(number);
-    if (version == info.versions.end()) continue;
-    data.push_back(adapter_json(platform, alias_id(info, alias), tenant, version->second));
-    listed.insert(number);
+  for (const auto& [name, alias] : info.aliases) {
+    data.push_back(alias_model_json(platform, alias_id(info, name), tenant, info, alias));
+    if (!alias.target.is_split()) listed.insert(alias.target.shares.front().version);
   }
   for (const auto& [number, version] : info.versions) {
-    if (listed.contains(number)) continue;
+    if (listed.contains(number) || version->status != VersionStatus::kReady) continue;
     const std::string id = info.name + "@" + std::to_string(number);
-    data.push_back(adapter_json(platform, id, tenant, version));
+    data.push_back(version_model_json(platform, id, tenant, *version));
   }
 }
 
@@ -97,17 +116,22 @@ Result<Reply> list_models(Platform& platform, Call& call) {
 
 Result<Reply> get_model(Platform& platform, Call& call) {
   const std::string& id = call.arguments.at(0);
+  const TenantId& tenant = call.caller.tenant;
   const auto resolved = resolve_model(platform, call.caller, id);
   if (!resolved) return resolved.error();
   if (!resolved->adapter) return json_reply(base_json(platform));
 
-  // The pinned name is "name@version"; both parts are the registry's.
-  const std::size_t at = resolved->name.rfind('@');
-  const auto info = platform.adapters->get(call.caller.tenant, resolved->name.substr(0, at));
-  if (!info) return info.error();
-  const auto version = (*info)->versions.find(std::stoi(resolved->name.substr(at + 1)));
-  if (version == (*info)->versions.end()) return model_not_found(id);  // deleted just now
-  return json_reply(adapter_json(platform, id, call.caller.tenant, version->second));
+  const auto named = parse_model_name(id, platform.model.name(), tenant);
+  const auto info = platform.adapters->get(tenant, named->adapter);
+  if (!info) return model_not_found(id);  // deleted just now
+  if (named->version > 0) {
+    const AdapterVersion* version = (*info)->find(named->version);
+    if (version == nullptr) return model_not_found(id);
+    return json_reply(version_model_json(platform, id, tenant, *version));
+  }
+  const auto alias = (*info)->aliases.find(named->alias);
+  if (alias == (*info)->aliases.end()) return model_not_found(id);
+  return json_reply(alias_model_json(platform, id, tenant, **info, alias->second));
 }
 
 }  // namespace tessera

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -22,6 +24,45 @@ constexpr std::size_t kMaxLabelChars = 64;  // of metadata keys, safety identifi
 constexpr std::size_t kMaxMetadataChars = 512;
 constexpr std::size_t kMaxMetadataPairs = 16;
 
+// {"50256": -100}: by token id; ranges of ids are the engine's business.
+void read_logit_bias(Fields& fields, std::vector<std::pair<TokenId, float>>& out) {
+  const Json* const value = fields.any("logit_bias");
+  if (!value) return;
+  const auto fail = [&](const std::string& what) {
+    fields.fail(Code::kInvalidValue, "logit_bias", "'logit_bias' must be " + what + ".");
+  };
+  if (!value->is_object()) return fail("an object from token ids to numbers");
+  if (value->size() > kMaxLogitBiases) {
+    return fail("of at most " + std::to_string(kMaxLogitBiases) + " tokens");
+  }
+  for (const auto& [key, bias] : value->items()) {
+    TokenId token = 0;
+    const auto read = std::from_chars(key.data(), key.data() + key.size(), token);
+    const bool is_id = read.ec == std::errc() && key == std::to_string(token) && token >= 0;
+    if (!is_id || !bias.is_number() || !(std::abs(bias.get<double>()) <= kMaxLogitBias)) {
+      return fail("an object from token ids to numbers from -100 to 100");
+    }
+    out.emplace_back(token, bias.get<float>());
+  }
+}
+
+// What changes the logits before a token is chosen.
+void read_adjustments(Fields& fields, SamplingParams& sampling) {
+  double frequency = 0.0;
+  double presence = 0.0;
+  double repetition = 1.0;
+  std::optional<std::int64_t> min_tokens;
+  fields.number("frequency_penalty", {-2.0, 2.0}, frequency);
+  fields.number("presence_penalty", {-2.0, 2.0}, presence);
+  fields.number("repetition_penalty", {kMinRepetitionPenalty, kMaxRepetitionPenalty}, repetition);
+  fields.integer("min_tokens", {0, kMaxInt}, min_tokens);
+  read_logit_bias(fields, sampling.logit_bias);
+  sampling.frequency_penalty = static_cast<float>(frequency);
+  sampling.presence_penalty = static_cast<float>(presence);
+  sampling.repetition_penalty = static_cast<float>(repetition);
+  sampling.min_tokens = static_cast<int>(min_tokens.value_or(0));
+}
+
 void read_sampling(Fields& fields, SamplingParams& sampling) {
   double temperature = 1.0;
   double top_p = 1.0;
@@ -33,6 +74,7 @@ void read_sampling(Fields& fields, SamplingParams& sampling) {
   fields.integer("top_k", {-1, kMaxInt}, top_k);  // -1 and 0: all
   fields.integers("stop_token_ids", kMaxStopTokenIds, {0, kMaxInt}, sampling.stop_token_ids);
   fields.boolean("ignore_eos", sampling.ignore_eos);
+  read_adjustments(fields, sampling);
   sampling.temperature = static_cast<float>(temperature);
   // The smallest set with a probability of at least 0 is the most likely token alone.
   sampling.top_p = std::max(static_cast<float>(top_p), std::numeric_limits<float>::min());
@@ -71,24 +113,40 @@ void check_metadata(Fields& fields) {
   }
 }
 
+// [{"model", "weight"}, ...]: the adapters that one request mixes.
+void read_adapters(Fields& fields, std::vector<RequestedAdapter>& out) {
+  const Json* value = fields.any("adapters");
+  if (!value) return;
+  if (!value->is_array() || value->empty() || value->size() > kMaxMixTerms) {
+    return fields.fail(Code::kInvalidValue, "adapters",
+                       "'adapters' must be an array of one to " + std::to_string(kMaxMixTerms) +
+                           " objects with 'model' and 'weight'.");
+  }
+  for (std::size_t i = 0; i < value->size(); ++i) {
+    RequestedAdapter adapter;
+    Fields nested((*value)[i], fields.path_of("adapters[" + std::to_string(i) + "]."));
+    nested.required("model", adapter.model);
+    nested.number("weight", {-kMaxMixWeight, kMaxMixWeight}, adapter.weight);
+    fields.absorb(nested.finish());
+    out.push_back(std::move(adapter));
+  }
+}
+
 // Fields that both endpoints share.
 void read_options(Fields& fields, std::string_view text, InferenceOptions& options) {
   fields.required("model", options.model);
+  read_adapters(fields, options.adapters);
   read_sampling(fields, options.sampling);
   fields.integer("seed", {INT64_MIN, INT64_MAX}, options.seed);
   fields.one_or_more("stop", kMaxStopStrings, kMaxStopChars, options.stop);
   read_stream(fields, options);
   read_output_format(fields, text, options.format);
 
-  std::string label;
-  fields.text("user", kMaxMetadataChars, label);
-  fields.text("prompt_cache_key", kMaxMetadataChars, label);
-  fields.unsupported("n", {1});
-  fields.unsupported("frequency_penalty", {0});
-  fields.unsupported("presence_penalty", {0});
-  fields.unsupported("repetition_penalty", {1});
-  fields.unsupported("min_tokens", {0});
-  fields.unsupported("logit_bias", {Json::object()});
+  fields.text("user", kMaxMetadataChars, options.user);
+  fields.text("prompt_cache_key", kMaxMetadataChars, options.session);
+  std::optional<std::int64_t> num_choices;
+  fields.integer("n", {1, kMaxChoices}, num_choices);
+  options.num_choices = static_cast<int>(num_choices.value_or(1));
   fields.unsupported("priority");
   fields.unsupported("cache_salt");
 }
@@ -124,9 +182,14 @@ void read_chat_logprobs(Fields& fields, int& num_logprobs) {
   if (wanted) num_logprobs = static_cast<int>(top.value_or(0));
 }
 
+// The newer name of `user`, which counts if both are given.
+void read_safety_identifier(Fields& fields, std::string& user) {
+  std::string identifier;
+  fields.text("safety_identifier", kMaxLabelChars, identifier);
+  if (!identifier.empty()) user = std::move(identifier);
+}
+
 void refuse_unsupported_chat_fields(Fields& fields) {
-  std::string label;
-  fields.text("safety_identifier", kMaxLabelChars, label);
   check_metadata(fields);
   fields.unsupported("store", {false});
   fields.unsupported("service_tier", {"auto", "default"});
@@ -252,6 +315,7 @@ Result<ChatRequest> parse_chat_request(const Json& body, std::string_view text) 
   read_options(fields, text, request.options);
   read_chat_max_tokens(fields, request.options.max_tokens);
   read_chat_logprobs(fields, request.options.sampling.num_logprobs);
+  read_safety_identifier(fields, request.options.user);
   refuse_unsupported_chat_fields(fields);
   auto conversation = read_conversation(fields, text);
   if (!conversation) return conversation.error();

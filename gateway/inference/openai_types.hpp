@@ -21,17 +21,28 @@
 
 namespace tessera {
 
+// One of `adapters`: [{"model": "support-bot:prod", "weight": 0.7}, ...]
+struct RequestedAdapter {
+  std::string model;
+  double weight = 1.0;
+};
+
 // What both endpoints share.
 struct InferenceOptions {
   std::string model;
+  std::vector<RequestedAdapter> adapters;  // to be mixed; then `model` is the base. Or none
   SamplingParams sampling;  // seed and max_tokens are filled in later, from the two below
   std::optional<std::int64_t> seed;
   std::optional<int>
       max_tokens;  // none: as many as the context has room for; 0: text completions only
   std::vector<std::string> stop;
+  int num_choices = 1;  // of each prompt
   bool stream = false;
   bool include_usage = false;  // one more chunk with the usage
   OutputFormat format;
+  // Who is asking, by which the traffic of a split alias is divided; empty if it is not said.
+  std::string user;     // `safety_identifier`, or else `user`
+  std::string session;  // `prompt_cache_key`
 };
 
 // What is rendered as a prompt; also that of a tokenize request.

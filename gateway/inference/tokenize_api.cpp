@@ -35,7 +35,7 @@ Result<std::vector<TokenId>> encode(const ServedModel& model, const TokenizeRequ
 }  // namespace
 
 Result<Reply> tokenize(Platform& platform, Call& call) {
-  const auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
+  const auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
   const auto body = parse_json(call.request.body);
   if (!body) return body.error();
@@ -61,7 +61,7 @@ Result<Reply> tokenize(Platform& platform, Call& call) {
 }
 
 Result<Reply> detokenize(Platform& platform, Call& call) {
-  const auto permit = platform.admission.admit(call.caller, platform.clock.steady_now());
+  const auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
   const auto body = parse_json(call.request.body);
   if (!body) return body.error();

@@ -19,6 +19,7 @@
 #include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/cpu/thread_pool.hpp"
 #include "kernels/cpu/tile_format.hpp"
+#include "tests/kernels/random_adapter.hpp"
 #include "tests/kernels/random_model.hpp"
 #include "tests/kernels/step_runner.hpp"
 
@@ -157,8 +158,10 @@ class Bench {
  public:
   Bench(const BenchModel& model, Backend& backend) : model_(model), backend_(backend) {}
 
-  // One step of `batch` sequences with `tokens` new tokens each, after kContext others.
-  double step_seconds(int batch, int tokens, std::span<const AdapterSlot> slots) {
+  // One step of `batch` sequences with `tokens` new tokens each, after kContext others. With
+  // `mixes`, kMaxMixTerms for each sequence.
+  double step_seconds(int batch, int tokens, std::span<const AdapterSlot> slots,
+                      std::span<const MixTerm> mixes = {}) {
     constexpr int kBlocksEach = 32;
     std::vector<TokenId> ids;
     std::vector<std::int32_t> positions, seq_indptr = {0}, block_indptr = {0}, head_rows;
@@ -173,9 +176,13 @@ class Bench {
       block_indptr.push_back(static_cast<std::int32_t>(blocks.size()));
       head_rows.push_back(static_cast<std::int32_t>(ids.size()) - 1);
     }
-    const StepInput input{ids,      positions,    seq_indptr,
-                          blocks,   block_indptr, slots.first(static_cast<std::size_t>(batch)),
-                          head_rows};
+    StepInput input{ids,      positions,    seq_indptr,
+                    blocks,   block_indptr, slots.first(static_cast<std::size_t>(batch)),
+                    head_rows};
+    std::vector<std::int32_t> mix_indptr;
+    for (int seq = 0; seq <= batch; ++seq) mix_indptr.push_back(seq * kMaxMixTerms);
+    input.mixes = mixes;
+    input.mix_indptr = mix_indptr;
     return median_seconds([&] { run_stages(backend_, model_.weights.spec, input); });
   }
 
@@ -209,7 +216,7 @@ void run(const char* path, int num_threads, bool has_experts) {
 
   Bench bench(model, *backend);
   const std::vector<AdapterSlot> base(16, kNoAdapter);
-  std::vector<AdapterSlot> shared(16, kNoAdapter), distinct;
+  std::vector<AdapterSlot> shared(16, kNoAdapter), distinct, in_8_bits;
   for (const int batch : {1, 4, 16}) {
     const std::string what = "decode batch " + std::to_string(batch);
     report(what.c_str(), batch, bench.step_seconds(batch, 1, base),
@@ -223,11 +230,20 @@ void run(const char* path, int num_threads, bool has_experts) {
   for (int i = 0; i < 16; ++i) {
     adapters.push_back(std::make_unique<RandomAdapter>(random, model.weights.spec, 16));
     distinct.push_back(backend->add_adapter(adapters.back()->view(PageType::kBf16)));
+    in_8_bits.push_back(backend->add_adapter(adapters.back()->view(PageType::kInt8)));
   }
   shared.assign(16, distinct[0]);
   report("decode batch 16, one shared r16", 16, bench.step_seconds(16, 1, shared),
          static_cast<double>(backend->weight_bytes()), bandwidth);
   report("decode batch 16, 16 different r16", 16, bench.step_seconds(16, 1, distinct),
+         static_cast<double>(backend->weight_bytes()), bandwidth);
+  report("the same in 8 bits", 16, bench.step_seconds(16, 1, in_8_bits),
+         static_cast<double>(backend->weight_bytes()), bandwidth);
+  std::vector<MixTerm> mixes;
+  for (std::size_t i = 0; i < 16 * kMaxMixTerms; ++i) {
+    mixes.push_back({distinct[(i / kMaxMixTerms + i % kMaxMixTerms) % 16], 0.25F});
+  }
+  report("16 mixes of 4 of the same", 16, bench.step_seconds(16, 1, base, mixes),
          static_cast<double>(backend->weight_bytes()), bandwidth);
   report("prefill 256, r16", 256, bench.step_seconds(1, 256, shared),
          static_cast<double>(backend->weight_bytes()), bandwidth);

@@ -24,9 +24,9 @@ class AdaptersApiTest : public testing::Test {
     call.caller = {.tenant = TenantId("t"), .key = KeyId("k")};
     call.arguments = std::move(arguments);
     call.target = parse_target(path).value();
-    call.request.headers.emplace_back("content-type", kFormType);
-    call.request.body = form;
-    return handler(*platform_, call);
+    call.received_wall = platform_->clock.wall_now();
+    if (!form.empty()) stage_upload(*platform_, call, form);
+    return settled(handler(*platform_, call));
   }
   int upload(unsigned seed) {
     const auto reply = ask(create_adapter, "/v1/adapters", {}, upload_form("bot", seed));

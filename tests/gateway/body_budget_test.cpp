@@ -7,16 +7,14 @@
 namespace tessera {
 namespace {
 
-using Kind = BodyBudget::Kind;
-
 const TenantId kAnn{"ann"};
 const TenantId kBob{"bob"};
 const TenantId kEve{"eve"};
 
 TEST(BodyBudget, RefusalTakesNothingAndWhatIsGivenBackCanBeHeldAgain) {
   BodyBudget budget(100);
-  std::optional<BodyBudget::Share> first(std::in_place, budget, kAnn, Kind::kSmall);
-  BodyBudget::Share second(budget, kAnn, Kind::kSmall);
+  std::optional<BodyBudget::Share> first(std::in_place, budget, kAnn);
+  BodyBudget::Share second(budget, kAnn);
   EXPECT_TRUE(first->hold(30));
   EXPECT_TRUE(second.hold(20));
   EXPECT_FALSE(second.hold(21)) << "the tenant's half is taken";
@@ -28,8 +26,8 @@ TEST(BodyBudget, RefusalTakesNothingAndWhatIsGivenBackCanBeHeldAgain) {
 
 TEST(BodyBudget, NoTenantHoldsMoreThanHalf) {
   BodyBudget budget(100);
-  BodyBudget::Share anns(budget, kAnn, Kind::kSmall);
-  BodyBudget::Share bobs(budget, kBob, Kind::kSmall);
+  BodyBudget::Share anns(budget, kAnn);
+  BodyBudget::Share bobs(budget, kBob);
   EXPECT_FALSE(anns.hold(51));
   EXPECT_TRUE(anns.hold(50));
   EXPECT_TRUE(bobs.hold(50)) << "whatever another holds";
@@ -37,22 +35,12 @@ TEST(BodyBudget, NoTenantHoldsMoreThanHalf) {
 
 TEST(BodyBudget, AllTogetherAreBounded) {
   BodyBudget budget(100);
-  BodyBudget::Share anns(budget, kAnn, Kind::kSmall);
-  BodyBudget::Share bobs(budget, kBob, Kind::kSmall);
-  BodyBudget::Share eves(budget, kEve, Kind::kSmall);
+  BodyBudget::Share anns(budget, kAnn);
+  BodyBudget::Share bobs(budget, kBob);
+  BodyBudget::Share eves(budget, kEve);
   EXPECT_TRUE(anns.hold(40) && bobs.hold(40));
   EXPECT_FALSE(eves.hold(21));
   EXPECT_TRUE(eves.hold(20));
-}
-
-TEST(BodyBudget, UploadsLeaveAQuarterToOthers) {
-  BodyBudget budget(100);
-  BodyBudget::Share anns(budget, kAnn, Kind::kUpload);
-  BodyBudget::Share bobs(budget, kBob, Kind::kUpload);
-  EXPECT_TRUE(anns.hold(50) && bobs.hold(25));
-  EXPECT_FALSE(bobs.hold(26));
-  BodyBudget::Share question(budget, kEve, Kind::kSmall);
-  EXPECT_TRUE(question.hold(25));
 }
 
 }  // namespace

@@ -35,9 +35,16 @@ TEST(ServerUrl, IsTakenApart) {
   EXPECT_EQ(whole.path, "/base");
 }
 
+TEST(ServerUrl, OfHttpsHasItsOwnPort) {
+  const auto url = parse_server_url("https://example.com/base").value();
+  EXPECT_TRUE(url.tls);
+  EXPECT_EQ(url.port, "443");
+  EXPECT_EQ(parse_server_url("https://example.com:8443").value().port, "8443");
+}
+
 TEST(ServerUrl, WhatIsNoneIsRefused) {
-  for (const char* url :
-       {"", "example.com", "https://example.com", "http://", "http://:80", "http://example.com:"}) {
+  for (const char* url : {"", "example.com", "ftp://example.com", "http://", "https://",
+                          "http://:80", "http://example.com:"}) {
     EXPECT_FALSE(parse_server_url(url)) << url;
   }
 }

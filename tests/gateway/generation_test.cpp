@@ -61,8 +61,8 @@ class GenerationTest : public testing::Test {
     plan.record.request = RequestId("req_" + std::to_string(++num_made_));
     plan.record.tenant = caller_.tenant;
     plan.record.model = "bot@1";
-    plan.permit = admission_.admit(caller_, clock_.steady_now()).value();
-    EXPECT_TRUE(plan.permit.reserve(tokens, clock_.steady_now()));
+    plan.permit = admission_.admit(caller_, now_of(clock_)).value();
+    EXPECT_TRUE(plan.permit.reserve({.tokens = tokens}, "bot", now_of(clock_)));
     plan.received_at = clock_.steady_now();
     return std::make_unique<Generation>(GenerationServices{*engine_, *ledger_, metrics_, clock_},
                                         *tokenizer_, std::move(plan));
@@ -107,7 +107,7 @@ class GenerationTest : public testing::Test {
   }
   // Tokens that the tenant's bucket is short of; the clock stands still, so nothing refills it.
   std::int64_t tokens_taken() {
-    const auto tokens = admission_.view(caller_, clock_.steady_now()).tokens;
+    const auto tokens = admission_.view(caller_, now_of(clock_)).tokens;
     return tokens.limit - tokens.remaining;
   }
   void expect_nothing_was_charged(const std::string& finish_code) {

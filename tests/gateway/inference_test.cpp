@@ -3,6 +3,7 @@
 #include "gateway/inference/inference.hpp"
 
 #include <chrono>
+#include <future>
 #include <memory>
 #include <semaphore>
 #include <string>
@@ -33,10 +34,10 @@ class InferenceTest : public testing::Test {
     return call;
   }
 
-  Result<Reply> upload(const std::string& name) {
-    Call upload = call(upload_form(name));
-    upload.request.headers.emplace_back("content-type", kFormType);
-    return create_adapter(*platform_, upload);
+  Result<Reply> upload(const std::string& name, unsigned seed = 1) {
+    Call upload = call();
+    stage_upload(*platform_, upload, upload_form(name, seed));
+    return settled(create_adapter(*platform_, upload));
   }
 
   void remove(const std::string& name) {
@@ -73,12 +74,60 @@ TEST_F(InferenceTest, AnUploadedAdapterAnswers) {
   EXPECT_EQ(answer_of(complete("bot")).status, 200);
 }
 
-TEST_F(InferenceTest, ARefusedRequestLoadsNoAdapter) {
+TEST_F(InferenceTest, ALoadBeginsWhenTheRequestEntersAndBeforeItIsReserved) {
   ASSERT_TRUE(upload("bot"));
+  const AdapterDigest digest = *resolve_model(*platform_, caller_, "bot")->adapter;
+  platform_->host_cache->forget(digest);
+  const HostCache::Stats before = platform_->host_cache->stats();
   caller_.limits.burst_tokens = 2;
   EXPECT_EQ(answer_of(complete("bot")).status, 400);
   const HostCache::Stats stats = platform_->host_cache->stats();
-  EXPECT_EQ(stats.loading + stats.loads, 0U);
+  EXPECT_EQ(stats.loading + stats.loads, before.loads + 1);
+}
+
+// A mix of `adapters`, as JSON, over `model`.
+class MixTest : public InferenceTest {
+ protected:
+  Result<Reply> mix(const std::string& adapters, const std::string& model = "tiny") {
+    Call completion = call(R"({"model": ")" + model + R"(", "adapters": )" + adapters +
+                           R"(, "prompt": "hello", "max_tokens": 3})");
+    return create_completion(*platform_, completion);
+  }
+  static std::string header(const HttpResponse& response, const std::string& name) {
+    for (const auto& [key, value] : response.headers) {
+      if (key == name) return value;
+    }
+    return "";
+  }
+};
+
+TEST_F(MixTest, IsAnsweredAndToldByItsOwnDigest) {
+  ASSERT_TRUE(upload("a", 1));
+  ASSERT_TRUE(upload("b", 2));
+  const auto digest = [&](const std::string& name) {
+    return *resolve_model(*platform_, caller_, name)->adapter;
+  };
+  const auto answer = answer_of(mix(R"([{"model": "a", "weight": 0.5}, {"model": "b"}])"));
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(header(answer, "x-adapter-version"), "a@1*0.5+b@1*1");
+  const std::vector<MixedAdapter> terms{{digest("a"), 0.5F}, {digest("b"), 1.0F}};
+  EXPECT_EQ(header(answer, "x-adapter-sha256"), to_hex(mix_digest(terms)));
+}
+
+TEST_F(MixTest, IsRefusedByTheTermThatIsWrong) {
+  ASSERT_TRUE(upload("a"));
+  const auto refusal = [&](const Result<Reply>& reply) {
+    EXPECT_FALSE(reply);
+    return std::pair(reply.error().code, reply.error().param);
+  };
+  EXPECT_EQ(refusal(mix(R"([{"model": "a"}])", "a")),
+            std::pair(Code::kInvalidValue, std::string("model")));
+  EXPECT_EQ(refusal(mix(R"([{"model": "a"}, {"model": "tiny"}])")),
+            std::pair(Code::kInvalidValue, std::string("adapters[1].model")));
+  EXPECT_EQ(refusal(mix(R"([{"model": "a"}, {"model": "a@1"}])")),
+            std::pair(Code::kInvalidValue, std::string("adapters[1].model")));
+  EXPECT_EQ(refusal(mix(R"([{"model": "nobody"}])")),
+            std::pair(Code::kModelNotFound, std::string("adapters[0].model")));
 }
 
 TEST_F(InferenceTest, AnAdapterLargerThanItsMemoryIsRefusedAtUpload) {
@@ -94,30 +143,45 @@ TEST_F(InferenceTest, AnAdapterLargerThanItsMemoryIsRefusedAtUpload) {
 }
 
 TEST_F(InferenceTest, TheLastDeletionOfAContentFreesItsPages) {
+  std::promise<void> gone;
+  platform_->adapters->set_on_gone([&](const AdapterDigest& digest) {
+    platform_->drop_adapter(digest);
+    gone.set_value();
+  });
   ASSERT_TRUE(upload("bot"));
   ASSERT_TRUE(upload("twin"));
   ASSERT_EQ(answer_of(complete("bot")).status, 200);
   remove("bot");
   EXPECT_EQ(platform_->host_cache->stats().entries, 1U);
   remove("twin");
+  gone.get_future().wait();
   EXPECT_EQ(platform_->host_cache->stats().entries, 0U);
 }
 
-TEST_F(InferenceTest, AContentThatIsUploadedAgainIsServedAtOnce) {
+// It was admitted, so it is served: its bytes stay until it has ended, and are loaded if need be.
+TEST_F(InferenceTest, ARequestWhoseAdapterIsDeletedBeforeItIsLoadedIsServed) {
+  std::promise<void> gone;
+  platform_->adapters->set_on_gone([&](const AdapterDigest&) { gone.set_value(); });
   ASSERT_TRUE(upload("bot"));
-  const ResolvedModel deleted = resolve_model(*platform_, caller_, "bot").value();
+  PreparedInference prepared{.kind = AnswerKind::kText,
+                             .model = resolve_model(*platform_, caller_, "bot").value(),
+                             .options = {},
+                             .prompts = {{1}}};
+  const AdapterDigest digest = *prepared.model.adapter;
   remove("bot");
+  platform_->host_cache->forget(digest);
+  EXPECT_FALSE(resolve_model(*platform_, caller_, "bot@1"));
   Call late = call();
-  auto permit = platform_->admission.admit(caller_, platform_->clock.steady_now()).value();
-  PreparedInference prepared{
-      .kind = AnswerKind::kText, .model = deleted, .options = {}, .prompts = {{1}}};
+  auto permit = platform_->admission.admit(caller_, now_of(platform_->clock)).value();
   auto reply = begin_generation(*platform_, late, std::move(permit), std::move(prepared));
-  Generation& generation = *std::get<std::unique_ptr<Generation>>(*reply);
-  std::counting_semaphore<> woken{0};
-  ASSERT_TRUE(generation.start([&] { woken.release(); }));
-  while (!generation.poll().finished) woken.acquire();
-  EXPECT_EQ(generation.whole_answer().status, 404);
+  EXPECT_EQ(answer_of(std::move(reply)).status, 200);
+  gone.get_future().wait();
+  EXPECT_FALSE(platform_->adapters->has(digest));
+}
 
+TEST_F(InferenceTest, AContentThatIsUploadedAgainIsServed) {
+  ASSERT_TRUE(upload("bot"));
+  remove("bot");
   ASSERT_TRUE(upload("bot"));
   EXPECT_EQ(answer_of(complete("bot")).status, 200);
 }

@@ -1,7 +1,10 @@
 #include "gateway/http/multipart.hpp"
 
+#include <algorithm>
+#include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -17,38 +20,95 @@ std::string part(const std::string& disposition, const std::string& content) {
 }
 const std::string kEnd = "--XyZ--\r\n";
 
-Code code_of(std::string_view type, std::string_view body) {
-  const auto parts = parse_multipart(type, body);
+struct Part {
+  PartHead head;
+  std::string content;
+  bool ended = false;
+};
+
+// Keeps what it is told, and checks that it is told in order.
+class Collector final : public PartVisitor {
+ public:
+  Result<void> begin_part(PartHead head) override {
+    EXPECT_TRUE(parts.empty() || parts.back().ended);
+    parts.push_back({std::move(head), ""});
+    return {};
+  }
+  Result<void> part_content(std::string_view bytes) override {
+    EXPECT_FALSE(parts.back().ended);
+    EXPECT_FALSE(bytes.empty());
+    parts.back().content.append(bytes);
+    longest_piece = std::max(longest_piece, bytes.size());
+    return {};
+  }
+  Result<void> end_part() override {
+    parts.back().ended = true;
+    return {};
+  }
+
+  std::vector<Part> parts;
+  std::size_t longest_piece = 0;
+};
+
+// The parts of a body that arrives in pieces of `piece` bytes.
+Result<std::vector<Part>> read(std::string_view type, std::string_view body,
+                               std::size_t piece = std::string::npos) {
+  auto reader = MultipartReader::make(type);
+  if (!reader) return reader.error();
+  Collector collector;
+  for (std::size_t at = 0; at < body.size(); at += std::min(piece, body.size() - at)) {
+    if (auto fed = reader->feed(body.substr(at, piece), collector); !fed) return fed.error();
+  }
+  if (auto finished = reader->finish(); !finished) return finished.error();
+  return collector.parts;
+}
+
+Code code_of(std::string_view type, std::string_view body, std::size_t piece = std::string::npos) {
+  const auto parts = read(type, body, piece);
   return parts ? Code::kInternalError : parts.error().code;
 }
 
-TEST(Multipart, PartsAreViewsIntoTheBody) {
+TEST(Multipart, PartsAreWhatWasSentHoweverItIsCut) {
   const std::string body =
       part("name=\"a\"", "one") +
       "--XyZ\r\ncontent-disposition: form-data; name=b; filename=\"x \\\"y\\\".bin\"\r\n"
       "Content-Type: Application/Octet-Stream\r\n\r\n\r\n--Xy\r\n\r\n" +
       kEnd;
-  const auto parts = parse_multipart(kType, body);
-  ASSERT_TRUE(parts) << parts.error().message;
-  ASSERT_EQ(parts->size(), 2U);
-  EXPECT_EQ((*parts)[0].name, "a");
-  EXPECT_EQ((*parts)[0].content, "one");
-  EXPECT_EQ((*parts)[1].name, "b");
-  EXPECT_EQ((*parts)[1].filename, "x \"y\".bin");
-  EXPECT_EQ((*parts)[1].content_type, "application/octet-stream");
-  EXPECT_EQ((*parts)[1].content, "\r\n--Xy\r\n") << "what only looks like the boundary is content";
-  EXPECT_GE((*parts)[0].content.data(), body.data());
+  for (std::size_t piece = 1; piece <= body.size(); ++piece) {
+    const auto parts = read(kType, body, piece);
+    ASSERT_TRUE(parts) << parts.error().message;
+    ASSERT_EQ(parts->size(), 2U);
+    EXPECT_EQ((*parts)[0].head.name, "a");
+    EXPECT_EQ((*parts)[0].content, "one");
+    EXPECT_EQ((*parts)[1].head.name, "b");
+    EXPECT_EQ((*parts)[1].head.filename, "x \"y\".bin");
+    EXPECT_EQ((*parts)[1].head.content_type, "application/octet-stream");
+    EXPECT_EQ((*parts)[1].content, "\r\n--Xy\r\n") << "what only looks like the boundary";
+    EXPECT_TRUE((*parts)[1].ended);
+  }
+}
+
+TEST(Multipart, ContentIsPassedOnBeforeItsEnd) {
+  auto reader = MultipartReader::make(kType).value();
+  Collector collector;
+  ASSERT_TRUE(reader.feed("--XyZ\r\nContent-Disposition: form-data; name=a\r\n\r\n", collector));
+  const std::string piece(100'000, 'x');
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(reader.feed(piece, collector));
+  ASSERT_EQ(collector.parts.size(), 1U);
+  EXPECT_FALSE(collector.parts[0].ended);
+  EXPECT_GE(collector.parts[0].content.size() + kMaxBoundaryChars, 10 * piece.size());
+  EXPECT_LE(collector.longest_piece, piece.size() + kMaxBoundaryChars) << "nothing is hoarded";
 }
 
 TEST(Multipart, EmptyContentAndAMissingLastLineBreakAreFine) {
-  const auto parts = parse_multipart(kType, part("name=\"a\"", "") + "--XyZ--");
+  const auto parts = read(kType, part("name=\"a\"", "") + "--XyZ--");
   ASSERT_TRUE(parts);
   EXPECT_EQ((*parts)[0].content, "");
 }
 
 TEST(Multipart, QuotedBoundary) {
-  EXPECT_TRUE(parse_multipart("Multipart/Form-Data; charset=x; boundary=\"XyZ\"",
-                              part("name=\"a\"", "b") + kEnd));
+  EXPECT_TRUE(
+      read("Multipart/Form-Data; charset=x; boundary=\"XyZ\"", part("name=\"a\"", "b") + kEnd));
 }
 
 TEST(Multipart, OtherMediaTypesAreUnsupported) {
@@ -62,7 +122,7 @@ TEST(Multipart, OtherMediaTypesAreUnsupported) {
             Code::kUnsupportedMediaType);
 }
 
-TEST(Multipart, MalformedBodiesAreRefused) {
+TEST(Multipart, MalformedBodiesAreRefusedHoweverTheyAreCut) {
   const std::string good = part("name=\"a\"", "b");
   for (const std::string& body : {
            std::string(),
@@ -72,6 +132,8 @@ TEST(Multipart, MalformedBodiesAreRefused) {
            good + "--XyZ",
            good + "--XyZ-",
            good + kEnd + "more",
+           good + "--XyZ--\r",
+           good + "--XyZ--x",
            good + good + kEnd,
            part("filename=\"x\"", "b") + kEnd,
            part("name=\"\"", "b") + kEnd,
@@ -83,7 +145,9 @@ TEST(Multipart, MalformedBodiesAreRefused) {
            std::string("--XyZ\r\n\r\nb\r\n") + kEnd,
            std::string("--XyZ\nContent-Disposition: form-data; name=\"a\"\n\nb\n") + kEnd,
        }) {
-    EXPECT_EQ(code_of(kType, body), Code::kInvalidValue) << body;
+    for (const std::size_t piece : {std::string::npos, std::size_t{1}, std::size_t{7}}) {
+      EXPECT_EQ(code_of(kType, body, piece), Code::kInvalidValue) << body;
+    }
   }
 }
 
@@ -94,13 +158,47 @@ TEST(Multipart, TooManyPartsAreRefused) {
   EXPECT_EQ(code_of(kType, body + kEnd), Code::kRequestExceedsLimit);
 }
 
-TEST(Multipart, AnEndlessPartHeadIsRefused) {
-  const std::string name(kMaxPartHeadBytes, 'n');
-  EXPECT_EQ(code_of(kType, part("name=\"" + name + '"', "b") + kEnd), Code::kInvalidValue);
+TEST(Multipart, AnEndlessPartHeadIsRefusedWhenItIsTooLong) {
+  auto reader = MultipartReader::make(kType).value();
+  Collector collector;
+  ASSERT_TRUE(reader.feed("--XyZ\r\n", collector));
+  std::size_t fed = 0;
+  while (reader.feed("nnnnnnnnnn", collector)) {
+    fed += 10;
+    ASSERT_LE(fed, kMaxPartHeadBytes);
+  }
+  EXPECT_FALSE(reader.feed("n", collector)) << "and nothing more is taken";
 }
 
-// Whatever is done to a body, the answer is parts inside of it or an error.
-TEST(Multipart, MutatedBodiesNeverReadOutsideTheBody) {
+// A visitor that wants no more ends the reading.
+class Refuser final : public PartVisitor {
+ public:
+  explicit Refuser(int at) : at_(at) {}
+  Result<void> begin_part(PartHead) override { return refuse(0); }
+  Result<void> part_content(std::string_view) override { return refuse(1); }
+  Result<void> end_part() override { return refuse(2); }
+
+ private:
+  Result<void> refuse(int what) const {
+    if (what != at_) return {};
+    return Error{Code::kStorageFull, "full"};
+  }
+  int at_;
+};
+
+TEST(Multipart, VisitorsErrorIsTheReaders) {
+  for (const int at : {0, 1, 2}) {
+    auto reader = MultipartReader::make(kType).value();
+    Refuser refuser(at);
+    const auto fed = reader.feed(part("name=\"a\"", "b") + kEnd, refuser);
+    ASSERT_FALSE(fed);
+    EXPECT_EQ(fed.error().code, Code::kStorageFull);
+    EXPECT_FALSE(reader.finish());
+  }
+}
+
+// Whatever is done to a body, one byte at a time says what all at once says.
+TEST(Multipart, MutatedBodiesAreReadAlikeHoweverTheyAreCut) {
   constexpr std::uint32_t kSeed = 20260131;
   std::mt19937 random(kSeed);
   const std::string good =
@@ -126,12 +224,18 @@ TEST(Multipart, MutatedBodiesNeverReadOutsideTheBody) {
       }
       if (body.empty()) body = "-";
     }
-    const auto parts = parse_multipart(kType, body);
-    if (!parts) continue;
-    for (const FormPart& found : *parts) {
-      ASSERT_GE(found.content.data(), body.data()) << "seed " << kSeed << " round " << round;
-      ASSERT_LE(found.content.data() + found.content.size(), body.data() + body.size());
-      ASSERT_FALSE(found.name.empty());
+    const auto whole = read(kType, body);
+    const auto cut = read(kType, body, 1 + random() % 5);
+    ASSERT_EQ(whole.has_value(), cut.has_value()) << "seed " << kSeed << " round " << round;
+    if (!whole) {
+      ASSERT_EQ(whole.error().code, cut.error().code) << "seed " << kSeed << " round " << round;
+      continue;
+    }
+    ASSERT_EQ(whole->size(), cut->size()) << "seed " << kSeed << " round " << round;
+    for (std::size_t i = 0; i < whole->size(); ++i) {
+      ASSERT_EQ((*whole)[i].head.name, (*cut)[i].head.name);
+      ASSERT_EQ((*whole)[i].content, (*cut)[i].content);
+      ASSERT_FALSE((*whole)[i].head.name.empty());
     }
   }
 }

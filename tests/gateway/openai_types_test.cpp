@@ -68,10 +68,18 @@ const Refusal kChatRefusals[] = {
     {R"("logprobs": 3)", Code::kInvalidValue, "logprobs"},
     {R"("top_logprobs": 3)", Code::kInvalidValue, "top_logprobs"},
     {R"("logprobs": true, "top_logprobs": 21)", Code::kInvalidValue, "top_logprobs"},
-    {R"("n": 2)", Code::kUnsupportedParameter, "n"},
-    {R"("frequency_penalty": 0.5)", Code::kUnsupportedParameter, "frequency_penalty"},
-    {R"("presence_penalty": -0.5)", Code::kUnsupportedParameter, "presence_penalty"},
-    {R"("logit_bias": {"1": 2})", Code::kUnsupportedParameter, "logit_bias"},
+    {R"("n": 0)", Code::kInvalidValue, "n"},
+    {R"("n": 9)", Code::kInvalidValue, "n"},
+    {R"("frequency_penalty": 2.5)", Code::kInvalidValue, "frequency_penalty"},
+    {R"("presence_penalty": -2.5)", Code::kInvalidValue, "presence_penalty"},
+    {R"("repetition_penalty": 0)", Code::kInvalidValue, "repetition_penalty"},
+    {R"("min_tokens": -1)", Code::kInvalidValue, "min_tokens"},
+    {R"("logit_bias": {"1": 101})", Code::kInvalidValue, "logit_bias"},
+    {R"("logit_bias": {"-1": 1})", Code::kInvalidValue, "logit_bias"},
+    {R"("logit_bias": {"01": 1})", Code::kInvalidValue, "logit_bias"},
+    {R"("logit_bias": {"99999999999": 1})", Code::kInvalidValue, "logit_bias"},
+    {R"("logit_bias": {"1": "2"})", Code::kInvalidValue, "logit_bias"},
+    {R"("logit_bias": [1])", Code::kInvalidValue, "logit_bias"},
     {R"("response_format": {"type": "xml"})", Code::kInvalidValue, "response_format.type"},
     {R"("response_format": {"type": "regex"})", Code::kUnsupportedParameter,
      "response_format.type"},
@@ -157,6 +165,15 @@ const Refusal kChatRefusals[] = {
     {R"("prompt": "x")", Code::kUnknownParameter, "prompt"},
     {R"("temprature": 1)", Code::kUnknownParameter, "temprature"},
     {R"("stop_token_ids": [-1])", Code::kInvalidValue, "stop_token_ids"},
+    {R"("adapters": [])", Code::kInvalidValue, "adapters"},
+    {R"("adapters": {"model": "a"})", Code::kInvalidValue, "adapters"},
+    {R"("adapters": [{"model": "a"}, {"model": "b"}, {"model": "c"}, {"model": "d"},
+        {"model": "e"}])",
+     Code::kInvalidValue, "adapters"},
+    {R"("adapters": [{"weight": 1}])", Code::kMissingRequiredParameter, "adapters[0].model"},
+    {R"("adapters": [{"model": "a"}, {"model": "b", "weight": 17}])", Code::kInvalidValue,
+     "adapters[1].weight"},
+    {R"("adapters": [{"model": "a", "scale": 1}])", Code::kUnknownParameter, "adapters[0].scale"},
 };
 INSTANTIATE_TEST_SUITE_P(Fields, ChatRefuses, testing::ValuesIn(kChatRefusals));
 
@@ -180,6 +197,21 @@ INSTANTIATE_TEST_SUITE_P(
         R"("prompt_cache_key": "k", "metadata": {"a": "b"})", R"("modalities": ["text"])",
         R"("logprobs": false)", R"("stream": true, "stream_options": {})",
         R"("top_k": -1, "min_p": 0, "repetition_penalty": 1, "min_tokens": 0)"));
+
+TEST(ChatRequestFields, ChangeLogits) {
+  const auto request = parse_chat_request(chat_with(
+      R"("n": 3, "frequency_penalty": 0.5, "presence_penalty": -1, "repetition_penalty": 1.25,
+         "min_tokens": 2, "logit_bias": {"7": -100, "12": 1.5})"));
+  ASSERT_TRUE(request) << request.error().message;
+  const SamplingParams& sampling = request->options.sampling;
+  EXPECT_EQ(request->options.num_choices, 3);
+  EXPECT_EQ(sampling.frequency_penalty, 0.5F);
+  EXPECT_EQ(sampling.presence_penalty, -1.0F);
+  EXPECT_EQ(sampling.repetition_penalty, 1.25F);
+  EXPECT_EQ(sampling.min_tokens, 2);
+  EXPECT_EQ(sampling.logit_bias,
+            (std::vector<std::pair<TokenId, float>>{{7, -100.0F}, {12, 1.5F}}));
+}
 
 class MessagesRefused : public testing::TestWithParam<Refusal> {};
 TEST_P(MessagesRefused, WithCodeAndPath) {
@@ -458,7 +490,7 @@ const Refusal kCompletionRefusals[] = {
     {R"("best_of": 2)", Code::kUnsupportedParameter, "best_of"},
     {R"("echo": true)", Code::kUnsupportedParameter, "echo"},
     {R"("suffix": "x")", Code::kUnsupportedParameter, "suffix"},
-    {R"("n": 4)", Code::kUnsupportedParameter, "n"},
+    {R"("n": 9)", Code::kInvalidValue, "n"},
     {R"("messages": [])", Code::kUnknownParameter, "messages"},
     {R"("guided_regex": "a")", Code::kUnsupportedParameter, "guided_regex"},
     {R"("structured_outputs": {"regex": 1})", Code::kInvalidValue, "structured_outputs.regex"},

@@ -29,7 +29,8 @@ TEST(Routes, AdministrationIsForAdminsOnly) {
   Caller admin;
   admin.scopes = kAdminScopes;
   for (const Route& route : api_routes()) {
-    const bool administrative = route.pattern.starts_with("/v1/organization/");
+    const bool administrative =
+        route.pattern.starts_with("/v1/organization/") || route.pattern.starts_with("/admin/");
     EXPECT_EQ(check_access(route.access, admin).has_value(), administrative) << route.pattern;
     EXPECT_EQ(check_access(route.access, tenant).has_value(), !administrative) << route.pattern;
   }
@@ -51,9 +52,20 @@ TEST(Routes, EveryRouteIsFoundByItsOwnPattern) {
 
 TEST(Routes, BodiesAreBounded) {
   for (const Route& route : api_routes()) {
-    EXPECT_LE(route.max_body_bytes, kMaxUploadBytes) << route.pattern;
-    const bool has_body = route.method == "POST";
+    EXPECT_LE(route.max_body_bytes, kMaxUploadBodyBytes) << route.pattern;
+    const bool has_body = route.method != "GET" && route.method != "DELETE";
     EXPECT_EQ(route.max_body_bytes > 0, has_body) << route.pattern;
+  }
+}
+
+// What goes to memory is small.
+TEST(Routes, LongBodiesGoToDisk) {
+  for (const Route& route : api_routes()) {
+    const bool staged =
+        route.body == Body::kForm || route.body == Body::kPackage || route.body == Body::kFile;
+    EXPECT_TRUE(staged || route.max_body_bytes <= kMaxJsonBytes) << route.pattern;
+    const bool has_form = route.body == Body::kForm || route.body == Body::kPackage;
+    EXPECT_EQ(route.parts.empty(), !has_form) << route.pattern;
   }
 }
 
@@ -82,7 +94,7 @@ TEST(MatchRoute, OtherMethodsAreToldWhatIsAllowed) {
   const auto found = match("PUT", "/v1/adapters/bot");
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().code, Code::kMethodNotAllowed);
-  EXPECT_EQ(found.error().param, "GET, HEAD, DELETE");
+  EXPECT_EQ(found.error().param, "GET, HEAD, PATCH, DELETE");
 }
 
 }  // namespace

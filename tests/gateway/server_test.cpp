@@ -151,6 +151,7 @@ std::string request(const std::string& method, const std::string& path, const st
   return out + "\r\n" + body;
 }
 const std::string kClose = "Connection: close\r\n";
+constexpr char kFilePart[] = "--x\r\nContent-Disposition: form-data; name=file; filename=f\r\n\r\n";
 
 std::string chat_body(const std::string& more) {
   return R"({"model": "tiny", "messages": [{"role": "user", "content": "hello"}], )" + more + "}";
@@ -258,7 +259,7 @@ TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
   EXPECT_THAT(ask("PUT", "/v1/models", key).head(), HasSubstr("Allow: GET, HEAD\r\n"));
   EXPECT_EQ(ask("GET", "/v1/organization/projects", key).status(), 403);
   EXPECT_EQ(ask("POST", "/v1/chat/completions", key).status(), 415);
-  EXPECT_EQ(chat(key, "\"n\": 2").code(), "unsupported_parameter");
+  EXPECT_EQ(chat(key, "\"priority\": 2").code(), "unsupported_parameter");
   EXPECT_EQ(chat(key, "\"x\": ").code(), "invalid_json");
   const Answer huge = served->exchange(
       request("POST", "/v1/completions", key, "",
@@ -299,13 +300,55 @@ TEST_F(ServerTest, SlowRequestIsToldThatItIsTooLate) {
                                         "Content-Type: application/json\r\n"
                                         "Content-Length: 10\r\n") +
                                 "{";
-  for (const std::string& sent : {slow_head, slow_body}) {
+  const std::string slow_upload = request("POST", "/v1/files", key, "",
+                                          "Content-Type: multipart/form-data; boundary=x\r\n"
+                                          "Content-Length: 1000000\r\n") +
+                                  kFilePart + std::string(400'000, 'x');
+  for (const std::string& sent : {slow_head, slow_body, slow_upload}) {
     const Answer answer = served->exchange(sent, Served::To::kHasty);
     ASSERT_EQ(answer.status(), 408) << answer.raw;
     EXPECT_EQ(answer.code(), "request_timeout");
     EXPECT_THAT(answer.head(), HasSubstr("X-Request-Id: req_"));
     EXPECT_THAT(answer.head(), HasSubstr("Connection: close\r\n"));
   }
+  EXPECT_EQ(served->platform().staging->bytes(), 0U) << "what had come of the upload went";
+}
+
+TEST_F(ServerTest, BodyThatGoesToDiskEndsWhereItEnds) {
+  const std::string key = served->tenant_key();
+  const std::string content(700'001, 'c');
+  const std::string form =
+      "--x\r\nContent-Disposition: form-data; name=purpose\r\n\r\nuser_data\r\n" +
+      std::string(kFilePart) + content + "\r\n--x--\r\n";
+  const std::string type = "Content-Type: multipart/form-data; boundary=x\r\n";
+  std::string chunked;
+  for (std::size_t at = 0; at < form.size(); at += 99'999) {
+    const std::string piece = form.substr(at, 99'999);
+    std::ostringstream size;
+    size << std::hex << piece.size();
+    chunked += size.str() + "\r\n" + piece + "\r\n";
+  }
+  const std::string bodies[] = {
+      request("POST", "/v1/files", key, "",
+              type + "Content-Length: " + std::to_string(form.size()) + "\r\n") +
+          form,
+      request("POST", "/v1/files", key, "", type + "Transfer-Encoding: chunked\r\n") + chunked +
+          "0\r\n\r\n"};
+  for (const std::string& sent : bodies) {
+    // The next request waits in the same bytes.
+    const Answer both = served->exchange(sent + request("GET", "/v1/files", key, "", kClose));
+    const std::size_t second = both.raw.rfind("HTTP/1.1 200");
+    ASSERT_GT(second, 0U) << both.raw;
+    const Json files = Answer{both.raw.substr(second)}.json().at("data");
+    const std::string id = files.back().at("id");
+    EXPECT_EQ(files.back().at("bytes"), content.size());
+    const Answer read = ask("GET", "/v1/files/" + id + "/content", key);
+    EXPECT_EQ(read.status(), 200);
+    EXPECT_TRUE(read.body() == content) << read.body().size();
+    EXPECT_EQ(ask("HEAD", "/v1/files/" + id + "/content", key).body(), "");
+    EXPECT_EQ(ask("DELETE", "/v1/files/" + id, key).status(), 200);
+  }
+  EXPECT_EQ(served->platform().staging->bytes(), 0U);
 }
 
 TEST_F(ServerTest, IdleConnectionIsClosedWithoutAWord) {

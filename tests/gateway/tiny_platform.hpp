@@ -5,14 +5,19 @@
 #pragma once
 
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 
 #include <gtest/gtest.h>
 
 #include "engine/model/random_model.hpp"
+#include "gateway/adapters/upload_forms.hpp"
 #include "gateway/platform.hpp"
+#include "gateway/routes.hpp"
 #include "tests/adapters/test_package.hpp"
 #include "tests/gateway/byte_tokenizer.hpp"
 
@@ -71,6 +76,34 @@ inline std::string upload_form(const std::string& name, unsigned seed = 1) {
   add("adapter_config", package.config_text());
   add("adapter_model", {reinterpret_cast<const char*>(tensors.data()), tensors.size()});
   return body + "--x--\r\n";
+}
+
+// Puts an upload's form where a session would have put it.
+inline void stage_upload(Platform& platform, Call& call, std::string_view form) {
+  const auto stage =
+      stage_form(kFormType, kAdapterForm, *platform.staging, call.caller.tenant.str());
+  ASSERT_TRUE((*stage)->write(form));
+  auto staged = (*stage)->finish();
+  ASSERT_TRUE(staged) << staged.error().message;
+  call.staged = *std::move(staged);
+}
+
+// What a handler says in the end, when the work that it puts off is done.
+inline Result<Reply> settled(Result<Reply> reply) {
+  while (reply) {
+    if (const auto* deferred = std::get_if<std::unique_ptr<Deferred>>(&*reply)) {
+      const auto work = (*deferred)->work;
+      reply = work();
+    } else if (const auto* awaited = std::get_if<std::unique_ptr<Awaited>>(&*reply)) {
+      std::promise<void> done;
+      (*awaited)->start([&done] { done.set_value(); });
+      done.get_future().wait();
+      reply = (*awaited)->take();
+    } else {
+      break;
+    }
+  }
+  return reply;
 }
 
 }  // namespace tessera

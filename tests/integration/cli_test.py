@@ -6,6 +6,7 @@ import subprocess
 import unittest
 
 import harness
+import packages
 
 
 class CommandLine(unittest.TestCase):
@@ -77,6 +78,33 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((row["project_id"], row["num_model_requests"]), (tenant, 1))
         self.run_tessera("adapter", "delete", name, key=key)
         self.assertEqual(self.json_of("adapter", "list", key=key), [])
+
+    def test_aliases_and_files_of_an_adapter(self):
+        tenant = self.new_tenant("aliases by hand")
+        key = self.run_tessera("key", "create", tenant, "--scope", "api.adapter.read", "--scope",
+                               "api.adapter.write", "--scope", "api.adapter.download").strip()
+        client = harness.Client(self.server, key)
+        uploads = [packages.package(seed) for seed in (1, 2)]
+        for config, tensors in uploads:
+            client.upload("bot", config, tensors).expect(201)
+        self.run_tessera("adapter", "alias", "bot", "canary", "2", key=key)
+        split = self.json_of("adapter", "split", "bot", "prod", "1=95", "2=5", "session", key=key)
+        self.assertEqual(split["split"][0], {"version": 1, "weight": 95})
+        self.assertEqual(split["sticky"], "session")
+        self.assertIn("1=95 2=5 by session", self.run_tessera("adapter", "aliases", "bot", key=key))
+        self.assertEqual(self.json_of("adapter", "rollback", "bot", key=key)["version"], 2)
+        self.run_tessera("adapter", "unalias", "bot", "canary", key=key)
+        self.assertNotIn("canary", self.run_tessera("adapter", "aliases", "bot", key=key))
+        self.assertEqual(len(self.json_of("adapter", "versions", "bot", key=key)), 2)
+        directory = harness.scratch() / "downloaded"
+        self.run_tessera("adapter", "download", "bot", "1", str(directory), key=key)
+        self.assertEqual(((directory / "adapter_config.json").read_bytes(),
+                          (directory / "adapter_model.safetensors").read_bytes()), uploads[0])
+        message = self.run_tessera("adapter", "download", "bot", "9", str(directory), key=key,
+                                   status=1)
+        self.assertIn("404", message)
+        self.assertIn("neither a version",
+                      self.run_tessera("adapter", "alias", "bot", "prod", "x", key=key, status=1))
 
     def test_more_than_a_page_is_listed_whole(self):
         before = len(self.json_of("tenant", "list"))

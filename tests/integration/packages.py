@@ -188,9 +188,6 @@ def malformed():
         ("a value of a million", replaced(FIRST_A, data=with_first_value(1e6)), "value_too_large"),
         ("integers", replaced(FIRST_A, dtype="I32"), "unsupported_tensor_dtype"),
         ("no tensors at all", file_of({}), "no_tensors"),
-        ("embedding weights of its own",
-         added("base_model.model.model.embed_tokens.weight", "BF16", (4096, 256)),
-         "embedding_weights_present"),
     ]
     bad_configs = [
         ("a config that is no JSON", b"{'r': 4}", "config_invalid_json"),
@@ -203,10 +200,10 @@ def malformed():
         ("another method than LoRA", config(peft_type="LOHA"), "unsupported_peft_type"),
         ("another task", config(task_type="SEQ_CLS"), "unsupported_task_type"),
         ("another base", config(base_model_name_or_path="other/model"), "base_model_mismatch"),
-        ("DoRA", config(use_dora=True), "unsupported_dora"),
-        ("biases", config(bias="all"), "unsupported_bias"),
+        ("DoRA without magnitudes", config(use_dora=True), "missing_magnitude"),
+        ("biases that are not there", config(lora_bias=True), "missing_lora_bias"),
         ("PiSSA", config(init_lora_weights="pissa"), "unsupported_init_lora_weights"),
-        ("whole modules", config(modules_to_save=["lm_head"]), "unsupported_modules_to_save"),
+        ("whole modules", config(modules_to_save=["norm"]), "unsupported_modules_to_save"),
         ("a rank pattern for nothing", config(rank_pattern={"nothing": 2}),
          "pattern_matches_nothing"),
         ("a regex with a look-ahead", config(target_modules="(?=q)q_proj"), "unsupported_regex"),

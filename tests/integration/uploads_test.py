@@ -39,19 +39,22 @@ class Uploads(unittest.TestCase):
 
     def test_all_faults_come_in_one_report(self):
         broken = packages.replaced(packages.FIRST_A, data=packages.with_first_value(float("nan")))
-        codes = self.finding_codes(self.refused(packages.config(use_dora=True, bias="all"), broken))
-        self.assertLessEqual({"unsupported_dora", "unsupported_bias"}, set(codes))
+        config = packages.config(use_qalora=True, layer_replication=[[0, 1]])
+        codes = self.finding_codes(self.refused(config, broken))
+        self.assertLessEqual({"unsupported_qalora", "unsupported_layer_replication"}, set(codes))
 
     def test_malformed_packages_leave_memory_and_store_as_they_were(self):
-        cases = packages.malformed()
+        packed = [(config, tensors) for _, config, tensors, _ in packages.malformed()]
+        nobodys = packages.added("base_model.model.model.nobody.weight", "BF16", (4096, 256))
+        packed.append((packages.config(), nobodys))
 
         def send_all():
-            for _, config, tensors, _ in cases:
+            for config, tensors in packed:
                 self.refused(config, tensors)
 
         send_all()
         memory, stored = self.server.resident_bytes(), self.stored_bytes()
-        self.assertGreater(ROUNDS * sum(len(tensors) for _, _, tensors, _ in cases),
+        self.assertGreater(ROUNDS * sum(len(tensors) for _, tensors in packed),
                            3 * RSS_SLACK_BYTES)
         for _ in range(ROUNDS):
             send_all()
@@ -118,42 +121,40 @@ class Uploads(unittest.TestCase):
 
 
 class BodyBudget(unittest.TestCase):
-    """A server with room for 1 MiB of bodies: half for a tenant, three quarters for uploads."""
+    """A server with room for 1 MiB of bodies in memory, half of it for a tenant."""
 
     @classmethod
     def setUpClass(cls):
         cls.server = harness.Server("--body-bytes", "1M").start()
         cls.addClassCleanup(cls.server.close)
 
-    def hold(self, path, kind, count):
+    def hold(self, count):
         """A connection of a new tenant that has sent `count` bytes of a body, and no end."""
         key = self.server.new_tenant("holder").key
         connection = socket.create_connection(self.server.api)
         self.addCleanup(connection.close)
-        fields = {"Host": "t", "Content-Length": 500_000} | key.headers(**{"Content-Type": kind})
+        fields = {"Host": "t", "Content-Length": 500_000} | key.headers(
+            **{"Content-Type": "application/json"})
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         before = self.server.metric("tessera_body_bytes")
-        connection.sendall(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + b" " * count)
+        connection.sendall(f"POST /v1/completions HTTP/1.1\r\n{lines}\r\n".encode()
+                           + b" " * count)
         harness.wait_until(
             lambda: self.server.metric("tessera_body_bytes") == before + count, what="room taken")
         return connection
 
-    def test_over_it_is_not_now_and_small_requests_find_room_beside_uploads(self):
+    def test_over_it_is_not_now_and_uploads_need_none_of_it(self):
         asker = self.server.new_tenant("asker").key
-        held = [self.hold("/v1/adapters", "multipart/form-data; boundary=x", count)
-                for count in (450_000, 330_000)]
-        refused = asker.upload("bot", *packages.package()).expect(503)
+        held = [self.hold(count) for count in (450_000, 450_000, 140_000)]
+        long_question = {"model": harness.BASE, "prompt": "a" * 30_000, "max_tokens": 1}
+        refused = asker.post("/v1/completions", long_question).expect(503)
         self.assertEqual(refused.error["code"], "server_is_overloaded")
         self.assertEqual(refused.headers["retry-after"], "1")
         self.assertEqual(refused.headers["x-should-retry"], "true")
-        asker.chat(harness.BASE, "Hello!", max_tokens=1).expect(200)
-        held.append(self.hold("/v1/completions", "application/json", 250_000))
-        long_question = {"model": harness.BASE, "prompt": "a" * 30_000, "max_tokens": 1}
-        asker.post("/v1/completions", long_question).expect(503)
+        asker.upload("bot", *packages.package()).expect(201)
         for connection in held:
             connection.close()
         harness.wait_until(lambda: self.server.metric("tessera_body_bytes") == 0, what="room")
-        asker.upload("bot", *packages.package()).expect(201)
         answer = asker.post("/v1/completions", long_question)
         self.assertNotEqual(answer.status, 503)
 

@@ -1,0 +1,113 @@
+// One upload's job, and the report that its end is told with.
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/adapters/adapter_intake.hpp"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_json(const ProbeResult& probe) {
+  return {{"prompts", probe.prompts},
+          {"max_abs_logprob_delta_vs_base", probe.max_logprob_delta},
+          {"changed_answers", probe.changed_answers},
+          {"identical_to_base", probe.identical_to_base},
+          {"nan", probe.not_finite}};
+}
+
+}  // namespace
+
+Json report_json(const IntakeOutcome& outcome) {
+  Json json = to_json(outcome.report);
+  if (outcome.probe) json["probe"] = to_json(*outcome.probe);
+  if (outcome.acceptance) json["acceptance"] = to_json(*outcome.acceptance);
+  return json;
+}
+
+IntakeJob::IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks,
+                     AdapterRegistry& registry, const Clock& clock)
+    : request_(std::move(request)),
+      checks_(std::move(checks)),
+      registry_(registry),
+      clock_(clock) {}
+
+bool IntakeJob::wait(SteadyTime until) const {
+  std::unique_lock lock(mutex_);
+  if (outcome_ || until <= clock_.steady_now()) return outcome_.has_value();
+  return done_.wait_until(lock, until, [this] { return outcome_.has_value(); });
+}
+
+Result<IntakeOutcome> IntakeJob::outcome() const {
+  const std::lock_guard lock(mutex_);
+  if (!outcome_) return Error{Code::kInternalError, "the job is not done"};
+  return *outcome_;
+}
+
+VersionRequest IntakeJob::version_request() const {
+  return {.tenant = request_.tenant,
+          .name = request_.name,
+          .created_by = request_.created_by,
+          .now = clock_.wall_now(),
+          .quota = request_.quota,
+          .metadata = request_.metadata};
+}
+
+// The record is written under the job's lock: a job that ends meanwhile finds it.
+Result<std::optional<AdapterVersion>> IntakeJob::detach() {
+  std::unique_lock lock(mutex_);
+  if (committing_) {  // a matter of milliseconds
+    done_.wait(lock, [this] { return outcome_.has_value(); });
+  }
+  if (outcome_) return std::optional<AdapterVersion>();
+  if (request_.dry_run) {
+    given_up_ = true;
+    return Error{Code::kUpstreamTimeout, "The package is still being validated; ask again."};
+  }
+  if (record_) return record_;
+  auto record = registry_.begin_version(version_request());
+  if (!record) {
+    given_up_ = true;
+    return record.error();
+  }
+  record_ = *std::move(record);
+  return record_;
+}
+
+void IntakeJob::on_done(std::function<void()> done) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!outcome_) {
+      on_done_ = std::move(done);
+      return;
+    }
+  }
+  done();
+}
+
+void IntakeJob::abandon() {
+  const std::lock_guard lock(mutex_);
+  if (!record_) given_up_ = true;
+}
+
+std::optional<AdapterVersion> IntakeJob::begin_commit() {
+  const std::lock_guard lock(mutex_);
+  committing_ = true;
+  return record_;
+}
+
+void IntakeJob::finish(Result<IntakeOutcome> outcome) {
+  std::function<void()> done;
+  {
+    const std::lock_guard lock(mutex_);
+    outcome_.emplace(std::move(outcome));
+    request_.package = {};
+    done = std::exchange(on_done_, nullptr);
+  }
+  done_.notify_all();
+  if (done) done();
+}
+
+}  // namespace tessera

@@ -1,0 +1,75 @@
+// spend_api.cpp — what a project may spend a month, and what everybody has spent.
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/api/api_json.hpp"
+#include "gateway/api/fields.hpp"
+#include "gateway/handlers.hpp"
+#include "storage/json.hpp"
+
+namespace tessera {
+namespace {
+
+using nlohmann::ordered_json;
+
+Error no_such_limit() {
+  return {Code::kNotFound, "This project has no spend limit."};
+}
+
+ordered_json spend_limit_json(std::optional<std::int64_t> cents) {
+  ordered_json json;
+  json["object"] = "organization.project.spend_limit";
+  json["threshold_amount"] = cents ? ordered_json(*cents) : ordered_json(nullptr);
+  json["currency"] = "USD";
+  json["interval"] = "month";
+  json["enforcement"]["status"] = cents ? "enforcing" : "inactive";
+  return json;
+}
+
+// What `call` asks for of the limit of its project.
+Result<TenantLimits> modify(Platform& platform, const Call& call,
+                            const std::function<Result<void>(TenantLimits&)>& change) {
+  return platform.directory->modify_limits(call.caller, TenantId(call.arguments.at(0)), change,
+                                           call.received_wall);
+}
+
+}  // namespace
+
+Result<Reply> get_spend_limit(Platform& platform, Call& call) {
+  const auto snapshot = platform.directory->snapshot();
+  const auto* entry = snapshot->find(TenantId(call.arguments.at(0)));
+  if (!entry) return Error{Code::kNotFound, "There is no such project."};
+  return json_reply(spend_limit_json(entry->limits.spend_cents_per_month));
+}
+
+Result<Reply> set_spend_limit(Platform& platform, Call& call) {
+  const auto body = parse_json(call.request.body);
+  if (!body) return body.error();
+  std::optional<std::int64_t> cents;
+  Fields fields(*body);
+  fields.required_any("threshold_amount");
+  fields.integer("threshold_amount", {0, Money::kMaxCents}, cents);
+  fields.unsupported("currency", {"USD"});
+  fields.unsupported("interval", {"month"});
+  if (auto read = fields.finish(); !read) return read.error();
+  const auto changed = modify(platform, call, [&](TenantLimits& limits) -> Result<void> {
+    limits.spend_cents_per_month = cents;
+    return {};
+  });
+  if (!changed) return changed.error();
+  return json_reply(spend_limit_json(changed->spend_cents_per_month));
+}
+
+Result<Reply> delete_spend_limit(Platform& platform, Call& call) {
+  const auto changed = modify(platform, call, [](TenantLimits& limits) -> Result<void> {
+    if (!std::exchange(limits.spend_cents_per_month, std::nullopt)) return no_such_limit();
+    return {};
+  });
+  if (!changed) return changed.error();
+  ordered_json json = spend_limit_json(std::nullopt);
+  json["deleted"] = true;
+  return json_reply(json);
+}
+
+}  // namespace tessera

@@ -1,0 +1,71 @@
+// tenant_api.cpp — /v1/tenant: what a tenant may know of itself.
+#include <nlohmann/json.hpp>
+
+#include "gateway/admin/meter_json.hpp"
+#include "gateway/api/api_json.hpp"
+#include "gateway/handlers.hpp"
+
+namespace tessera {
+namespace {
+
+using nlohmann::ordered_json;
+
+ordered_json window_json(const LimitsView::Window& window) {
+  ordered_json json;
+  json["limit"] = window.limit;
+  json["remaining"] = window.remaining;
+  json["reset_ms"] = std::chrono::ceil<std::chrono::milliseconds>(window.reset).count();
+  return json;
+}
+
+// An amount of a calendar's period: its limit is null if there is none.
+ordered_json period_json(std::optional<std::int64_t> limit, std::int64_t used, WallTime reset) {
+  ordered_json json;
+  json["limit"] = limit ? ordered_json(*limit) : ordered_json(nullptr);
+  json["used"] = used;
+  json["resets_at"] = unix_seconds(reset);
+  return json;
+}
+
+}  // namespace
+
+Result<Reply> get_own_tenant(Platform& platform, Call& call) {
+  const auto snapshot = platform.directory->snapshot();
+  const auto* entry = snapshot->find(call.caller.tenant);
+  if (!entry) return Error{Code::kNotFound, "There is no such project."};
+  ordered_json json;
+  json["id"] = entry->tenant.id.str();
+  json["object"] = "tenant";
+  json["name"] = entry->tenant.name;
+  json["slug"] = entry->tenant.slug;
+  json["created_at"] = unix_seconds(entry->tenant.created_at);
+  json["base_model"] = platform.model.name();
+  return json_reply(json);
+}
+
+// Of the project and the key that asks, whichever leaves less.
+Result<Reply> get_own_limits(Platform& platform, Call& call) {
+  const Now now = now_of(platform.clock);
+  const LimitsView view = platform.admission.view(call.caller, now);
+  const PeriodUse use = platform.admission.use(call.caller, now);
+  const TenantLimits& limits = call.caller.limits;
+  const WallTime midnight = end_of(Period::kDay, now.wall);
+  const WallTime month_end = end_of(Period::kMonth, now.wall);
+  ordered_json json;
+  json["object"] = "tenant.limits";
+  json["requests_per_minute"] = window_json(view.requests);
+  json["tokens_per_minute"] = window_json(view.tokens);
+  json["concurrent_requests"] = {{"limit", view.max_concurrent_requests},
+                                 {"used", view.concurrent_requests}};
+  json["requests_per_day"] = period_json(limits.requests_per_day, use.requests_today, midnight);
+  json["tokens_per_day"] = period_json(limits.tokens_per_day, use.tokens_today, midnight);
+  json["tokens_per_month"] = period_json(limits.tokens_per_month, use.tokens_this_month, month_end);
+  json["spend_cents_per_month"] =
+      period_json(limits.spend_cents_per_month, use.spend_this_month.whole_cents(), month_end);
+  json["max_output_tokens_per_request"] = limits.max_output_tokens;
+  const MeterLimits own = call.caller.key_policy ? call.caller.key_policy->limits : MeterLimits();
+  add_meter_limits(json["key"] = ordered_json::object(), own);
+  return json_reply(json);
+}
+
+}  // namespace tessera
