@@ -170,6 +170,17 @@ Result<void> TenantDirectory::commit(Batch batch, const AuditRecord& audit,
   return {};
 }
 
+Result<void> TenantDirectory::write_audited(Batch batch, std::span<const AuditRecord> records) {
+  {
+    const MutexLock lock(change_);
+    for (const AuditRecord& record : records) {
+      if (auto appended = append_audit(store_, batch, record); !appended) return appended;
+    }
+    if (auto written = store_.write(batch, Durability::kBuffered); !written) return written;
+  }
+  return store_.sync();  // not under the lock: others may write meanwhile, and share the wait
+}
+
 Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTenant& request,
                                               WallTime now) {
   if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -115,6 +116,10 @@ class TenantDirectory {
   // more than he can: kInsufficientScope.
   Result<CreatedApiKey> rotate_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
                                    std::chrono::seconds grace, WallTime now);
+
+  // Writes the change of another part of the house with its audit records, in one synced batch. The
+  // audit log is one chain, so all who write to it pass here. Errors: those of Store, kCorrupt.
+  Result<void> write_audited(Batch batch, std::span<const AuditRecord> records);
 
   // Makes the first admin key, if there is none, and writes its text to `file` (mode 0600). The
   // file is written first: a crash in between leaves a text that opens nothing, and the next start

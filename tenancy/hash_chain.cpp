@@ -168,6 +168,16 @@ std::string_view to_string(Chain chain) {
   return chain == Chain::kUsage ? "usage" : "audit";
 }
 
+Result<ChainHash> chain_head(const Store& store, Chain chain) {
+  const auto found = store.get(Family::kLedger, keys::chain_head(records_of(chain).letter));
+  if (!found) return found.error();
+  if (!*found) return ChainHash{};
+  const auto head = parse_head(**found);
+  if (head) return head->hash;
+  return Error{Code::kCorrupt,
+               "The head of the " + std::string(to_string(chain)) + " records' chain is damaged."};
+}
+
 Result<void> append_to_chain(const Store& store, Chain chain, const std::string& key,
                              std::string value, Batch& batch) {
   const Kept kept = records_of(chain);

@@ -29,6 +29,9 @@ std::string_view to_string(Chain chain);
 Result<void> append_to_chain(const Store& store, Chain chain, const std::string& key,
                              std::string value, Batch& batch);
 
+// The last link; zero if there is none. Errors: kCorrupt, those of Store.
+Result<ChainHash> chain_head(const Store& store, Chain chain);
+
 struct ChainReport {
   std::uint64_t num_links = 0;
   ChainHash head{};                // of the last link; zero if there is none

@@ -16,7 +16,7 @@ constexpr std::size_t kDecimals = 6;
 constexpr std::size_t kMaxWholeDigits = 6;  // no token costs a dollar
 
 Error bad(std::string message, const std::string& place) {
-  return {Code::kInvalidValue, "The price table: " + place + " " + std::move(message) + ".", place};
+  return {Code::kInvalidValue, "The price table: " + place + " " + message + ".", place};
 }
 
 bool is_digits(std::string_view text) {
@@ -98,7 +98,8 @@ Price PriceTable::of(std::string_view model, std::string_view tier) const {
   if (found == models_.end()) found = models_.find("*");
   if (found == models_.end()) return {};
   const auto price = found->second.find(tier);
-  return price != found->second.end() ? price->second : found->second.find(kDefaultServiceTier)->second;
+  return price != found->second.end() ? price->second
+                                      : found->second.find(kDefaultServiceTier)->second;
 }
 
 }  // namespace tessera
