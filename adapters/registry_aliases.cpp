@@ -110,6 +110,7 @@ Result<void> AdapterRegistry::take_from_aliases(Draft& draft, int version, Alias
     if (!alias.target.points_at(version)) continue;
     AliasTarget rest = alias.target;
     std::erase_if(rest.shares, [&](const AliasShare& share) { return share.version == version; });
+    if (rest.shares.size() == 1) rest = AliasTarget::one(rest.shares.front().version);
     if (rest.shares.empty()) {
       if (which == Aliases::kAll) erase_alias(draft, name);
     } else if (auto moved = move_alias(draft, name, rest); !moved) {

@@ -19,18 +19,18 @@
 namespace tessera {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
-#define TESSERA_UNDER_ASAN 1
+#if defined(__SANITIZE_ADDRESS__) || defined(TESSERA_SANITIZED)
+#define TESSERA_UNDER_SANITIZER 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define TESSERA_UNDER_ASAN 1
+#define TESSERA_UNDER_SANITIZER 1
 #endif
 #endif
 
-#ifdef TESSERA_UNDER_ASAN
-constexpr bool kUnderAsan = true;  // with terabytes of address space, and pipes of its own
+#ifdef TESSERA_UNDER_SANITIZER
+constexpr bool kUnderSanitizer = true;  // with terabytes of address space, and pipes
 #else
-constexpr bool kUnderAsan = false;
+constexpr bool kUnderSanitizer = false;
 #endif
 
 Error refused(const std::string& what) {
@@ -44,10 +44,11 @@ bool limit_to(int resource, std::uint64_t value) {
 }
 
 Result<void> limit_resources(const ConfinementLimits& limits) {
-  const bool done = limit_to(RLIMIT_CPU, limits.cpu_seconds) &&
-                    limit_to(RLIMIT_FSIZE, limits.file_bytes) && limit_to(RLIMIT_CORE, 0) &&
-                    limit_to(RLIMIT_NPROC, 0) && limit_to(RLIMIT_NOFILE, 0) &&
-                    (kUnderAsan || limit_to(RLIMIT_AS, limits.address_space_bytes));
+  const bool done =
+      limit_to(RLIMIT_CPU, limits.cpu_seconds) && limit_to(RLIMIT_FSIZE, limits.file_bytes) &&
+      limit_to(RLIMIT_CORE, 0) && limit_to(RLIMIT_NPROC, 0) &&
+      (kUnderSanitizer ||
+       (limit_to(RLIMIT_NOFILE, 0) && limit_to(RLIMIT_AS, limits.address_space_bytes)));
   if (!done) return refused("setrlimit");
   return {};
 }
@@ -104,11 +105,11 @@ bool allow_plain_calls(void* filter) {
   return allow(filter, kCalls);
 }
 
-// In a build with AddressSanitizer only: around exceptions, and to see whether memory is there.
+// In a build with a sanitizer only: around exceptions, and to see whether memory is there.
 bool allow_sanitizer_calls(void* filter) {
   constexpr std::array kCalls = {SCMP_SYS(sigaltstack), SCMP_SYS(pipe2), SCMP_SYS(getpid),
                                  SCMP_SYS(gettid)};
-  return !kUnderAsan || allow(filter, kCalls);
+  return !kUnderSanitizer || allow(filter, kCalls);
 }
 
 // Memory, but none that can be executed.

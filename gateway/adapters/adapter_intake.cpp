@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "adapters/adapter_loader.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 
@@ -178,10 +179,18 @@ void AdapterIntake::leave_trial(const AdapterDigest& digest) {
   if (!services_.registry.has(digest)) services_.drop_adapter(digest);
 }
 
+// What the child packed counts for nobody's adapter but its own package's: a digest that is there
+// already keeps the pages that its stored bytes make.
+Result<std::shared_ptr<const PackedAdapter>> AdapterIntake::pages_of(PackedStore::Draft draft,
+                                                                     const AdapterDigest& digest) {
+  if (!services_.registry.has(digest)) return services_.packed.publish(std::move(draft), digest);
+  return load_packed_adapter(services_.registry, services_.packed, digest);
+}
+
 Result<void> AdapterIntake::examine(IntakeJob& job, PackedStore::Draft draft,
                                     const AdapterFacts& facts, IntakeOutcome& outcome) {
   const IntakeRequest& request = job.request_;
-  const auto adapter = services_.packed.publish(std::move(draft), facts.digest);
+  const auto adapter = pages_of(std::move(draft), facts.digest);
   if (!adapter) {
     const auto fault = fault_of_pages(adapter.error(), facts.digest);
     if (!fault) return adapter.error();

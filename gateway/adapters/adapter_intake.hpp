@@ -164,6 +164,8 @@ class AdapterIntake {
   Job next_job();
   Result<std::vector<AcceptanceCheck>> checks_for(const IntakeRequest& request) const;
   Result<IntakeOutcome> process(IntakeJob& job);
+  Result<std::shared_ptr<const PackedAdapter>> pages_of(PackedStore::Draft draft,
+                                                        const AdapterDigest& digest);
   Result<void> examine(IntakeJob& job, PackedStore::Draft draft, const AdapterFacts& facts,
                        IntakeOutcome& outcome);
   Result<void> try_out(IntakeJob& job, const AdapterFacts& facts,

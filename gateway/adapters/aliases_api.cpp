@@ -68,6 +68,7 @@ Result<AliasTarget> read_target(const std::string& text) {
   auto shares = read_split(*split);
   if (!shares) return shares.error();
   target.shares = *std::move(shares);
+  if (!target.is_split()) target = AliasTarget::one(target.shares.front().version);
   return target;
 }
 

@@ -216,6 +216,9 @@ TEST_F(RegistryAliases, ASplitGoesOnWithoutAVersionThatIsRemovedOrSetAside) {
   reopen();
   EXPECT_EQ(registry->get(kAnn, "bot").value()->aliases.at("canary").target, AliasTarget::one(2));
   for (int i = 0; i < 32; ++i) EXPECT_EQ(name_of("bot:canary"), "bot@2");
+  const std::string before = etag("canary");
+  ASSERT_TRUE(point("canary", 2));
+  EXPECT_EQ(etag("canary"), before) << "it is there already, whatever its share was";
   EXPECT_EQ(name_of("bot"), "version_not_ready") << "prod has only the one";
 }
 

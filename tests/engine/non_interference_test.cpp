@@ -231,7 +231,7 @@ TEST_P(NonInterference, EveryAnswerInAMixIsBitIdenticalToTheOneAlone) {
     }
   }
   if (override_seed == nullptr) {
-    EXPECT_GT(num_preemptions_, 100U) << "the mixes no longer try what they should";
+    EXPECT_GT(num_preemptions_, 50U) << "the mixes no longer try what they should";
     EXPECT_GT(num_cached_tokens_, 1000U);
   }
 }

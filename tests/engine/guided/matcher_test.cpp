@@ -76,9 +76,22 @@ TEST(Matcher, PadsAndSpecialTokensAreNeverAllowed) {
   EXPECT_FALSE(matcher.accept(-1));
 }
 
+// Masks are made when they are asked for, and none at compile time.
+const GuidedLimits kNoTrial = [] {
+  GuidedLimits limits;
+  limits.trial_fuel = 0;
+  return limits;
+}();
+
+TEST(Matcher, CompilingHasMadeTheFirstMask) {
+  const auto vocabulary = toy_vocabulary(3);
+  Matcher matcher(compiled(regex_spec("[a-z]*"), vocabulary));
+  EXPECT_NE(matcher.ready_mask(), nullptr);
+}
+
 TEST(Matcher, EqualStatesShareOneMask) {
   const auto vocabulary = toy_vocabulary(3);
-  const auto constraint = compiled(regex_spec("[a-z]*"), vocabulary);
+  const auto constraint = compiled(regex_spec("[a-z]*"), vocabulary, kNoTrial);
   Matcher one(constraint);
   Matcher other(constraint);
   EXPECT_EQ(one.ready_mask(), nullptr);
@@ -147,7 +160,7 @@ TEST(Matcher, AFullEpochIsFollowedByAFreshOneWithTheSameMasks) {
 
 TEST(Matcher, WithoutFuelThereIsNoMaskAndWithItThereIs) {
   const auto vocabulary = toy_vocabulary(6);
-  Matcher matcher(compiled(regex_spec("([ab]{1,9}c?){3,9}[01]*"), vocabulary));
+  Matcher matcher(compiled(regex_spec("([ab]{1,9}c?){3,9}[01]*"), vocabulary, kNoTrial));
   EXPECT_EQ(matcher.mask(/*fuel=*/1), nullptr);
   EXPECT_TRUE(matcher.mask());
 }
