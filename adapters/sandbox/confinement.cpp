@@ -112,11 +112,15 @@ bool allow_sanitizer_calls(void* filter) {
   return !kUnderSanitizer || allow(filter, kCalls);
 }
 
-// Memory, but none that can be executed.
+// Memory, but none that can be executed: who asks for that is told no, since PCRE2 asks, and goes on
+// without its compiler.
 bool allow_data_memory(void* filter) {
+  constexpr std::uint32_t kNo = SCMP_ACT_ERRNO(EACCES);
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
     const auto without_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+    const auto with_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC);
     if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, without_exec) != 0) return false;
+    if (seccomp_rule_add(filter, kNo, call, 1, with_exec) != 0) return false;
   }
   return true;
 }
