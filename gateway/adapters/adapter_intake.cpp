@@ -183,8 +183,12 @@ void AdapterIntake::leave_trial(const AdapterDigest& digest) {
 // already keeps the pages that its stored bytes make.
 Result<std::shared_ptr<const PackedAdapter>> AdapterIntake::pages_of(PackedStore::Draft draft,
                                                                      const AdapterDigest& digest) {
-  if (!services_.registry.has(digest)) return services_.packed.publish(std::move(draft), digest);
-  return load_packed_adapter(services_.registry, services_.packed, digest);
+  if (services_.registry.has(digest)) {
+    auto known = load_packed_adapter(services_.registry, services_.packed, digest);
+    const bool gone_meanwhile = !known && known.error().code == Code::kNotFound;
+    if (!gone_meanwhile) return known;
+  }
+  return services_.packed.publish(std::move(draft), digest);
 }
 
 Result<void> AdapterIntake::examine(IntakeJob& job, PackedStore::Draft draft,
