@@ -112,8 +112,8 @@ bool allow_sanitizer_calls(void* filter) {
   return !kUnderSanitizer || allow(filter, kCalls);
 }
 
-// Memory, but none that can be executed: who asks for that is told no, since PCRE2 asks, and goes on
-// without its compiler.
+// Memory, but none that can be executed: who asks for that is told no, since PCRE2 asks, and goes
+// on without its compiler.
 bool allow_data_memory(void* filter) {
   constexpr std::uint32_t kNo = SCMP_ACT_ERRNO(EACCES);
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
