@@ -85,8 +85,8 @@ class CrashTest(unittest.TestCase):
               f"{sum(len(v) for w in self.worlds for v in w.adapters.values())} adapter versions "
               f"kept; {self.interrupted} requests interrupted; slowest start "
               f"{slowest_start:.2f} s", flush=True)
-        for kind, least in (("upload", CYCLES // 10), ("key", CYCLES // 4), ("chat", CYCLES // 4)):
-            self.assertGreater(self.told[kind], least, f"too few of {kind}")
+        for kind in ("upload", "key", "chat"):
+            self.assertGreater(self.told[kind], CYCLES // 4, f"too few of {kind}")
         self.assertGreater(self.interrupted, CYCLES // 2, "the kills hit nobody at work")
 
     # --- the clients
