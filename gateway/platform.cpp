@@ -177,6 +177,30 @@ Result<void> open_upload_folders(Platform& platform) {
   return {};
 }
 
+// What reads strangers' bytes.
+Result<void> open_sandbox(Platform& platform) {
+  const ServerConfig& config = platform.config;
+  const BaseModel& base = platform.adapters->base();
+  auto sandbox = ValidationSandbox::open(
+      {.program = config.sandbox_program,
+       .model = config.model,
+       .context = package_context(platform.model, base, platform.page_type),
+       .base_aliases = base.aliases,
+       .limits = {.max_tensors_bytes = kMaxUploadBytes,
+                  .max_tokenizer_bytes = kMaxTokenizerFileBytes,
+                  .max_packed_bytes = static_cast<std::uint64_t>(config.adapter_bytes)},
+       .staging = platform.staging.get(),
+       .scratch = config.data / "staging"});
+  if (!sandbox) {
+    return explained(sandbox.error(),
+                     "Uploads cannot be validated apart (with --no-sandbox, the server does it "
+                     "itself)");
+  }
+  platform.sandbox = *std::move(sandbox);
+  if (!platform.sandbox->is_separate()) log_warn("no_sandbox");
+  return {};
+}
+
 // Adapters on their way from disk to the engine.
 Result<void> open_host_cache(Platform& platform) {
   const ServerConfig& config = platform.config;
@@ -185,9 +209,9 @@ Result<void> open_host_cache(Platform& platform) {
                                   platform.adapters->base(), platform.page_type);
   if (!packed) return explained(packed.error(), "The packed adapters cannot be used");
   platform.packed = *std::move(packed);
-  const auto load = [&registry = *platform.adapters,
-                     &store = *platform.packed](const AdapterDigest& digest) {
-    return load_packed_adapter(registry, store, digest);
+  const auto load = [&registry = *platform.adapters, &store = *platform.packed,
+                     &sandbox = *platform.sandbox](const AdapterDigest& digest) {
+    return load_packed_adapter(registry, store, sandbox, digest);
   };
   const LoadLimits loads{.max_loading_of_tenant = kMaxLoadsOfTenant,
                          .loads_per_second_of_tenant = kLoadsOfTenantASecond,
@@ -214,6 +238,7 @@ Result<void> start_engine(Platform& platform) {
   platform.backend_name = (*backend)->name();
   platform.page_type = config.adapter_pages == "int8" ? PageType::kInt8 : (*backend)->page_type();
 
+  if (auto opened = open_sandbox(platform); !opened) return opened.error();
   if (auto opened = open_host_cache(platform); !opened) return opened.error();
   platform.engine =
       std::make_unique<Engine>(*std::move(backend), packed.spec(), *platform.host_cache,
@@ -223,38 +248,19 @@ Result<void> start_engine(Platform& platform) {
 
 // Where uploads are validated, and what becomes of them.
 Result<void> start_intake(Platform& platform) {
-  const ServerConfig& config = platform.config;
-  const BaseModel& base = platform.adapters->base();
-  auto sandbox = ValidationSandbox::open(
-      {.program = config.sandbox_program,
-       .model = config.model,
-       .context = package_context(platform.model, base, platform.page_type),
-       .base_aliases = base.aliases,
-       .limits = {.max_tensors_bytes = kMaxUploadBytes,
-                  .max_tokenizer_bytes = kMaxTokenizerFileBytes,
-                  .max_packed_bytes = static_cast<std::uint64_t>(config.adapter_bytes)},
-       .staging = platform.staging.get(),
-       .scratch = config.data / "staging"});
-  if (!sandbox) {
-    return explained(sandbox.error(),
-                     "Uploads cannot be validated apart (with --no-sandbox, the server does it "
-                     "itself)");
-  }
-  platform.sandbox = *std::move(sandbox);
-  if (!platform.sandbox->is_separate()) log_warn("no_sandbox");
   platform.acceptance.emplace(*platform.store);
-  platform.intake = std::make_unique<AdapterIntake>(IntakeServices{
-      .registry = *platform.adapters,
-      .host_cache = *platform.host_cache,
-      .packed = *platform.packed,
-      .model = platform.model,
-      .engine = *platform.engine,
-      .ledger = *platform.ledger,
-      .prices = platform.prices,
-      .sandbox = *platform.sandbox,
-      .acceptance = *platform.acceptance,
-      .clock = platform.clock,
-      .drop_adapter = [&platform](const AdapterDigest& digest) { platform.drop_adapter(digest); }});
+  platform.intake =
+      std::make_unique<AdapterIntake>(IntakeServices{.registry = *platform.adapters,
+                                                     .host_cache = *platform.host_cache,
+                                                     .packed = *platform.packed,
+                                                     .model = platform.model,
+                                                     .engine = *platform.engine,
+                                                     .ledger = *platform.ledger,
+                                                     .prices = platform.prices,
+                                                     .sandbox = *platform.sandbox,
+                                                     .acceptance = *platform.acceptance,
+                                                     .clock = platform.clock,
+                                                     .trials = *platform.trials});
   return {};
 }
 
@@ -271,8 +277,11 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   if (auto opened = open_storage(*platform); !opened) return opened.error();
   if (auto opened = open_upload_folders(*platform); !opened) return opened.error();
   if (auto started = start_engine(*platform); !started) return started.error();
-  platform->adapters->set_on_gone(
+  platform->trials.emplace(
+      *platform->adapters,
       [raw = platform.get()](const AdapterDigest& digest) { raw->drop_adapter(digest); });
+  platform->adapters->set_on_gone(
+      [&trials = *platform->trials](const AdapterDigest& digest) { trials.gone(digest); });
   platform->bodies.emplace(static_cast<std::size_t>(config.body_bytes));
   platform->workers.emplace(config.workers);
   platform->upload_workers.emplace(kUploadThreads);

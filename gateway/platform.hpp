@@ -54,7 +54,8 @@ struct Platform {
   // its usage here.
   void stop();
 
-  // Drops what was made of an adapter's bytes, wherever it is: nobody has them any more.
+  // Drops what was made of an adapter's bytes, wherever it is. Asked by `trials`, which knows when
+  // nobody needs it any more.
   void drop_adapter(const AdapterDigest& digest);
 
   ServerConfig config;
@@ -72,6 +73,8 @@ struct Platform {
   AdapterEvents events{clock, clock.wall_now()};
   std::unique_ptr<AuditedJournal> journal;  // of changes to adapters
   std::unique_ptr<AdapterRegistry> adapters;
+  std::unique_ptr<StagingFolder> staging;  // of uploads under way
+  std::unique_ptr<ValidationSandbox> sandbox;
   std::unique_ptr<PackedStore> packed;
   std::unique_ptr<HostCache> host_cache;
   std::string backend_name;
@@ -83,10 +86,9 @@ struct Platform {
   std::optional<Workers> stage_workers;   // bodies on their way to the disk
   std::optional<ConstraintCompiler> constraints;
 
-  std::unique_ptr<StagingFolder> staging;  // of uploads under way
   std::unique_ptr<TenantFiles> files;
   AdapterDrafts drafts;
-  std::unique_ptr<ValidationSandbox> sandbox;
+  std::optional<AdapterTrials> trials;
   std::optional<AcceptanceStore> acceptance;  // checks that adapters keep
   std::unique_ptr<AdapterIntake> intake;
   std::optional<BodyBudget> bodies;

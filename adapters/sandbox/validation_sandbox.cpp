@@ -11,6 +11,7 @@
 
 #include "adapters/archive/package_archive.hpp"
 #include "adapters/host_cache.hpp"
+#include "adapters/sandbox/scratch_file.hpp"
 #include "adapters/sandbox/validation_child.hpp"
 #include "storage/log.hpp"
 
@@ -54,36 +55,6 @@ class Handover {
 };
 
 }  // namespace
-
-// A file without a name, gone with this object.
-class ValidationSandbox::Scratch {
- public:
-  static Result<Scratch> make(const std::filesystem::path& folder) {
-    int descriptor = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (descriptor < 0) descriptor = make_and_unlink(folder);
-    if (descriptor < 0) return failed("A file for an archive's content cannot be made");
-    return Scratch(descriptor);
-  }
-  ~Scratch() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  Scratch(Scratch&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  Scratch& operator=(Scratch&&) = delete;
-
-  int descriptor() const { return descriptor_; }
-
- private:
-  explicit Scratch(int descriptor) : descriptor_(descriptor) {}
-
-  static int make_and_unlink(const std::filesystem::path& folder) {
-    std::string path = (folder / "extracted-XXXXXX").string();
-    const int descriptor = ::mkostemp(path.data(), O_CLOEXEC);
-    if (descriptor >= 0) ::unlink(path.c_str());
-    return descriptor;
-  }
-
-  int descriptor_;
-};
 
 ValidationSandbox::ValidationSandbox(Config config, int model)
     : config_(std::move(config)), model_(model) {
@@ -131,10 +102,17 @@ Result<void> ValidationSandbox::try_confinement() const {
   return {};
 }
 
-std::uint64_t ValidationSandbox::address_space(const StagedPackage& package) const {
+// What the child may map, by what it may have to read.
+std::uint64_t ValidationSandbox::address_space(std::uint64_t tensors,
+                                               std::uint64_t tokenizer) const {
   constexpr std::uint64_t kProgram = std::uint64_t{512} << 20;
-  constexpr std::uint64_t kTimesTensors = 8;  // mapped, twice in fp32 from 16 bits, and packed
-  ArchiveLimits archive;
+  constexpr std::uint64_t kTimesTensors = 8;     // mapped, twice in fp32 from 16 bits, and packed
+  constexpr std::uint64_t kTimesTokenizer = 40;  // a JSON tree of many small values, twice
+  return kProgram + 2 * model_bytes_ + kTimesTensors * tensors + kTimesTokenizer * tokenizer;
+}
+
+std::uint64_t ValidationSandbox::address_space(const StagedPackage& package) const {
+  const ArchiveLimits archive;
   const std::uint64_t tensors =
       package.archive
           ? std::min(config_.limits.max_tensors_bytes,
@@ -142,12 +120,11 @@ std::uint64_t ValidationSandbox::address_space(const StagedPackage& package) con
           : package.tensors->size();
   std::uint64_t tokenizer = package.archive ? config_.limits.max_tokenizer_bytes : 0;
   for (const auto& file : package.tokenizer) tokenizer += file.file->size();
-  constexpr std::uint64_t kTimesTokenizer = 40;  // a JSON tree of many small values, twice
-  return kProgram + 2 * model_bytes_ + kTimesTensors * tensors + kTimesTokenizer * tokenizer;
+  return address_space(tensors, tokenizer);
 }
 
-Result<PackageVerdict> ValidationSandbox::judge_in_child(const StagedPackage& package,
-                                                         const PackageDescriptors& files) const {
+Result<PackageVerdict> ValidationSandbox::judge_in_child(const PackageDescriptors& files,
+                                                         std::uint64_t address_space) const {
   Handover handover;
   ValidationJob job{.parent_pid = ::getpid(),
                     .base_digest = to_hex(config_.context.base.digest),
@@ -159,7 +136,7 @@ Result<PackageVerdict> ValidationSandbox::judge_in_child(const StagedPackage& pa
                     .misbehaviour = config_.misbehaviour};
   job.confinement = {
       .cpu_seconds = config_.cpu_seconds,
-      .address_space_bytes = address_space(package),
+      .address_space_bytes = address_space,
       .file_bytes = std::max(config_.limits.max_tensors_bytes, config_.limits.max_packed_bytes) +
                     (std::uint64_t{1} << 20)};
   const auto end = run_child({.program = config_.program,
@@ -178,9 +155,9 @@ Result<PackageVerdict> ValidationSandbox::judge_in_child(const StagedPackage& pa
   return validation_failed("its answer cannot be read");
 }
 
-Result<PackageVerdict> ValidationSandbox::judge(const StagedPackage& package,
-                                                const PackageDescriptors& files) const {
-  if (is_separate()) return judge_in_child(package, files);
+Result<PackageVerdict> ValidationSandbox::judge(const PackageDescriptors& files,
+                                                std::uint64_t address_space) const {
+  if (is_separate()) return judge_in_child(files, address_space);
   return validate_package(files, config_.context, config_.limits);
 }
 
@@ -204,12 +181,12 @@ Result<StagedPackage::File> ValidationSandbox::stage(int descriptor, std::uint64
 
 Result<ValidatedPackage> ValidationSandbox::validate(const StagedPackage& package, int packed,
                                                      std::string_view owner) const {
-  std::optional<Scratch> config;
-  std::optional<Scratch> tensors;
+  std::optional<ScratchFile> config;
+  std::optional<ScratchFile> tensors;
   PackageDescriptors files{.packed = packed};
   if (package.archive) {
-    for (std::optional<Scratch>* const scratch : {&config, &tensors}) {
-      auto made = Scratch::make(config_.scratch);
+    for (std::optional<ScratchFile>* const scratch : {&config, &tensors}) {
+      auto made = ScratchFile::in_folder(config_.scratch);
       if (!made) return made.error();
       scratch->emplace(*std::move(made));
     }
@@ -223,7 +200,7 @@ Result<ValidatedPackage> ValidationSandbox::validate(const StagedPackage& packag
   for (const auto& file : package.tokenizer) {
     files.tokenizer.push_back({file.name, file.file->descriptor()});
   }
-  auto verdict = judge(package, files);
+  auto verdict = judge(files, address_space(package));
   if (!verdict) return verdict.error();
   if (verdict->too_large) return HostCache::too_large();
   ValidatedPackage validated{.report = std::move(verdict->report),
@@ -240,6 +217,28 @@ Result<ValidatedPackage> ValidationSandbox::validate(const StagedPackage& packag
   validated.config = *std::move(staged_config);
   validated.tensors = *std::move(staged_tensors);
   return validated;
+}
+
+Result<std::shared_ptr<const PackedAdapter>> ValidationSandbox::repack(
+    const AdapterFiles& package, const AdapterDigest& digest, const PackedFormat& format) const {
+  auto config = ScratchFile::in_memory(std::as_bytes(std::span(package.config)));
+  if (!config) return config.error();
+  auto tensors = ScratchFile::in_memory(package.tensors);
+  if (!tensors) return tensors.error();
+  auto packed = ScratchFile::in_memory();
+  if (!packed) return packed.error();
+  const auto verdict = judge({.config = config->descriptor(),
+                              .tensors = tensors->descriptor(),
+                              .packed = packed->descriptor()},
+                             address_space(package.tensors.size(), 0));
+  if (!verdict) return verdict.error();
+  if (verdict->too_large) return HostCache::too_large();
+  if (!verdict->facts || verdict->facts->digest != digest) {
+    const Findings& findings = verdict->report.findings;
+    return Error{Code::kCorrupt, "the stored files are not the adapter " + to_hex(digest) +
+                                     (findings.empty() ? "" : ": " + findings.front().message)};
+  }
+  return read_packed_file(packed->descriptor(), digest, format);
 }
 
 }  // namespace tessera

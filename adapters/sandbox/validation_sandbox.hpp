@@ -7,8 +7,8 @@
 //
 // What a child that was taken over can still do is to lie about its own package: to accept it, or
 // to claim another adapter's digest for it. Pages that differ from those that a digest has already
-// are refused (PackedStore::publish), and validation is repeated from the stored bytes whenever
-// pages have to be rebuilt.
+// are refused (PackedStore::publish), and pages that have to be made anew are made of the stored
+// bytes, in a child again.
 //
 // Without a program to run, packages are validated in the calling process, by the same code.
 #pragma once
@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "adapters/package_chunks.hpp"
+#include "adapters/packed_file.hpp"
 #include "adapters/sandbox/child_process.hpp"
 #include "adapters/sandbox/validation_wire.hpp"
 #include "storage/result.hpp"
@@ -79,15 +81,21 @@ class ValidationSandbox {
   Result<ValidatedPackage> validate(const StagedPackage& package, int packed,
                                     std::string_view owner) const;
 
- private:
-  class Scratch;
+  // Makes the pages of a package anew, of its stored files, as validate() does; the disk is not
+  // touched. Errors: kCorrupt if the files are not, or no longer, the adapter `digest`;
+  // kStorageQuotaExceeded as above; kIo.
+  Result<std::shared_ptr<const PackedAdapter>> repack(const AdapterFiles& package,
+                                                      const AdapterDigest& digest,
+                                                      const PackedFormat& format) const;
 
+ private:
   ValidationSandbox(Config config, int model);
 
   Result<void> try_confinement() const;
-  Result<PackageVerdict> judge(const StagedPackage& package, const PackageDescriptors& files) const;
-  Result<PackageVerdict> judge_in_child(const StagedPackage& package,
-                                        const PackageDescriptors& files) const;
+  Result<PackageVerdict> judge(const PackageDescriptors& files, std::uint64_t address_space) const;
+  Result<PackageVerdict> judge_in_child(const PackageDescriptors& files,
+                                        std::uint64_t address_space) const;
+  std::uint64_t address_space(std::uint64_t tensors, std::uint64_t tokenizer) const;
   std::uint64_t address_space(const StagedPackage& package) const;
   Result<StagedPackage::File> stage(int descriptor, std::uint64_t max_bytes,
                                     std::string_view owner) const;

@@ -157,26 +157,12 @@ Result<IntakeOutcome> AdapterIntake::process(IntakeJob& job) {
     return outcome;
   }
   const AdapterDigest digest = package->facts->digest;
-  enter_trial(digest);
+  services_.trials.begin(digest);
   auto done = examine(job, *std::move(draft), *package->facts, outcome);
   if (done) done = commit(job, *package, outcome);
-  leave_trial(digest);
+  services_.trials.end(digest);
   if (!done) return done.error();
   return outcome;
-}
-
-void AdapterIntake::enter_trial(const AdapterDigest& digest) {
-  const std::lock_guard lock(mutex_);
-  ++trials_[digest];
-}
-
-void AdapterIntake::leave_trial(const AdapterDigest& digest) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (--trials_[digest] > 0) return;
-    trials_.erase(digest);
-  }
-  if (!services_.registry.has(digest)) services_.drop_adapter(digest);
 }
 
 // What the child packed counts for nobody's adapter but its own package's: a digest that is there
@@ -184,7 +170,8 @@ void AdapterIntake::leave_trial(const AdapterDigest& digest) {
 Result<std::shared_ptr<const PackedAdapter>> AdapterIntake::pages_of(PackedStore::Draft draft,
                                                                      const AdapterDigest& digest) {
   if (services_.registry.has(digest)) {
-    auto known = load_packed_adapter(services_.registry, services_.packed, digest);
+    auto known =
+        load_packed_adapter(services_.registry, services_.packed, services_.sandbox, digest);
     const bool gone_meanwhile = !known && known.error().code == Code::kNotFound;
     if (!gone_meanwhile) return known;
   }

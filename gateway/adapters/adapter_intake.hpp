@@ -37,6 +37,7 @@
 #include "gateway/adapters/acceptance.hpp"
 #include "gateway/adapters/acceptance_store.hpp"
 #include "gateway/adapters/adapter_probe.hpp"
+#include "gateway/adapters/adapter_trials.hpp"
 #include "gateway/served_model.hpp"
 #include "storage/clock.hpp"
 #include "storage/ids.hpp"
@@ -134,8 +135,7 @@ struct IntakeServices {
   ValidationSandbox& sandbox;
   const AcceptanceStore& acceptance;
   const Clock& clock;
-  // What may be left of an adapter that was tried out and refused.
-  std::function<void(const AdapterDigest&)> drop_adapter;
+  AdapterTrials& trials;
 };
 
 inline constexpr int kIntakeThreads = 2;  // each runs one job, mostly by waiting for its child
@@ -174,8 +174,6 @@ class AdapterIntake {
   void charge(const IntakeJob& job, const AdapterFacts& facts, const AcceptanceResult& result);
   Result<void> commit(IntakeJob& job, const ValidatedPackage& package, IntakeOutcome& outcome);
   void record_interruption(IntakeJob& job, const Error& error);
-  void enter_trial(const AdapterDigest& digest);
-  void leave_trial(const AdapterDigest& digest);
   AnswerPatience patience_of(const IntakeJob& job) const;
 
   const IntakeServices services_;
@@ -187,8 +185,6 @@ class AdapterIntake {
   // guarded by mutex_
   std::deque<Job> queue_;
   std::map<TenantId, int> running_;  // no entry: none
-  // Adapters whose pages are here though no version may have them: how many jobs need them.
-  std::map<AdapterDigest, int> trials_;
 
   std::atomic<bool> stopping_ = false;
   std::vector<std::jthread> threads_;

@@ -116,29 +116,51 @@ std::vector<std::vector<TokenId>> AdapterProbe::prompts_for(const PackedAdapter&
   return prompts;
 }
 
-Result<ProbeResult> AdapterProbe::run(const ProbeRequest& request,
-                                      const AnswerPatience& patience) const {
-  const auto prompts = prompts_for(*request.adapter);
-  std::vector<GenerationRequest> requests =
-      requests_for(prompts, std::nullopt, request.tenant, salt_);
+std::vector<EngineAnswer> AdapterProbe::known_base() const {
+  const std::lock_guard lock(mutex_);
+  return known_base_;
+}
+
+// Both answers to each prompt. The base's to the prompts that most adapters are tried out with are
+// asked for once: they would be the same bits again.
+Result<AdapterProbe::Answers> AdapterProbe::ask(const std::vector<std::vector<TokenId>>& prompts,
+                                                const ProbeRequest& request,
+                                                const AnswerPatience& patience) const {
+  const bool is_usual = prompts == prompts_;
+  Answers result;
+  if (is_usual) result.base = known_base();
+  std::vector<GenerationRequest> requests;
+  if (result.base.empty()) requests = requests_for(prompts, std::nullopt, request.tenant, salt_);
   std::ranges::move(requests_for(prompts, request.digest, request.tenant, salt_),
                     std::back_inserter(requests));
   auto answers = answer_all(engine_, std::move(requests), clock_, patience);
   if (!answers) return answers.error();
-  const auto half = answers->begin() + static_cast<std::ptrdiff_t>(prompts.size());
-  const std::vector<EngineAnswer> base(answers->begin(), half);
-  const std::vector<EngineAnswer> adapted(half, answers->end());
-  if (auto sound = check_base(base); !sound) return sound.error();
+  const auto adapted = answers->end() - static_cast<std::ptrdiff_t>(prompts.size());
+  result.adapted.assign(adapted, answers->end());
+  if (!result.base.empty()) return result;
+  result.base.assign(answers->begin(), adapted);
+  if (auto sound = check_base(result.base); !sound) return sound.error();
+  const std::lock_guard lock(mutex_);
+  if (is_usual) known_base_ = result.base;
+  return result;
+}
+
+Result<ProbeResult> AdapterProbe::run(const ProbeRequest& request,
+                                      const AnswerPatience& patience) const {
+  const auto prompts = prompts_for(*request.adapter);
+  const auto answers = ask(prompts, request, patience);
+  if (!answers) return answers.error();
   ProbeResult result{.prompts = static_cast<int>(prompts.size()),
                      .identical_to_base = !prompts.empty()};
-  for (std::size_t i = 0; i < adapted.size(); ++i) {
-    const Finish& finish = adapted[i].finish;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const EngineAnswer& adapted = answers->adapted[i];
+    const Finish& finish = adapted.finish;
     if (finish.reason == FinishReason::kCancelled ||
         (finish.reason == FinishReason::kError && finish.code != Code::kInternalError)) {
       return Error{finish.code, finish.message};  // it could not be loaded, or we are stopping
     }
-    result.not_finite |= finish.reason == FinishReason::kError || !is_finite(adapted[i]);
-    compare(base[i], adapted[i], result);
+    result.not_finite |= finish.reason == FinishReason::kError || !is_finite(adapted);
+    compare(answers->base[i], adapted, result);
   }
   return result;
 }

@@ -32,7 +32,7 @@ namespace tessera {
 inline constexpr int kNumProbePrompts = 4;
 inline constexpr int kProbeTokens = 4;        // generated for each
 inline constexpr int kMaxProbeLogprobs = 20;  // looked at, at each position
-inline constexpr std::size_t kMaxProbePromptTokens = 48;
+inline constexpr std::size_t kMaxProbePromptTokens = 16;
 inline constexpr std::size_t kMaxProbeRows = 16;  // replaced rows that a prompt brings in
 
 struct ProbeResult {
@@ -62,10 +62,19 @@ class AdapterProbe {
   std::vector<std::vector<TokenId>> prompts_for(const PackedAdapter& adapter) const;
 
  private:
+  struct Answers {
+    std::vector<EngineAnswer> base, adapted;  // one of each to each prompt
+  };
+  Result<Answers> ask(const std::vector<std::vector<TokenId>>& prompts, const ProbeRequest& request,
+                      const AnswerPatience& patience) const;
+  std::vector<EngineAnswer> known_base() const;
+
   Engine& engine_;
   const Clock& clock_;
   std::vector<std::vector<TokenId>> prompts_;
   std::uint64_t salt_ = 0;  // of this process
+  mutable std::mutex mutex_;
+  mutable std::vector<EngineAnswer> known_base_;  // to prompts_; empty until they were asked
 };
 
 // What the probe says about an adapter, as findings.

@@ -109,6 +109,27 @@ class Sandbox : public testing::Test {
   const int packed_ = ::open(folder_.path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 };
 
+// Pages that were lost are made again where a parser's bug costs nothing, from the stored bytes.
+TEST_F(Sandbox, MakesLostPagesAnewFromTheStoredFiles) {
+  const auto sandbox = open(config());
+  const TestPackage package;
+  const AdapterFiles stored{.config = package.config_text(), .tensors = package.tensor_bytes()};
+  const Validation here = package.validate();
+  const AdapterDigest digest = adapter_digest(*here.adapter, base_.digest);
+  const PackedFormat format(base_, PageType::kF32);
+  const auto pages = sandbox->repack(stored, digest, format);
+  ASSERT_TRUE(pages) << pages.error().message;
+  EXPECT_TRUE(
+      std::ranges::equal((*pages)->data(), pack_adapter(*here.adapter, PageType::kF32)->data()));
+
+  const AdapterDigest another{sha256(std::as_bytes(std::span(stored.config)))};
+  EXPECT_EQ(sandbox->repack(stored, another, format).error().code, Code::kCorrupt);
+  const AdapterFiles damaged{.config = stored.config, .tensors = std::vector<std::byte>(64)};
+  EXPECT_EQ(sandbox->repack(damaged, digest, format).error().code, Code::kCorrupt);
+  EXPECT_EQ(misbehaving(Misbehaviour::kSegfault)->repack(stored, digest, format).error().code,
+            Code::kCorrupt);
+}
+
 TEST_F(Sandbox, AcceptsAPackageAndHandsBackItsPages) {
   const auto sandbox = open(config());
   const auto validated = validate(*sandbox, good_package());

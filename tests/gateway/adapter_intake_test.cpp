@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -138,6 +139,18 @@ TEST_F(AdapterIntakeTest, AnAdapterWithoutEffectIsRefusedUnlessThatIsMeant) {
   EXPECT_TRUE(has(accepted->report, FindingCode::kAdapterHasNoEffect, Severity::kWarning));
 }
 
+TEST_F(AdapterIntakeTest, TheProbeAsksTheBaseOnceForAllAdapters) {
+  const auto generated = [&](TestPackage package) {
+    const std::uint64_t before = platform_->engine->stats().num_generated_tokens;
+    EXPECT_TRUE(run(request(package))->probe);
+    return platform_->engine->stats().num_generated_tokens - before;
+  };
+  constexpr std::uint64_t kOfOne = std::uint64_t{kNumProbePrompts} * kProbeTokens;
+  EXPECT_EQ(generated(TestPackage(1)), 2 * kOfOne);
+  EXPECT_EQ(generated(TestPackage(2)), kOfOne);
+  EXPECT_TRUE(run(request(noop()))->probe->identical_to_base);  // to what was kept
+}
+
 TEST_F(AdapterIntakeTest, AnAdapterWhoseAnswersAreNotNumbersIsRefused) {
   TestPackage package(1);
   for (auto& [name, tensor] : package.tensors) {  // finite, and beyond fp32 once multiplied
@@ -253,6 +266,29 @@ TEST_F(AdapterIntakeTest, ADetachedJobHasItsNumberAndEndsReadyOrFailed) {
     ASSERT_NE(version, nullptr);
     EXPECT_EQ(version->status, VersionStatus::kFailed);
   }
+}
+
+// Each upload has pages of its own to try out, though the other's deletion drops those of the
+// digest.
+TEST_F(AdapterIntakeTest, TheLastDeletionOfAContentLeavesAnUploadOfItAlone) {
+  constexpr int kRounds = 40;
+  const TestPackage package(1);
+  const auto work = [&](const TenantId& tenant, std::vector<IntakeRequest> requests) {
+    for (IntakeRequest& request : requests) {
+      request.tenant = tenant;
+      const auto outcome = run(std::move(request));
+      ASSERT_TRUE(outcome) << outcome.error().message;
+      ASSERT_TRUE(outcome->published) << report_json(*outcome).dump(1);
+      ASSERT_TRUE(platform_->adapters->remove({.tenant = tenant, .name = "bot"}));
+    }
+  };
+  std::vector<IntakeRequest> mine, theirs;
+  for (int i = 0; i < kRounds; ++i) {
+    mine.push_back(request(package));
+    theirs.push_back(request(package));
+  }
+  std::jthread other(work, TenantId("other"), std::move(theirs));
+  work(tenant_, std::move(mine));
 }
 
 TEST_F(AdapterIntakeTest, OnDoneIsCalledOnceWheneverItIsAsked) {

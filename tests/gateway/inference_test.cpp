@@ -145,7 +145,7 @@ TEST_F(InferenceTest, AnAdapterLargerThanItsMemoryIsRefusedAtUpload) {
 TEST_F(InferenceTest, TheLastDeletionOfAContentFreesItsPages) {
   std::promise<void> gone;
   platform_->adapters->set_on_gone([&](const AdapterDigest& digest) {
-    platform_->drop_adapter(digest);
+    platform_->trials->gone(digest);
     gone.set_value();
   });
   ASSERT_TRUE(upload("bot"));
