@@ -11,7 +11,6 @@ namespace tessera {
 namespace {
 
 constexpr std::array kFiles{PackageFile::kConfig, PackageFile::kTensors};
-constexpr std::size_t kChunksInBatch = 8;
 
 std::uint32_t num_chunks(std::uint64_t bytes) {
   return static_cast<std::uint32_t>((bytes + kChunkBytes - 1) / kChunkBytes);
@@ -63,19 +62,19 @@ PackageRef refer_to_package(std::span<const std::byte> config, std::span<const s
       .content = {hash.finish()}, .config_bytes = config.size(), .tensors_bytes = tensors.size()};
 }
 
-Result<void> put_package(Store& store, Batch batch, const PackageRef& package,
-                         std::span<const std::byte> config, std::span<const std::byte> tensors) {
+Result<void> put_package(Store& store, const PackageRef& package, std::span<const std::byte> config,
+                         std::span<const std::byte> tensors) {
+  std::vector<Store::Entry> chunks;
   for (const PackageFile file : kFiles) {
     auto rest = file == PackageFile::kConfig ? config : tensors;
     for (std::uint32_t i = 0; !rest.empty(); ++i) {
       const auto chunk = rest.first(std::min(rest.size(), kChunkBytes));
-      batch.put(Family::kChunks, key_of(package, file, i),
-                {reinterpret_cast<const char*>(chunk.data()), chunk.size()});
+      chunks.push_back({.key = key_of(package, file, i),
+                        .value = {reinterpret_cast<const char*>(chunk.data()), chunk.size()}});
       rest = rest.subspan(chunk.size());
-      if (auto written = flush(store, batch, kChunksInBatch); !written) return written;
     }
   }
-  return flush(store, batch, 1);
+  return store.ingest(Family::kChunks, chunks);
 }
 
 Result<void> erase_package(Store& store, const PackageRef& package) {
@@ -87,7 +86,9 @@ Result<void> erase_package(Store& store, const PackageRef& package) {
       if (auto written = flush(store, batch, kErasesInBatch); !written) return written;
     }
   }
-  return flush(store, batch, 1);
+  auto erased = flush(store, batch, 1);
+  if (erased) store.reclaim(Family::kChunks, keys::chunks(package.content));
+  return erased;
 }
 
 Result<std::string> read_package(const Store& store, const PackageRef& package, PackageFile file,

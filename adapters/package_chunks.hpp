@@ -41,10 +41,10 @@ struct PackageRef {
 
 PackageRef refer_to_package(std::span<const std::byte> config, std::span<const std::byte> tensors);
 
-// Writes the chunks, buffered, after what `batch` has already. Errors: those of Store; then any
-// number of them may be there.
-Result<void> put_package(Store& store, Batch batch, const PackageRef& package,
-                         std::span<const std::byte> config, std::span<const std::byte> tensors);
+// Writes the chunks; when it returns they survive power loss, and so does all that was written
+// before. Errors: those of Store::ingest(); then any number of them may be there.
+Result<void> put_package(Store& store, const PackageRef& package, std::span<const std::byte> config,
+                         std::span<const std::byte> tensors);
 // Erases all chunks that there may be, buffered. Errors: those of Store.
 Result<void> erase_package(Store& store, const PackageRef& package);
 

@@ -195,10 +195,8 @@ Result<PackagePin> PackageShelf::keep(const StagedFile& config, const StagedFile
 
   Batch intent;
   put_intent(intent, package);
-  auto written =
-      put_package(state_->store, std::move(intent), package, *config_bytes, *tensor_bytes);
-  // Here, where nobody waits for it; the batch that makes them a version's is synced fast then.
-  if (written) written = state_->store.sync();
+  auto written = state_->store.write(intent, Durability::kBuffered);
+  if (written) written = put_package(state_->store, package, *config_bytes, *tensor_bytes);
   if (!written) {
     (void)erase_all(state_->store, package);  // on a full disk perhaps in vain: the intent stays
     state_->remove(package.content);

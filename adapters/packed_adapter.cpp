@@ -1,5 +1,6 @@
 #include "adapters/packed_adapter.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <cstring>
@@ -11,27 +12,34 @@
 namespace tessera {
 namespace {
 
-// a[p][k][j] = A[8p + j][k]
+// a[p][k][j] = A[8p + j][k], a page at a time; ranks that there are not stay zero
 template <class Stored, class Convert>
 void fill_a(const AdapterModule& module, std::byte* pages, Convert convert) {
   const auto in = static_cast<std::size_t>(module.base.shape.in_features);
+  const auto rank = static_cast<std::size_t>(module.rank);
   auto* out = reinterpret_cast<Stored*>(pages);
-  for (std::size_t rank = 0; rank < static_cast<std::size_t>(module.rank); ++rank) {
-    Stored* page = out + rank / kRanksPerPage * in * kRanksPerPage + rank % kRanksPerPage;
-    const float* row = module.a.data() + rank * in;
-    for (std::size_t k = 0; k < in; ++k) page[k * kRanksPerPage] = convert(row[k]);
+  for (std::size_t first = 0; first < rank; first += kRanksPerPage) {
+    const std::size_t count = std::min<std::size_t>(rank - first, kRanksPerPage);
+    const float* rows = module.a.data() + first * in;
+    for (std::size_t k = 0; k < in; ++k, out += kRanksPerPage) {
+      for (std::size_t j = 0; j < count; ++j) out[j] = convert(rows[j * in + k]);
+    }
   }
 }
 
-// b[p][j][n] = scale * B[n][8p + j]
+// b[p][j][n] = scale * B[n][8p + j], in tiles of rows of B that stay in the first cache
 template <class Stored, class Convert>
 void fill_b(const AdapterModule& module, std::byte* pages, Convert convert) {
+  constexpr std::size_t kTileRows = 64;
   const auto out_features = static_cast<std::size_t>(module.base.shape.out_features);
   const auto rank = static_cast<std::size_t>(module.rank);
   auto* out = reinterpret_cast<Stored*>(pages);  // rows of (pages * 8, out_features)
-  for (std::size_t n = 0; n < out_features; ++n) {
+  for (std::size_t first = 0; first < out_features; first += kTileRows) {
+    const std::size_t end = std::min(first + kTileRows, out_features);
     for (std::size_t j = 0; j < rank; ++j) {
-      out[j * out_features + n] = convert(module.scale * module.b[n * rank + j]);
+      for (std::size_t n = first; n < end; ++n) {
+        out[j * out_features + n] = convert(module.scale * module.b[n * rank + j]);
+      }
     }
   }
 }

@@ -139,6 +139,10 @@ class AdapterRegistry {
   // of the store and the files; nothing of it is visible then.
   Result<Published> publish(const PublishRequest& request, const AdapterFacts& facts);
 
+  // Writes the bytes of a publish() to come, which then finds them; without one they go again with
+  // the pin. Errors: those of publish() that can be known by now.
+  Result<PackagePin> prepare(const PublishRequest& request);
+
   // Gives a version that is still being validated its number. It has to end in publish() or
   // fail_version(); a crash before is its failure. Errors: those of publish() but for the bytes.
   Result<AdapterVersion> begin_version(const VersionRequest& request);
@@ -258,6 +262,7 @@ class AdapterRegistry {
 
   // registry_versions.cpp
   Result<void> check_request(const VersionRequest& request) const;
+  Result<void> check_publish(const PublishRequest& request) const;
   Result<void> check_bytes(const PublishRequest& request, const ContentDigest& content) const;
   Result<Draft> draft_version(const VersionRequest& request) const;
   Result<Draft> draft_publish(const PublishRequest& request) const;

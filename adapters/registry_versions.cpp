@@ -178,13 +178,24 @@ Result<std::shared_ptr<const AdapterInfo>> AdapterRegistry::create(const Version
   return index_.find(request.tenant, request.name);
 }
 
+Result<void> AdapterRegistry::check_publish(const PublishRequest& request) const {
+  if (auto checked = check_request(request.version); !checked) return checked;
+  if (request.alias.empty()) return {};
+  return check_alias_name(request.alias);
+}
+
+Result<PackagePin> AdapterRegistry::prepare(const PublishRequest& request) {
+  if (auto checked = check_publish(request); !checked) return checked.error();
+  {
+    MutexLock lock(change_mutex_);
+    if (auto drafted = draft_publish(request); !drafted) return drafted.error();
+  }
+  return shelf_.keep(*request.config, *request.tensors);
+}
+
 Result<Published> AdapterRegistry::publish(const PublishRequest& request,
                                            const AdapterFacts& facts) {
-  const VersionRequest& wanted = request.version;
-  if (auto checked = check_request(wanted); !checked) return checked.error();
-  if (auto checked = check_alias_name(request.alias); !request.alias.empty() && !checked) {
-    return checked.error();
-  }
+  if (auto checked = check_publish(request); !checked) return checked.error();
   {
     MutexLock lock(change_mutex_);
     auto found = find_published(request, facts);

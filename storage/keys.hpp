@@ -213,8 +213,11 @@ inline std::string upload_part(std::string_view tenant, std::string_view upload,
 
 // kChunks
 
+inline std::string chunks(const ContentDigest& content) {
+  return std::string(bytes_of(content));
+}
 inline std::string chunks(const ContentDigest& content, std::uint8_t file) {
-  return std::string(bytes_of(content)) + big_endian(file);
+  return chunks(content) + big_endian(file);
 }
 inline std::string chunk(const ContentDigest& content, std::uint8_t file, std::uint32_t index) {
   return chunks(content, file) + big_endian(index);

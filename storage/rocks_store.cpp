@@ -4,15 +4,21 @@
 // appended to the log, so no other batch comes between; the wait for the disk is outside, so
 // writers share their syncs. A reader may see a batch that is not yet synced, but nobody was told
 // of it, and whoever builds upon it syncs a log that holds both.
+//
+// Large values do not go through the log, a memtable and its flush: ingest() writes them once, as a
+// table that RocksDB takes over by a link. A crash before leaves a file that the next open removes.
 
 #include <array>
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <utility>
 
 #include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/listener.h>
+#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
@@ -27,6 +33,9 @@ namespace {
 
 constexpr std::array<std::string_view, kNumFamilies> kFamilyNames{"meta", "chunks", "ledger",
                                                                   "audit"};
+
+constexpr std::size_t kTableBytes = std::size_t{16} << 20;  // that are worth a table of their own
+constexpr std::string_view kIngestedFile = "ingest-";       // then a number: on its way in
 
 constexpr std::size_t kCacheBytes = std::size_t{64} << 20;    // of uncompressed blocks
 constexpr std::size_t kMaxLogBytes = std::size_t{256} << 20;  // bounds the time of a restart
@@ -156,6 +165,32 @@ class RocksStore final : public Store {
     return {};
   }
 
+  Result<void> ingest(Family family, std::span<const Entry> entries) override {
+    std::size_t bytes = 0;
+    for (const Entry& entry : entries) bytes += entry.value.size();
+    if (bytes < kTableBytes) return Store::ingest(family, entries);
+    if (auto synced = sync(); !synced) return synced;
+    const std::string path = (std::filesystem::path(database_->GetName()) /
+                              (std::string(kIngestedFile) + std::to_string(next_ingested_++)))
+                                 .string();
+    auto status = write_table(path, family, entries);
+    rocksdb::IngestExternalFileOptions options;
+    options.move_files = true;
+    if (status.ok()) status = database_->IngestExternalFile(handle(family), {path}, options);
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);  // RocksDB has a name of its own for it by now
+    if (!status.ok()) return error_from(status, "cannot write to the store");
+    return {};
+  }
+
+  void reclaim(Family family, std::string_view prefix) override {
+    const std::string end = end_of(prefix);
+    const rocksdb::Slice from = slice(prefix), to = slice(end);
+    // Tables that hold nothing else; what fails here is left to compaction.
+    rocksdb::DeleteFilesInRange(database_.get(), handle(family), &from, &to, false)
+        .PermitUncheckedError();
+  }
+
   Result<void> checkpoint(const std::filesystem::path& directory) override {
     rocksdb::Checkpoint* made = nullptr;
     auto status = rocksdb::Checkpoint::Create(database_.get(), &made);
@@ -181,6 +216,18 @@ class RocksStore final : public Store {
  private:
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
     return families_[static_cast<std::size_t>(family) + 1];
+  }
+
+  rocksdb::Status write_table(const std::string& path, Family family,
+                              std::span<const Entry> entries) const {
+    rocksdb::SstFileWriter table(rocksdb::EnvOptions(), database_->GetOptions(handle(family)),
+                                 handle(family));
+    auto status = table.Open(path);
+    for (const Entry& entry : entries) {
+      if (!status.ok()) break;
+      status = table.Put(slice(entry.key), slice(entry.value));
+    }
+    return status.ok() ? table.Finish() : status;
   }
 
   Result<void> append(const Batch& batch) TESSERA_EXCLUDES(writer_) {
@@ -209,7 +256,18 @@ class RocksStore final : public Store {
   const std::unique_ptr<rocksdb::DB> database_;
   const Families families_;
   Mutex writer_;
+  std::atomic<std::uint64_t> next_ingested_ = 0;
 };
+
+// What a crash left on its way in.
+void remove_unfinished_tables(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(directory, ignored)) {
+    if (file.path().filename().string().starts_with(kIngestedFile)) {
+      std::filesystem::remove(file.path(), ignored);
+    }
+  }
+}
 
 std::vector<rocksdb::ColumnFamilyDescriptor> wanted_families() {
   const auto cache = rocksdb::NewLRUCache(kCacheBytes);
@@ -241,6 +299,7 @@ Result<std::unique_ptr<Store>> open_rocks_store(const std::filesystem::path& dir
                                         &families, &opened);
   if (!status.ok()) return error_from_open(status, directory);
 
+  remove_unfinished_tables(directory);
   auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);
   if (auto format = store->check_format(); !format) return format.error();
   return store;

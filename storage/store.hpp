@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -91,6 +92,20 @@ class Store {
 
   // Makes every batch written so far, the buffered ones too, survive power loss. Errors: kIo.
   virtual Result<void> sync() = 0;
+
+  // Puts many bytes, past the log if they are worth it: entries in ascending order of keys, which
+  // nobody has and nobody else writes meanwhile. When it returns, all of them are there and survive
+  // power loss, and so does every batch written before. Errors: kStorageFull, kIo; then any number
+  // of them may be there.
+  struct Entry {
+    std::string key;
+    std::string_view value;
+  };
+  virtual Result<void> ingest(Family family, std::span<const Entry> entries);
+
+  // Has the space of erased keys back at once where that is cheap: when all keys that start with
+  // `prefix` have been erased and nobody will write one meanwhile.
+  virtual void reclaim(Family /*family*/, std::string_view /*prefix*/) {}
 
   // Makes `directory`, which must not be there yet, a store that holds what this one does at one
   // instant; what can be linked is not copied. Others go on writing meanwhile.

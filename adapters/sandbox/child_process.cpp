@@ -96,10 +96,12 @@ class SpawnPlan {
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
-    std::array<char*, 1> no_environment = {nullptr};
+    // Nothing of ours; large blocks of memory in large pages, which are had with fewer faults.
+    std::string large_pages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
+    std::array<char*, 2> environment = {large_pages.data(), nullptr};
     pid_t child = 0;
     const int error = posix_spawn(&child, program.c_str(), &actions_, &attributes_, pointers.data(),
-                                  no_environment.data());
+                                  environment.data());
     if (error != 0) return failed(program.string(), error);
     return child;
   }

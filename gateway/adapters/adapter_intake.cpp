@@ -1,6 +1,7 @@
 #include "gateway/adapters/adapter_intake.hpp"
 
 #include <algorithm>
+#include <future>
 #include <iterator>
 #include <utility>
 
@@ -158,11 +159,27 @@ Result<IntakeOutcome> AdapterIntake::process(IntakeJob& job) {
   }
   const AdapterDigest digest = package->facts->digest;
   services_.trials.begin(digest);
-  auto done = examine(job, *std::move(draft), *package->facts, outcome);
-  if (done) done = commit(job, *package, outcome);
+  auto done = examine_and_commit(job, *std::move(draft), *package, outcome);
   services_.trials.end(digest);
   if (!done) return done.error();
   return outcome;
+}
+
+// The bytes go to the store while the adapter is tried out: both take their time, of disk and of
+// processor. If nothing comes of it, they go again with `kept`.
+Result<void> AdapterIntake::examine_and_commit(IntakeJob& job, PackedStore::Draft draft,
+                                               const ValidatedPackage& package,
+                                               IntakeOutcome& outcome) {
+  std::future<Result<PackagePin>> kept;
+  if (!job.request_.dry_run && !is_known(services_.registry, job.request_, package.facts->digest)) {
+    kept = std::async(std::launch::async, [this, request = job.publish_request(package)] {
+      return services_.registry.prepare(request);
+    });
+  }
+  if (auto done = examine(job, std::move(draft), *package.facts, outcome); !done) return done;
+  std::optional<Result<PackagePin>> pin;  // its error, if it has one, is publish()'s too
+  if (kept.valid()) pin.emplace(kept.get());
+  return commit(job, package, outcome);
 }
 
 // What the child packed counts for nobody's adapter but its own package's: a digest that is there
@@ -252,11 +269,8 @@ Result<void> AdapterIntake::commit(IntakeJob& job, const ValidatedPackage& packa
   const std::string report = to_text(report_json(outcome));
   const VersionRequest version = job.version_request();
   if (outcome.report.ok()) {
-    PublishRequest publish{.version = version,
-                           .config = package.config,
-                           .tensors = package.tensors,
-                           .report = report,
-                           .alias = request.alias};
+    PublishRequest publish = job.publish_request(package);
+    publish.report = report;
     if (record) publish.reserved = record->version;
     auto published = services_.registry.publish(publish, *package.facts);
     if (!published) return published.error();

@@ -103,6 +103,7 @@ class IntakeJob {
             const Clock& clock);
 
   VersionRequest version_request() const;
+  PublishRequest publish_request(const ValidatedPackage& package) const;
   bool is_given_up() const { return given_up_.load(); }
   // From now on it is too late to detach: the number that it has, if any.
   std::optional<AdapterVersion> begin_commit();
@@ -166,6 +167,8 @@ class AdapterIntake {
   Result<IntakeOutcome> process(IntakeJob& job);
   Result<std::shared_ptr<const PackedAdapter>> pages_of(PackedStore::Draft draft,
                                                         const AdapterDigest& digest);
+  Result<void> examine_and_commit(IntakeJob& job, PackedStore::Draft draft,
+                                  const ValidatedPackage& package, IntakeOutcome& outcome);
   Result<void> examine(IntakeJob& job, PackedStore::Draft draft, const AdapterFacts& facts,
                        IntakeOutcome& outcome);
   Result<void> try_out(IntakeJob& job, const AdapterFacts& facts,

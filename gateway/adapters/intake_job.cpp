@@ -55,6 +55,13 @@ VersionRequest IntakeJob::version_request() const {
           .metadata = request_.metadata};
 }
 
+PublishRequest IntakeJob::publish_request(const ValidatedPackage& package) const {
+  return {.version = version_request(),
+          .config = package.config,
+          .tensors = package.tensors,
+          .alias = request_.alias};
+}
+
 // The record is written under the job's lock: a job that ends meanwhile finds it.
 Result<std::optional<AdapterVersion>> IntakeJob::detach() {
   std::unique_lock lock(mutex_);

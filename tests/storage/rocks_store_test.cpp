@@ -47,6 +47,58 @@ TEST_F(RocksStoreTest, GetsWhatWasPutAndNothingElse) {
   EXPECT_EQ(store_->get(Family::kLedger, binary).value(), std::nullopt);
 }
 
+// Large enough for a table of its own, and small enough for the log.
+TEST_F(RocksStoreTest, IngestedEntriesAreThereAndCanBeErasedAndReclaimed) {
+  for (const std::size_t count : {3U, 20U}) {
+    const std::string prefix = "p" + std::to_string(count) + "/";
+    std::vector<std::string> values;
+    for (std::size_t i = 0; i < count; ++i) values.emplace_back(kChunkBytes, static_cast<char>(i));
+    std::vector<Store::Entry> entries;
+    for (std::size_t i = 0; i < count; ++i) {
+      entries.push_back({.key = prefix + keys::big_endian(std::uint32_t(i)), .value = values[i]});
+    }
+    ASSERT_TRUE(store_->ingest(Family::kChunks, entries));
+    store_.reset();
+    store_ = open_in(directory_ / "db");
+    const Pairs found = scanned(*store_, Family::kChunks, prefix);
+    ASSERT_EQ(found.size(), count);
+    for (std::size_t i = 0; i < count; ++i) {
+      EXPECT_EQ(found[i].first, entries[i].key);
+      EXPECT_TRUE(found[i].second == values[i]) << i;
+    }
+    Batch batch;
+    for (const auto& entry : entries) batch.erase(Family::kChunks, entry.key);
+    ASSERT_TRUE(store_->write(batch));
+    store_->reclaim(Family::kChunks, prefix);
+    EXPECT_TRUE(scanned(*store_, Family::kChunks, prefix).empty());
+    // The same keys again, as when a package is uploaded anew.
+    ASSERT_TRUE(store_->ingest(Family::kChunks, entries));
+    EXPECT_EQ(scanned(*store_, Family::kChunks, prefix).size(), count);
+  }
+}
+
+TEST_F(RocksStoreTest, ReclaimGivesBackTheDiskAndWhatACrashLeftGoes) {
+  const auto disk = [&] {
+    std::uintmax_t bytes = 0;
+    for (const auto& file : std::filesystem::directory_iterator(directory_ / "db")) {
+      if (file.path().extension() == ".sst") bytes += file.file_size();
+    }
+    return bytes;
+  };
+  const std::string value(std::size_t{32} << 20, 'v');
+  const std::vector<Store::Entry> entries{{.key = "a", .value = value}};
+  ASSERT_TRUE(store_->ingest(Family::kChunks, entries));
+  EXPECT_GE(disk(), value.size());
+  ASSERT_TRUE(store_->write(Batch().erase(Family::kChunks, "a")));
+  store_->reclaim(Family::kChunks, "a");
+  EXPECT_LT(disk(), value.size());
+  store_.reset();
+  std::ofstream(directory_ / "db" / "ingest-7") << "half a table";
+  store_ = open_in(directory_ / "db");
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "db" / "ingest-7"));
+  EXPECT_EQ(store_->get(Family::kChunks, "a").value(), std::nullopt);
+}
+
 TEST_F(RocksStoreTest, ScanVisitsAPrefixInByteOrderFromStart) {
   Batch batch;
   for (const std::string key : {"b", "a/1", "a/2", "a/3", "a", "a0", "a/\xff"}) {
