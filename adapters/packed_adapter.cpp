@@ -1,6 +1,7 @@
 #include "adapters/packed_adapter.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstdint>
 #include <cstring>
@@ -12,33 +13,49 @@
 namespace tessera {
 namespace {
 
+constexpr std::size_t kTile = 64;  // columns that are converted, then put in their places
+
 // a[p][k][j] = A[8p + j][k], a page at a time; ranks that there are not stay zero
 template <class Stored, class Convert>
 void fill_a(const AdapterModule& module, std::byte* pages, Convert convert) {
   const auto in = static_cast<std::size_t>(module.base.shape.in_features);
   const auto rank = static_cast<std::size_t>(module.rank);
   auto* out = reinterpret_cast<Stored*>(pages);
+  std::array<Stored, kTile> tile{};
   for (std::size_t first = 0; first < rank; first += kRanksPerPage) {
     const std::size_t count = std::min<std::size_t>(rank - first, kRanksPerPage);
-    const float* rows = module.a.data() + first * in;
-    for (std::size_t k = 0; k < in; ++k, out += kRanksPerPage) {
-      for (std::size_t j = 0; j < count; ++j) out[j] = convert(rows[j * in + k]);
+    for (std::size_t k = 0; k < in; k += kTile) {
+      const std::size_t width = std::min(kTile, in - k);
+      Stored* place = out + (first * in + k * kRanksPerPage);
+      for (std::size_t j = 0; j < count; ++j, ++place) {
+        const float* row = module.a.data() + (first + j) * in + k;
+        std::transform(row, row + width, tile.begin(), convert);
+        for (std::size_t i = 0; i < width; ++i) place[i * kRanksPerPage] = tile[i];
+      }
     }
   }
 }
 
-// b[p][j][n] = scale * B[n][8p + j], in tiles of rows of B that stay in the first cache
+// b[p][j][n] = scale * B[n][8p + j], in squares that stay in the first cache
 template <class Stored, class Convert>
 void fill_b(const AdapterModule& module, std::byte* pages, Convert convert) {
-  constexpr std::size_t kTileRows = 64;
   const auto out_features = static_cast<std::size_t>(module.base.shape.out_features);
   const auto rank = static_cast<std::size_t>(module.rank);
+  const float scale = module.scale;
   auto* out = reinterpret_cast<Stored*>(pages);  // rows of (pages * 8, out_features)
-  for (std::size_t first = 0; first < out_features; first += kTileRows) {
-    const std::size_t end = std::min(first + kTileRows, out_features);
-    for (std::size_t j = 0; j < rank; ++j) {
-      for (std::size_t n = first; n < end; ++n) {
-        out[j * out_features + n] = convert(module.scale * module.b[n * rank + j]);
+  std::array<std::array<Stored, kTile>, kTile> tile{};
+  for (std::size_t n = 0; n < out_features; n += kTile) {
+    const std::size_t height = std::min(kTile, out_features - n);
+    for (std::size_t j = 0; j < rank; j += kTile) {
+      const std::size_t width = std::min(kTile, rank - j);
+      for (std::size_t i = 0; i < height; ++i) {
+        const float* row = module.b.data() + (n + i) * rank + j;
+        std::transform(row, row + width, tile[i].begin(),
+                       [&](float value) { return convert(scale * value); });
+      }
+      for (std::size_t i = 0; i < width; ++i) {
+        Stored* place = out + (j + i) * out_features + n;
+        for (std::size_t k = 0; k < height; ++k) place[k] = tile[k][i];
       }
     }
   }

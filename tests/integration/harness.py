@@ -238,10 +238,11 @@ class Client:
 
     def upload(self, name, config, tensors, path="/v1/adapters", **more):
         """An adapter package; both files as bytes, and further parts."""
-        body, content_type = multipart(name=name, adapter_config=config, adapter_model=tensors,
-                                       **more)
-        return exchange(self.server.api, "POST", path, body,
-                        self.headers(**{"Content-Type": content_type}))
+        pieces, content_type = multipart_pieces(name=name, adapter_config=config,
+                                                adapter_model=tensors, **more)
+        return exchange(self.server.api, "POST", path, pieces,
+                        self.headers(**{"Content-Type": content_type,
+                                        "Content-Length": str(sum(map(len, pieces)))}))
 
     def chat(self, model, prompt, **fields):
         return self.post("/v1/chat/completions", chat_fields(model, prompt, **fields))
@@ -268,15 +269,22 @@ FILE_NAMES = {"adapter_config": "adapter_config.json",
 
 def multipart(**parts):
     """A multipart/form-data body and its content type; values are text or bytes."""
+    pieces, content_type = multipart_pieces(**parts)
+    return b"".join(pieces), content_type
+
+
+def multipart_pieces(**parts):
+    """The same in pieces, the large ones not copied, as a client sends files."""
     boundary = uuid.uuid4().hex
-    body = b""
+    pieces = []
     for name, value in parts.items():
         file = f'; filename="{FILE_NAMES[name]}"' if name in FILE_NAMES else ""
         kind = "\r\nContent-Type: application/octet-stream" if file else ""
-        body += (f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}{kind}'
-                 "\r\n\r\n").encode()
-        body += (value.encode() if isinstance(value, str) else value) + b"\r\n"
-    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+        pieces += [(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}{kind}'
+                    "\r\n\r\n").encode(),
+                   value.encode() if isinstance(value, str) else value, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return pieces, f"multipart/form-data; boundary={boundary}"
 
 
 class Stream:
