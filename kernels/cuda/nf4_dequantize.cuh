@@ -7,13 +7,12 @@
 // host. Bound by the bytes written. One thread decodes two weights: one byte of codes.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
+#include "kernels/cuda/device.hpp"
 #include "kernels/nf4.hpp"
 
 namespace tessera {
 
 // `matrix` holds device pointers; `weights` (rows * cols,) is device memory. Enqueued on `stream`.
-void dequantize_nf4_on_device(const Nf4Matrix& matrix, float* weights, cudaStream_t stream);
+void dequantize_nf4_on_device(const Nf4Matrix& matrix, float* weights, CudaStream& stream);
 
 }  // namespace tessera

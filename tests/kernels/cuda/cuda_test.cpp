@@ -1,23 +1,19 @@
-// cuda_test.cpp — what the device computes, against the host. Skips itself where there is none.
+// cuda_test.cpp — what kernels compute, against the host: on a device where there is one, and on
+// the emulated machine always.
 #include <random>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/device_buffer.hpp"
+#include "kernels/cuda/device.hpp"
 #include "kernels/cuda/nf4_dequantize.cuh"
 #include "kernels/nf4.hpp"
 
 namespace tessera {
 namespace {
 
-bool has_device() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
-}
-
 TEST(CudaNf4, DequantisesBitEqualToTheHost) {
-  if (!has_device()) GTEST_SKIP() << "no CUDA device on this machine";
+  if (num_devices() == 0) GTEST_SKIP() << "no CUDA device on this machine";
   constexpr int kRows = 96;
   constexpr int kCols = 320;
   std::mt19937 random(20261121);
@@ -29,17 +25,20 @@ TEST(CudaNf4, DequantisesBitEqualToTheHost) {
   dequantize_nf4(packed.view(), expected);
 
   CudaStream stream;
-  DeviceBuffer<std::uint8_t> codes(packed.codes, stream.get());
-  DeviceBuffer<std::uint8_t> absmax_codes(packed.absmax_codes, stream.get());
-  DeviceBuffer<float> absmax_scales(packed.absmax_scales, stream.get());
+  DeviceBuffer<std::uint8_t> codes(packed.codes.size());
+  DeviceBuffer<std::uint8_t> absmax_codes(packed.absmax_codes.size());
+  DeviceBuffer<float> absmax_scales(packed.absmax_scales.size());
   DeviceBuffer<float> output(weights.size());
+  copy<std::uint8_t>(stream, codes, packed.codes);
+  copy<std::uint8_t>(stream, absmax_codes, packed.absmax_codes);
+  copy<float>(stream, absmax_scales, packed.absmax_scales);
   Nf4Matrix on_device = packed.view();
   on_device.codes = codes.data();
   on_device.absmax_codes = absmax_codes.data();
   on_device.absmax_scales = absmax_scales.data();
-  dequantize_nf4_on_device(on_device, output.data(), stream.get());
+  dequantize_nf4_on_device(on_device, output.data(), stream);
   std::vector<float> got(weights.size());
-  output.read(got, stream.get());
+  stream.copy_to_host(got.data(), output.data(), output.bytes());
   stream.synchronize();
   EXPECT_EQ(got, expected);
 }
