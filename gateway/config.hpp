@@ -27,7 +27,7 @@ struct ServerConfig {
   std::filesystem::path data = "data";              // the store, the admin key, the addresses
   std::string listen = "127.0.0.1:8080";            // tenants and admins
   std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
-  std::string backend = "cpu";                      // "cpu" or "reference"
+  std::string backend = "cpu";                      // "cpu", "cuda" or "reference"
   std::string head = "bf16";                        // what the output head is multiplied in
   std::string kv = "f16";                           // what keys and values are cached in
   std::string tool_format = "auto";                 // how the model writes calls (ToolFormat)

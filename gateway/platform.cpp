@@ -12,6 +12,7 @@
 #include "gateway/adapters/package_context.hpp"
 #include "kernels/backend.hpp"
 #include "kernels/cpu/kv_layout.hpp"
+#include "kernels/gpu.hpp"
 #include "storage/durable_file.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
@@ -94,8 +95,9 @@ Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
                                               const BackendLimits& limits) {
   if (config.backend == "reference") return make_reference_backend(weights, limits);
   try {
+    if (config.backend == "cuda") return make_gpu_backend(weights, limits);
     return make_cpu_backend(weights, limits);
-  } catch (const std::invalid_argument& unavailable) {
+  } catch (const std::exception& unavailable) {
     return Error{Code::kInvalidValue, unavailable.what()};
   }
 }

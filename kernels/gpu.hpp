@@ -7,8 +7,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "kernels/backend.hpp"
 
 namespace tessera {
 
@@ -28,10 +31,21 @@ struct GpuProbe {
 // Opens the module, asks, closes it. Thread-safe; never throws. Takes up to a second with a driver.
 GpuProbe probe_gpus();
 
-// The module's one entry point so far: fills at most `capacity` entries and returns the number of
+// The backend of kernels/cuda on the first GPU, its memory divided as the limits say: what weights,
+// activations and KV blocks leave is for adapters. The module stays open. Throws
+// std::runtime_error with one line that says what is missing: the module, the driver, memory, or a
+// kind of model that a GPU does not take.
+std::unique_ptr<Backend> make_gpu_backend(const ModelWeights& weights, const BackendLimits& limits);
+
+// The module's entry points. The first fills at most `capacity` entries and returns the number of
 // GPUs, or -1 with `reason` (a string of static storage) set.
 extern "C" using CudaProbeFunction = int(*)(GpuInfo * gpus, int capacity, const char** reason);
+// Returns a backend that the caller deletes, or null with `reason`, which lives until the next
+// call.
+extern "C" using CudaBackendFunction =
+    Backend * (*)(const ModelWeights* weights, const BackendLimits* limits, const char** reason);
 inline constexpr char kCudaModuleName[] = "libtessera_cuda.so";
 inline constexpr char kCudaProbeSymbol[] = "tessera_cuda_probe";
+inline constexpr char kCudaBackendSymbol[] = "tessera_cuda_backend";
 
 }  // namespace tessera

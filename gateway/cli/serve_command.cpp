@@ -63,8 +63,9 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                   config.listen),
       text_option("--ops-listen", "HOST:PORT",
                   "for /livez, /readyz and /metrics (default: 127.0.0.1:9090)", config.ops_listen),
-      choice_option("--backend", {"cpu", "reference"},
-                    "what computes (default: cpu; reference is slow and for comparison)",
+      choice_option("--backend", {"cpu", "cuda", "reference"},
+                    "what computes (default: cpu; cuda is not yet measured on a device; "
+                    "reference is slow and for comparison)",
                     config.backend),
       choice_option("--head", {"bf16", "int8"},
                     "precision of the output head (default: bf16; int8 is half the bytes)",

@@ -1,9 +1,12 @@
 // module.cpp — the entry points of libtessera_cuda.so; no exception leaves them.
 #include <algorithm>
+#include <exception>
+#include <string>
 #include <string_view>
 
 #include <cuda_runtime_api.h>
 
+#include "kernels/cuda/cuda_backend.hpp"
 #include "kernels/cuda/cuda_check.hpp"
 #include "kernels/gpu.hpp"
 
@@ -44,6 +47,19 @@ extern "C" __attribute__((visibility("default"))) int tessera_cuda_probe(GpuInfo
   } catch (const CudaError&) {
     *reason = "a device is present but does not answer";
     return -1;
+  }
+}
+
+extern "C" __attribute__((visibility("default"))) Backend* tessera_cuda_backend(
+    const ModelWeights* weights, const BackendLimits* limits, const char** reason) {
+  static std::string failure;
+  try {
+    TESSERA_CUDA_CHECK(cudaSetDevice(0));
+    return make_cuda_backend(*weights, *limits).release();
+  } catch (const std::exception& error) {
+    failure = error.what();
+    *reason = failure.c_str();
+    return nullptr;
   }
 }
 

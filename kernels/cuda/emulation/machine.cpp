@@ -85,6 +85,7 @@ class SharedMemory {
 #endif
     used_ = kSharedBase;
     guards_.clear();
+    parts_.clear();
     arrays_.clear();
   }
   std::byte* dynamic() {
@@ -102,7 +103,10 @@ class SharedMemory {
   }
   std::byte* at(std::uint32_t address, std::size_t bytes) {
     if (address % bytes != 0) fail("a misaligned shared address " + std::to_string(address));
-    if (address < kSharedBase || address + bytes > used_) {
+    const bool inside = std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) {
+      return address >= part.begin && address + bytes <= part.end;
+    });
+    if (!inside) {
       fail("shared address " + std::to_string(address) + " is outside the block's");
     }
     return base() + address;
@@ -127,6 +131,7 @@ class SharedMemory {
     fill_poison(part, bytes);
     fill_guard(part + bytes);
     guards_.push_back(part + bytes);
+    parts_.push_back({used_, used_ + bytes});
     used_ += bytes + kGuardBytes;
     return part;
   }
@@ -136,6 +141,11 @@ class SharedMemory {
   std::byte* dynamic_ = nullptr;
   std::map<const void*, std::byte*> arrays_;
   std::vector<std::byte*> guards_;
+  struct Part {
+    std::size_t begin;
+    std::size_t end;
+  };
+  std::vector<Part> parts_;
 };
 
 enum class State : std::uint8_t { kReady, kAtBarrier, kInWarp, kDone };

@@ -7,15 +7,13 @@
 
 #include "kernels/bf16.hpp"
 #include "kernels/cuda/emulation/simt.hpp"
+#include "kernels/cuda/half.hpp"
 
 namespace tessera {
 
 // ---- Numbers of sixteen bits.
 
 namespace emulation {
-
-float half_to_float(std::uint16_t half);
-std::uint16_t float_to_half(float value);  // to nearest even, beyond 65504 to infinity
 
 inline float low_bf16(std::uint32_t pair) {
   return std::bit_cast<float>(pair << 16);
@@ -24,10 +22,10 @@ inline float high_bf16(std::uint32_t pair) {
   return std::bit_cast<float>(pair & 0xFFFF0000U);
 }
 inline float low_half(std::uint32_t pair) {
-  return half_to_float(static_cast<std::uint16_t>(pair & 0xFFFFU));
+  return float_from_half(static_cast<std::uint16_t>(pair & 0xFFFFU));
 }
 inline float high_half(std::uint32_t pair) {
-  return half_to_float(static_cast<std::uint16_t>(pair >> 16));
+  return float_from_half(static_cast<std::uint16_t>(pair >> 16));
 }
 
 }  // namespace emulation
@@ -36,8 +34,7 @@ inline std::uint32_t pack_bf16(float low, float high) {
   return float_to_bf16(low) | static_cast<std::uint32_t>(float_to_bf16(high)) << 16;
 }
 inline std::uint32_t pack_half(float low, float high) {
-  return emulation::float_to_half(low) | static_cast<std::uint32_t>(emulation::float_to_half(high))
-                                             << 16;
+  return half_from_float(low) | static_cast<std::uint32_t>(half_from_float(high)) << 16;
 }
 inline float2 unpack_bf16(std::uint32_t pair) {
   return {emulation::low_bf16(pair), emulation::high_bf16(pair)};
@@ -46,10 +43,10 @@ inline float2 unpack_half(std::uint32_t pair) {
   return {emulation::low_half(pair), emulation::high_half(pair)};
 }
 inline std::uint16_t to_half(float value) {
-  return emulation::float_to_half(value);
+  return half_from_float(value);
 }
 inline float from_half(std::uint16_t half) {
-  return emulation::half_to_float(half);
+  return float_from_half(half);
 }
 inline std::uint32_t add_half2(std::uint32_t a, std::uint32_t b) {
   const float2 x = unpack_half(a);

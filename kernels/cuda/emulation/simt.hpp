@@ -168,8 +168,10 @@ void exchange(unsigned mask, const char* name, Operands& mine, F,
   static_assert(std::is_empty_v<F>);
   collective(
       mask, name, &mine,
-      [](void* const* lanes, unsigned all) { F()
-                                             (reinterpret_cast<Operands* const*>(lanes), all); },
+      [](void* const* lanes, unsigned all) {
+        F()
+        (reinterpret_cast<Operands* const*>(lanes), all);
+      },
       where);
 }
 

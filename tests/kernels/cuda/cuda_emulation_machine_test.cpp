@@ -121,7 +121,8 @@ TEST(EmulatedTensorCore, MultipliesIntegers) {
   std::mt19937 random(2);
   DeviceBuffer<std::uint32_t> words(192);
   DeviceBuffer<float> out(128);
-  for (std::size_t i = 0; i < words.size(); ++i) words.data()[i] = random();
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words.data()[i] = static_cast<std::uint32_t>(random());
   run(mma_int8_kernel, {{1}, {32}}, {nullptr, out.data(), words.data()});
   const auto* bytes = reinterpret_cast<const std::int8_t*>(words.data());
   for (unsigned row = 0; row < 16; ++row) {

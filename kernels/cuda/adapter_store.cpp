@@ -1,0 +1,227 @@
+#include "kernels/cuda/adapter_store.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace tessera {
+namespace {
+
+constexpr std::size_t kChunkBytes = std::size_t{4} << 20;  // sent in one copy, and at most a step
+constexpr std::size_t kAlignment = 256;
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+std::size_t area(int rows, int cols) {
+  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
+}
+
+void check(const LoraView& adapter) {
+  if (adapter.type == PageType::kF32) {
+    throw std::invalid_argument("a GPU takes adapters in bf16 or int8 pages, not in fp32");
+  }
+  for (const LoraLayer& layer : adapter.layers) {
+    if (!layer.experts.empty()) {
+      throw std::invalid_argument("an adapter of experts is not for the GPU backend");
+    }
+  }
+}
+
+// Where a part will be, as an offset that place() turns into an address.
+template <class T>
+const T* offset_pointer(std::size_t at) {
+  return reinterpret_cast<const T*>(at);
+}
+template <class T>
+void move_to(const T*& offset, const std::byte* base, bool present) {
+  const auto at = reinterpret_cast<std::size_t>(offset);
+  offset = present ? reinterpret_cast<const T*>(base + at) : nullptr;
+}
+
+}  // namespace
+
+AdapterStore::AdapterStore(const ModelSpec& spec, GranulePool& pool, int max_slots)
+    : spec_(spec),
+      pool_(pool),
+      num_modules_(spec.num_layers() * kNumLinears + 2),
+      entries_(area(max_slots, num_modules_)),
+      embed_rows_(static_cast<std::size_t>(max_slots)),
+      head_rows_(static_cast<std::size_t>(max_slots)),
+      slots_(static_cast<std::size_t>(max_slots)) {
+  for (Chunk& chunk : ring_) chunk.memory = PinnedBuffer<std::byte>(kChunkBytes);
+}
+
+AdapterStore::~AdapterStore() {
+  copies_.synchronize();
+}
+
+// A part's bytes go to `at`; returns where the next begins.
+std::size_t AdapterStore::add_module(const LoraModule& module, PageType type, LinearShape shape,
+                                     std::size_t at, LoraEntry& entry, Slot& slot) {
+  entry = {};
+  entry.rank = module.rank;
+  entry.type = type;
+  const int padded = pages_of_rank(module.rank) * kRanksPerPage;
+  const auto part = [&](const void* from, std::size_t bytes) {
+    const std::size_t here = at;
+    slot.pieces.push_back({reinterpret_cast<std::byte*>(here), from, bytes});
+    at += aligned(bytes);
+    return here;
+  };
+  const auto outputs = static_cast<std::size_t>(shape.out_features) * sizeof(float);
+  if (module.rank > 0) {
+    entry.a = offset_pointer<std::byte>(
+        part(module.a, area(padded, shape.in_features) * element_bytes(type)));
+    entry.b = offset_pointer<std::byte>(
+        part(module.b, area(padded, shape.out_features) * element_bytes(type)));
+    if (type == PageType::kInt8) {
+      entry.scales = offset_pointer<float>(
+          part(module.scales, static_cast<std::size_t>(padded) * sizeof(float)));
+    }
+  }
+  if (module.out_scale != nullptr) {
+    entry.out_scale = offset_pointer<float>(part(module.out_scale, outputs));
+  }
+  if (module.bias != nullptr) entry.bias = offset_pointer<float>(part(module.bias, outputs));
+  return at;
+}
+
+std::size_t AdapterStore::add_rows(const RowOverrides& rows, std::size_t at, LoraRows& entry,
+                                   Slot& slot) {
+  entry = {};
+  if (rows.ids.empty()) return at;
+  entry.count = static_cast<std::int32_t>(rows.ids.size());
+  entry.ids = offset_pointer<TokenId>(at);
+  slot.pieces.push_back({reinterpret_cast<std::byte*>(at), rows.ids.data(), rows.ids.size_bytes()});
+  at += aligned(rows.ids.size_bytes());
+  entry.rows = offset_pointer<std::uint16_t>(at);
+  const std::size_t bytes = area(entry.count, spec_.hidden) * sizeof(std::uint16_t);
+  slot.pieces.push_back({reinterpret_cast<std::byte*>(at), rows.rows, bytes});
+  return at + aligned(bytes);
+}
+
+// Offsets of all parts from the beginning of the adapter's memory, layer by layer; the bytes of
+// all. Offset 0 is left out, so that it says "absent".
+std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
+  slot.pieces.clear();
+  slot.entries.assign(static_cast<std::size_t>(num_modules_), {});
+  std::size_t at = kAlignment;
+  std::size_t module = 0;
+  for (const LoraLayer& layer : adapter.layers) {
+    for (const Linear linear : kAllLinears) {
+      at = add_module(layer[static_cast<std::size_t>(linear)], adapter.type, spec_.shape(linear),
+                      at, slot.entries[module++], slot);
+    }
+  }
+  at = add_module(adapter.embed, adapter.type, {spec_.hidden, spec_.vocab_size}, at,
+                  slot.entries[module++], slot);
+  at = add_module(adapter.head, adapter.type, {spec_.vocab_size, spec_.hidden}, at,
+                  slot.entries[module++], slot);
+  at = add_rows(adapter.embed_rows, at, slot.rows[0], slot);
+  return add_rows(adapter.head_rows, at, slot.rows[1], slot);
+}
+
+// Turns offsets into addresses and appends the slot's own part of the table, which goes last.
+void AdapterStore::place(Slot& slot, std::size_t index) {
+  for (LoraEntry& entry : slot.entries) {
+    move_to(entry.a, slot.memory, entry.a != nullptr);
+    move_to(entry.b, slot.memory, entry.b != nullptr);
+    move_to(entry.scales, slot.memory, entry.scales != nullptr);
+    move_to(entry.out_scale, slot.memory, entry.out_scale != nullptr);
+    move_to(entry.bias, slot.memory, entry.bias != nullptr);
+  }
+  for (LoraRows& rows : slot.rows) {
+    move_to(rows.ids, slot.memory, rows.ids != nullptr);
+    move_to(rows.rows, slot.memory, rows.rows != nullptr);
+  }
+  for (Piece& piece : slot.pieces) {
+    piece.to = slot.memory + reinterpret_cast<std::size_t>(piece.to);
+  }
+  const auto bytes = [](auto* pointer) { return reinterpret_cast<std::byte*>(pointer); };
+  slot.pieces.push_back({bytes(entries_.data() + index * static_cast<std::size_t>(num_modules_)),
+                         slot.entries.data(), slot.entries.size() * sizeof(LoraEntry)});
+  slot.pieces.push_back({bytes(embed_rows_.data() + index), &slot.rows[0], sizeof(LoraRows)});
+  slot.pieces.push_back({bytes(head_rows_.data() + index), &slot.rows[1], sizeof(LoraRows)});
+}
+
+AdapterSlot AdapterStore::add(const LoraView& adapter) {
+  check(adapter);
+  const auto free =
+      std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.is_used; });
+  if (free == slots_.end()) {
+    throw std::runtime_error("all " + std::to_string(slots_.size()) +
+                             " adapter slots of the GPU are taken");
+  }
+  Slot& slot = *free;
+  const auto index = static_cast<std::size_t>(free - slots_.begin());
+  const std::size_t bytes = layout(adapter, slot);
+  slot.memory = pool_.allocate(bytes);
+  if (slot.memory == nullptr) {
+    throw std::runtime_error("an adapter of " + std::to_string(bytes) +
+                             " bytes does not fit the GPU's pool, where " +
+                             std::to_string(pool_.free_bytes()) + " are free");
+  }
+  place(slot, index);
+  slot.is_used = true;
+  slot.next_piece = slot.next_byte = 0;
+  copies_.wait(stepped_);
+  return static_cast<AdapterSlot>(index);
+}
+
+void AdapterStore::remove(AdapterSlot index) {
+  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  pool_.release(slot.memory);
+  slot.memory = nullptr;
+  slot.is_used = false;
+}
+
+bool AdapterStore::send_chunk(Slot& slot) {
+  if (slot.next_piece == slot.pieces.size()) return false;
+  Chunk& chunk = ring_[next_chunk_];
+  next_chunk_ = (next_chunk_ + 1) % ring_.size();
+  chunk.sent.synchronize();
+  std::size_t filled = 0;
+  while (slot.next_piece < slot.pieces.size() && filled < kChunkBytes) {
+    const Piece& piece = slot.pieces[slot.next_piece];
+    const std::size_t count = std::min(piece.bytes - slot.next_byte, kChunkBytes - filled);
+    std::byte* staged = chunk.memory.data() + filled;
+    std::memcpy(staged, static_cast<const std::byte*>(piece.from) + slot.next_byte, count);
+    copies_.copy_to_device(piece.to + slot.next_byte, staged, count);
+    filled += count;
+    slot.next_byte += count;
+    if (slot.next_byte < piece.bytes) continue;
+    ++slot.next_piece;
+    slot.next_byte = 0;
+  }
+  copies_.record(chunk.sent);
+  if (slot.next_piece == slot.pieces.size()) copies_.record(slot.loaded);
+  return true;
+}
+
+void AdapterStore::require(std::span<const AdapterSlot> slots, CudaStream& steps) {
+  for (const AdapterSlot index : slots) {
+    Slot& slot = slots_[static_cast<std::size_t>(index)];
+    while (send_chunk(slot)) {
+    }
+    if (!slot.loaded.is_reached()) steps.wait(slot.loaded);
+  }
+}
+
+void AdapterStore::advance() {
+  for (Slot& slot : slots_) {
+    if (slot.is_used && send_chunk(slot)) return;
+  }
+}
+
+void AdapterStore::note_step(CudaStream& steps) {
+  steps.record(stepped_);
+}
+
+LoraTable AdapterStore::table() const {
+  return {entries_.data(), embed_rows_.data(), head_rows_.data(), num_modules_,
+          static_cast<std::int32_t>(slots_.size())};
+}
+
+}  // namespace tessera

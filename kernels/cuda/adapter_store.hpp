@@ -1,0 +1,85 @@
+// adapter_store.hpp — adapters on the device: pages in the pool, pointers in the table.
+//
+// add() takes memory and returns; the pages follow on a stream of their own through a ring of
+// pinned buffers, a few megabytes a step, or at once for an adapter that a step is about to use.
+// Steps wait for an adapter's event on the device and only if they use it; the host waits for
+// nobody. Memory that was given back is written no sooner than the steps before have ended.
+//
+// Owned and called by the engine thread alone.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/granule_pool.hpp"
+#include "kernels/cuda/lora_kernels.hpp"
+#include "kernels/lora.hpp"
+
+namespace tessera {
+
+class AdapterStore {
+ public:
+  // The pool outlives the store.
+  AdapterStore(const ModelSpec& spec, GranulePool& pool, int max_slots);
+  ~AdapterStore();
+
+  // Pages stay where they are until remove(). Throws std::invalid_argument for pages in fp32 or
+  // experts, std::runtime_error naming sizes if slots or memory do not suffice; the store is then
+  // as before.
+  AdapterSlot add(const LoraView& adapter);
+  void remove(AdapterSlot slot);
+
+  // Sends what is left of these adapters' pages and makes `steps` wait for them.
+  void require(std::span<const AdapterSlot> slots, CudaStream& steps);
+  // Sends a few megabytes of what is left of any.
+  void advance();
+  // After a step has been enqueued.
+  void note_step(CudaStream& steps);
+
+  LoraTable table() const;
+
+ private:
+  struct Piece {
+    std::byte* to;
+    const void* from;
+    std::size_t bytes;
+  };
+  struct Slot {
+    std::byte* memory = nullptr;  // null: free
+    bool is_used = false;
+    std::vector<LoraEntry> entries;  // (num_modules,)
+    std::array<LoraRows, 2> rows;    // embedding, head
+    std::vector<Piece> pieces;
+    std::size_t next_piece = 0;
+    std::size_t next_byte = 0;  // of that piece
+    CudaEvent loaded;
+  };
+  struct Chunk {
+    PinnedBuffer<std::byte> memory;
+    CudaEvent sent;
+  };
+
+  std::size_t add_module(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
+                         LoraEntry& entry, Slot& slot);
+  std::size_t add_rows(const RowOverrides& rows, std::size_t at, LoraRows& entry, Slot& slot);
+  std::size_t layout(const LoraView& adapter, Slot& slot);
+  void place(Slot& slot, std::size_t index);
+  bool send_chunk(Slot& slot);  // false: all was sent
+
+  const ModelSpec& spec_;
+  GranulePool& pool_;
+  int num_modules_;
+  DeviceBuffer<LoraEntry> entries_;    // (max_slots, num_modules)
+  DeviceBuffer<LoraRows> embed_rows_;  // (max_slots,)
+  DeviceBuffer<LoraRows> head_rows_;
+  std::vector<Slot> slots_;
+  CudaStream copies_;
+  std::array<Chunk, 3> ring_;
+  std::size_t next_chunk_ = 0;
+  CudaEvent stepped_;
+};
+
+}  // namespace tessera

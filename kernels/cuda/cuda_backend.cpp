@@ -1,0 +1,565 @@
+#include "kernels/cuda/cuda_backend.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/adapter_store.hpp"
+#include "kernels/cuda/attention_kernels.hpp"
+#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device_model.hpp"
+#include "kernels/cuda/granule_pool.hpp"
+#include "kernels/cuda/linear.hpp"
+#include "kernels/cuda/lora_kernels.hpp"
+#include "kernels/cuda/row_kernels.hpp"
+#include "kernels/cuda/step_arena.hpp"
+
+namespace tessera {
+namespace {
+
+// Rows that a graph is made for. A step takes the first that is large enough.
+constexpr std::array kBuckets = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
+constexpr std::size_t kReservedBytes = std::size_t{256} << 20;  // for the driver, of what is left
+constexpr int kStagesOfLayer = 5;
+
+std::size_t area(int rows, int cols) {
+  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
+}
+
+std::size_t align(std::size_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
+
+// Activations of a step and what kernels need to compute them.
+struct Activations {
+  Activations(const ModelSpec& spec, const BackendLimits& limits)
+      : x(area(limits.max_rows, spec.hidden)),
+        input(area(most_rows(limits), widest_input(spec))),
+        halves(area(most_rows(limits), widest_input(spec))),
+        scales(static_cast<std::size_t>(most_rows(limits))),
+        sums(area(most_rows(limits), widest_input(spec) / 16)),
+        ordered_halves(halves.size()),
+        ordered_scales(scales.size()),
+        ordered_sums(sums.size()),
+        y(area(limits.max_rows, widest_output(spec))),
+        logits(area(limits.max_logit_rows, spec.vocab_size)) {}
+
+  static int most_rows(const BackendLimits& limits) {
+    return std::max(limits.max_rows, limits.max_logit_rows);
+  }
+  static int widest_input(const ModelSpec& spec) {
+    return std::max({spec.hidden, spec.q_dim(), spec.intermediate});
+  }
+  static int widest_output(const ModelSpec& spec) {
+    return std::max({spec.hidden, spec.q_dim() + 2 * spec.kv_dim(), 2 * spec.intermediate});
+  }
+  StagedRows staged() { return {halves.data(), scales.data(), sums.data()}; }
+  StagedRows ordered() {
+    return {ordered_halves.data(), ordered_scales.data(), ordered_sums.data()};
+  }
+
+  DeviceBuffer<float> x;               // (rows, hidden) the residual stream
+  DeviceBuffer<float> input;           // (rows, in) of the linears of a stage
+  DeviceBuffer<std::uint16_t> halves;  // the same, staged
+  DeviceBuffer<float> scales;
+  DeviceBuffer<float> sums;
+  DeviceBuffer<std::uint16_t> ordered_halves;  // the same in a matrix's own order
+  DeviceBuffer<float> ordered_scales;
+  DeviceBuffer<float> ordered_sums;
+  DeviceBuffer<float> y;       // (rows, out) of the linears of a stage
+  DeviceBuffer<float> logits;  // (logit rows, vocab)
+};
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(const ModelWeights& weights, const BackendLimits& limits, const CudaOptions& options);
+  ~CudaBackend() override;
+
+  std::string_view name() const override { return "cuda"; }
+  PageType page_type() const override { return PageType::kBf16; }
+  std::size_t weight_bytes() const override { return model_.bytes(); }
+
+  AdapterSlot add_adapter(const LoraView& adapter) override { return adapters_.add(adapter); }
+  void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
+
+  void begin(const StepInput& input) override;
+  void embed() override { note(0); }
+  void qkv(int layer) override { note(stage_index(layer, 0)); }
+  void attention(int layer) override { note(stage_index(layer, 1)); }
+  void o_proj(int layer) override { note(stage_index(layer, 2)); }
+  void gate_up(int layer) override { note(stage_index(layer, 3)); }
+  void down(int layer) override { note(stage_index(layer, 4)); }
+  void head() override;
+
+  std::span<const float> logits(int i) override;
+  std::span<const float> residual() override;
+
+ private:
+  static int stage_index(int layer, int stage) { return 1 + layer * kStagesOfLayer + stage; }
+  int num_stages() const { return stage_index(spec_.num_layers(), 0) + 1; }
+
+  // Notes a stage, or launches it if the step is not for a graph.
+  void note(int stage);
+  void launch_noted();
+  void run_stage(int stage);
+  void capture_graphs();
+  CudaGraph capture(int capacity, bool lora);
+  void enqueue_step(int capacity, bool lora);
+
+  void run_prologue();
+  void run_embed();
+  void run_qkv(int layer);
+  void run_attention(int layer);
+  void run_o_proj(int layer);
+  void run_gate_up(int layer);
+  void run_down(int layer);
+  void run_head();
+
+  // y = W x + B (A x) of modules that read the same input; those of a layer that follow each other.
+  void run_linears(int layer, std::span<const Linear> linears);
+  void multiply_all(std::span<const PackedMatrix> matrices, float* y, int y_stride,
+                    const std::int32_t* num_rows, int capacity);
+  void multiply_one(const PackedMatrix* first, int count, float* y, int y_stride,
+                    const std::int32_t* num_rows, int capacity);
+  void add_residual(int layer, Linear linear, const DeviceVector& post_norm);
+  void normalise(const float* weight, float eps);
+
+  const LayerSpec& layer_spec(int layer) const {
+    return spec_.layers[static_cast<std::size_t>(layer)];
+  }
+  const DeviceStep& step() const { return arena_.device(); }
+  GranulePool make_pool(std::size_t kv_bytes, const CudaOptions& options) const;
+  std::size_t kv_element_bytes() const;
+  std::size_t kv_scale_bytes() const;
+  KvCache make_cache();
+  LoraLimits lora_limits() const;
+  AttentionLimits attention_limits() const;
+
+  const ModelSpec spec_;
+  const BackendLimits limits_;
+  CudaStream stream_;
+  DeviceModel model_;
+  StepArena arena_;
+  Activations on_;
+  DeviceBuffer<float> rope_tables_;  // (ropes, rows, pairs of the widest, 2)
+  DeviceBuffer<std::byte> lora_workspace_;
+  DeviceBuffer<std::byte> attention_workspace_;
+  PinnedBuffer<float> host_logits_;
+  std::vector<float> host_residual_;
+  GranulePool pool_;
+  KvCache cache_;
+  AdapterStore adapters_;
+  LoraWork lora_;
+
+  // What launches are for.
+  int capacity_ = 0;
+  int head_capacity_ = 0;
+  bool has_lora_ = false;
+
+  int num_noted_ = 0;        // stages of the step
+  bool is_noting_ = false;   // they were noted and not launched
+  bool has_logits_ = false;  // they were waited for
+  int max_graph_rows_;
+  struct Graphs {
+    int capacity;
+    CudaGraph base;
+    CudaGraph lora;
+  };
+  std::vector<Graphs> graphs_;
+};
+
+int widest_rope(const ModelSpec& spec) {
+  std::size_t pairs = 0;
+  for (const RopeSpec& rope : spec.ropes) pairs = std::max(pairs, rope.inv_freq.size());
+  return static_cast<int>(pairs);
+}
+
+int bucket_of(int rows) {
+  const auto found = std::lower_bound(kBuckets.begin(), kBuckets.end(), rows);
+  return found == kBuckets.end() ? rows : *found;
+}
+
+std::string mebibytes(std::size_t bytes) {
+  return std::to_string(bytes >> 20) + " MiB";
+}
+
+CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limits,
+                         const CudaOptions& options)
+    : spec_(weights.spec),
+      limits_(limits),
+      model_(weights, stream_),
+      arena_(limits, area(limits.max_seqs, limits.num_blocks)),
+      on_(spec_, limits),
+      rope_tables_(spec_.ropes.size() * area(limits.max_rows, 2 * widest_rope(spec_))),
+      lora_workspace_(lora_workspace_bytes(lora_limits())),
+      attention_workspace_(attention_workspace_bytes(attention_limits())),
+      host_logits_(on_.logits.size()),
+      host_residual_(on_.x.size()),
+      pool_(make_pool(align(kv_element_bytes()) + kv_scale_bytes(), options)),
+      cache_(make_cache()),
+      adapters_(spec_, pool_, options.max_slots),
+      lora_{step(), adapters_.table(), lora_limits(), lora_workspace_.data()},
+      max_graph_rows_(std::min(options.max_graph_rows, kBuckets.back())) {
+  capture_graphs();
+}
+
+CudaBackend::~CudaBackend() {
+  try {
+    stream_.synchronize();
+  } catch (const CudaError&) {  // the device is gone, and its memory with it
+  }
+}
+
+std::size_t CudaBackend::kv_element_bytes() const {
+  const std::size_t heads = area(spec_.num_layers() * limits_.num_blocks, 2 * spec_.num_kv_heads);
+  return heads * area(limits_.block_size, spec_.head_dim) *
+         (limits_.kv_form == KvForm::kInt8 ? 1 : 2);
+}
+std::size_t CudaBackend::kv_scale_bytes() const {
+  if (limits_.kv_form == KvForm::kF16) return 0;
+  const std::size_t heads = area(spec_.num_layers() * limits_.num_blocks, 2 * spec_.num_kv_heads);
+  return heads * static_cast<std::size_t>(limits_.block_size) * sizeof(float);
+}
+
+// Everything else is allocated: what is free now is for KV blocks and adapters.
+GranulePool CudaBackend::make_pool(std::size_t kv_bytes, const CudaOptions& options) const {
+  const std::size_t free = device_memory().free_bytes;
+  const std::size_t left = free > kReservedBytes ? free - kReservedBytes : 0;
+  const std::size_t wanted = options.adapter_bytes > 0 ? kv_bytes + options.adapter_bytes : left;
+  if (wanted <= left && kv_bytes <= wanted) return GranulePool(wanted);
+  throw CudaError("GPU memory is too small: weights take " + mebibytes(model_.bytes()) +
+                  ", KV blocks would take " + mebibytes(kv_bytes) + " and adapters " +
+                  mebibytes(options.adapter_bytes) + ", of which " + mebibytes(left) + " are left");
+}
+
+KvCache CudaBackend::make_cache() {
+  KvCache cache;
+  cache.elements = pool_.allocate(align(kv_element_bytes()) + kv_scale_bytes());
+  cache.scales = reinterpret_cast<float*>(cache.elements + align(kv_element_bytes()));
+  cache.form = limits_.kv_form;
+  cache.num_blocks = limits_.num_blocks;
+  cache.block_size = limits_.block_size;
+  cache.num_kv_heads = spec_.num_kv_heads;
+  cache.head_dim = spec_.head_dim;
+  return cache;
+}
+
+LoraLimits CudaBackend::lora_limits() const {
+  return {limits_.max_rows, limits_.max_rank, Activations::widest_input(spec_)};
+}
+
+AttentionLimits CudaBackend::attention_limits() const {
+  return {limits_.max_rows, limits_.max_seqs, limits_.num_blocks * limits_.block_size,
+          spec_.num_heads, spec_.head_dim};
+}
+
+// ---- A step: noting, launching, graphs.
+
+void CudaBackend::begin(const StepInput& input) {
+  arena_.send(input, stream_);
+  adapters_.require(arena_.used_slots(), stream_);
+  adapters_.advance();
+  capacity_ = bucket_of(arena_.num_rows());
+  head_capacity_ = arena_.num_head_rows();
+  has_lora_ = !arena_.used_slots().empty();
+  num_noted_ = 0;
+  is_noting_ = capacity_ <= max_graph_rows_;
+  has_logits_ = false;
+  if (!is_noting_) run_prologue();
+}
+
+// Stages come in their order (backend.hpp); num_noted_ is the next.
+void CudaBackend::note(int stage) {
+  assert(stage == num_noted_);
+  ++num_noted_;
+  if (!is_noting_) run_stage(stage);
+}
+
+void CudaBackend::launch_noted() {
+  if (!is_noting_) return;
+  is_noting_ = false;
+  run_prologue();
+  for (int stage = 0; stage < num_noted_; ++stage) run_stage(stage);
+}
+
+void CudaBackend::head() {
+  const bool whole = is_noting_ && num_noted_ == num_stages() - 1;
+  if (whole) {
+    const auto graphs = std::find_if(graphs_.begin(), graphs_.end(), [&](const Graphs& graph) {
+      return graph.capacity == capacity_;
+    });
+    stream_.launch(has_lora_ ? graphs->lora : graphs->base);
+    is_noting_ = false;
+    ++num_noted_;
+  } else {
+    launch_noted();
+    note(num_stages() - 1);
+  }
+  adapters_.note_step(stream_);
+  stream_.copy_to_host(host_logits_.data(), on_.logits.data(),
+                       area(arena_.num_head_rows(), spec_.vocab_size) * sizeof(float));
+}
+
+std::span<const float> CudaBackend::logits(int i) {
+  if (!has_logits_) stream_.synchronize();
+  has_logits_ = true;
+  const auto width = static_cast<std::size_t>(spec_.vocab_size);
+  return host_logits_.span().subspan(static_cast<std::size_t>(i) * width, width);
+}
+
+std::span<const float> CudaBackend::residual() {
+  launch_noted();
+  const std::size_t count = area(arena_.num_rows(), spec_.hidden);
+  stream_.copy_to_host(host_residual_.data(), on_.x.data(), count * sizeof(float));
+  stream_.synchronize();
+  return std::span(host_residual_).first(count);
+}
+
+// A step of no rows runs every kernel once, so that none is loaded while a graph is captured.
+void CudaBackend::capture_graphs() {
+  const std::int32_t zero[] = {0};
+  const StepInput nothing{{}, {}, zero, {}, zero, {}, {}};
+  arena_.send(nothing, stream_);
+  if (max_graph_rows_ == 0) return;
+  for (const int capacity : {1, 16, 64}) {
+    for (const bool lora : {false, true}) enqueue_step(std::min(capacity, max_graph_rows_), lora);
+  }
+  stream_.synchronize();
+  for (const int capacity : kBuckets) {
+    if (capacity > max_graph_rows_) break;
+    graphs_.push_back({capacity, capture(capacity, false), capture(capacity, true)});
+  }
+  max_graph_rows_ = graphs_.back().capacity;
+}
+
+CudaGraph CudaBackend::capture(int capacity, bool lora) {
+  stream_.begin_capture();
+  enqueue_step(capacity, lora);
+  return stream_.end_capture();
+}
+
+void CudaBackend::enqueue_step(int capacity, bool lora) {
+  capacity_ = capacity;
+  head_capacity_ = std::min(capacity, limits_.max_logit_rows);
+  has_lora_ = lora;
+  run_prologue();
+  for (int stage = 0; stage < num_stages(); ++stage) run_stage(stage);
+}
+
+void CudaBackend::run_stage(int stage) {
+  if (stage == 0) return run_embed();
+  if (stage == num_stages() - 1) return run_head();
+  const int layer = (stage - 1) / kStagesOfLayer;
+  switch ((stage - 1) % kStagesOfLayer) {
+    case 0:
+      return run_qkv(layer);
+    case 1:
+      return run_attention(layer);
+    case 2:
+      return run_o_proj(layer);
+    case 3:
+      return run_gate_up(layer);
+    default:
+      return run_down(layer);
+  }
+}
+
+// ---- The stages.
+
+void CudaBackend::run_prologue() {
+  if (has_lora_) plan_lora(stream_, lora_, capacity_);
+  const std::size_t stride = area(limits_.max_rows, 2 * widest_rope(spec_));
+  for (std::size_t i = 0; i < spec_.ropes.size(); ++i) {
+    const DeviceRope& rope = model_.rope(static_cast<int>(i));
+    fill_rope_table(stream_,
+                    {step(), rope.inv_freq.data(), rope.long_inv_freq.data(),
+                     static_cast<int>(rope.inv_freq.size()), spec_.ropes[i].scale,
+                     rope_tables_.data() + i * stride},
+                    capacity_);
+  }
+}
+
+void CudaBackend::run_embed() {
+  embed_rows(stream_, {step(), model_.embedding(), on_.x.data()}, capacity_);
+  if (has_lora_) {
+    apply_lora_to_embedding(stream_, lora_, spec_.vocab_size, spec_.hidden, on_.x.data(),
+                            capacity_);
+  }
+  if (spec_.embedding_scale == 1.0F) return;
+  scale_rows(stream_, {step(), on_.x.data(), spec_.hidden, spec_.embedding_scale}, capacity_);
+}
+
+void CudaBackend::normalise(const float* weight, float eps) {
+  normalise_rows(
+      stream_,
+      {step(), on_.x.data(), weight, eps, spec_.hidden, on_.input.data(), on_.staged(), false},
+      capacity_);
+}
+
+// Matrices of one form and without an order go in one launch.
+void CudaBackend::multiply_all(std::span<const PackedMatrix> matrices, float* y, int y_stride,
+                               const std::int32_t* num_rows, int capacity) {
+  for (std::size_t i = 0; i < matrices.size();) {
+    std::size_t end = i + 1;
+    int columns = matrices[i].rows;
+    while (end < matrices.size() && matrices[i].order == nullptr &&
+           matrices[end].order == nullptr && matrices[end].form == matrices[i].form) {
+      columns += matrices[end++].rows;
+    }
+    multiply_one(&matrices[i], static_cast<int>(end - i), y, y_stride, num_rows, capacity);
+    y += columns;
+    i = end;
+  }
+}
+
+void CudaBackend::multiply_one(const PackedMatrix* first, int count, float* y, int y_stride,
+                               const std::int32_t* num_rows, int capacity) {
+  LinearGroup group;
+  std::copy_n(first, count, group.matrices);
+  group.count = count;
+  group.x = on_.staged();
+  group.y = y;
+  group.y_stride = y_stride;
+  group.num_rows = num_rows;
+  if (first->order != nullptr) {
+    group.x = on_.ordered();
+    stage_rows(stream_, {num_rows, on_.input.data(), first->order, first->cols, group.x}, capacity);
+  }
+  multiply(stream_, group, capacity);
+}
+
+void CudaBackend::run_linears(int layer, std::span<const Linear> linears) {
+  std::array<PackedMatrix, 3> matrices;
+  LoraModules modules;
+  modules.first_module = layer * kNumLinears + static_cast<int>(linears[0]);
+  modules.count = static_cast<int>(linears.size());
+  modules.in_features = spec_.shape(linears[0]).in_features;
+  modules.x = on_.input.data();
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    matrices[i] = model_.layer(layer).linears[static_cast<std::size_t>(linears[i])].view();
+    modules.out_features[i] = matrices[i].rows;
+    modules.y[i] = on_.y.data() + modules.y_stride;
+    modules.y_stride += matrices[i].rows;
+  }
+  multiply_all(std::span(matrices).first(linears.size()), on_.y.data(), modules.y_stride,
+               &step().counts->rows, capacity_);
+  if (has_lora_) apply_lora(stream_, lora_, modules, capacity_);
+}
+
+void CudaBackend::run_qkv(int layer) {
+  const LayerSpec& spec = layer_spec(layer);
+  const DeviceLayer& weights = model_.layer(layer);
+  normalise(weights.attention_norm.data(), spec.rms_eps);
+  run_linears(layer, std::array{Linear::kQ, Linear::kK, Linear::kV});
+  FinishQkvParams params;
+  params.step = step();
+  params.qkv = on_.y.data();
+  params.q_bias = weights.biases[0].data();
+  params.k_bias = weights.biases[1].data();
+  params.v_bias = weights.biases[2].data();
+  params.q_norm = weights.q_norm.data();
+  params.k_norm = weights.k_norm.data();
+  params.qk_norm = spec.qk_norm;
+  params.eps = spec.rms_eps;
+  if (spec.rope != kNoRope) {
+    const auto rope = static_cast<std::size_t>(spec.rope);
+    params.rope_table = rope_tables_.data() + rope * area(limits_.max_rows, 2 * widest_rope(spec_));
+    params.rope_pairs = static_cast<int>(spec_.ropes[rope].inv_freq.size());
+  }
+  params.num_heads = spec_.num_heads;
+  params.layer = layer;
+  params.cache = cache_;
+  finish_qkv(stream_, params, capacity_);
+}
+
+// Puts out the input of o_proj.
+void CudaBackend::run_attention(int layer) {
+  const LayerSpec& spec = layer_spec(layer);
+  AttentionParams params;
+  params.step = step();
+  params.cache = cache_;
+  params.limits = attention_limits();
+  params.layer = layer;
+  params.window = spec.window;
+  params.scale = spec.attention_scale;
+  params.softcap = spec.attention_softcap;
+  params.q = on_.y.data();
+  params.q_stride = spec_.q_dim() + 2 * spec_.kv_dim();
+  params.output = on_.input.data();
+  params.workspace = attention_workspace_.data();
+  attend(stream_, params, capacity_);
+}
+
+void CudaBackend::add_residual(int layer, Linear linear, const DeviceVector& post_norm) {
+  const LayerSpec& spec = layer_spec(layer);
+  const DeviceVector& bias = model_.layer(layer).biases[static_cast<std::size_t>(linear)];
+  add_to_residual(stream_,
+                  {step(), on_.y.data(), bias.data(), post_norm.data(), spec.rms_eps,
+                   spec.residual_scale, spec_.hidden, on_.x.data()},
+                  capacity_);
+}
+
+void CudaBackend::run_o_proj(int layer) {
+  stage_rows(stream_,
+             {&step().counts->rows, on_.input.data(), nullptr, spec_.q_dim(), on_.staged()},
+             capacity_);
+  run_linears(layer, std::array{Linear::kO});
+  add_residual(layer, Linear::kO, model_.layer(layer).post_attention_norm);
+}
+
+void CudaBackend::run_gate_up(int layer) {
+  const DeviceLayer& weights = model_.layer(layer);
+  normalise(weights.mlp_norm.data(), layer_spec(layer).rms_eps);
+  run_linears(layer, std::array{Linear::kGate, Linear::kUp});
+  gate_rows(stream_,
+            {step(), on_.y.data(), weights.biases[static_cast<std::size_t>(Linear::kGate)].data(),
+             weights.biases[static_cast<std::size_t>(Linear::kUp)].data(),
+             layer_spec(layer).activation, spec_.intermediate, on_.input.data(), on_.staged()},
+            capacity_);
+}
+
+void CudaBackend::run_down(int layer) {
+  run_linears(layer, std::array{Linear::kDown});
+  add_residual(layer, Linear::kDown, model_.layer(layer).post_mlp_norm);
+}
+
+void CudaBackend::run_head() {
+  if (head_capacity_ == 0) return;
+  normalise_rows(stream_,
+                 {step(), on_.x.data(), model_.final_norm(), spec_.final_rms_eps, spec_.hidden,
+                  on_.input.data(), on_.staged(), true},
+                 head_capacity_);
+  const PackedMatrix& matrix = model_.head();
+  multiply_all({&matrix, 1}, on_.logits.data(), spec_.vocab_size, &step().counts->head_rows,
+               head_capacity_);
+  if (has_lora_) {
+    replace_logits(stream_, lora_, spec_.vocab_size, spec_.hidden, on_.input.data(),
+                   on_.logits.data(), head_capacity_);
+    LoraModules modules;
+    modules.first_module = spec_.num_layers() * kNumLinears + 1;
+    modules.in_features = spec_.hidden;
+    modules.out_features[0] = spec_.vocab_size;
+    modules.x = on_.input.data();
+    modules.y[0] = on_.logits.data();
+    modules.y_stride = spec_.vocab_size;
+    modules.of_head_rows = true;
+    apply_lora(stream_, lora_, modules, head_capacity_);
+  }
+  if (spec_.logit_scale == 1.0F && spec_.logit_softcap == 0.0F) return;
+  cap_logits(stream_,
+             {step(), on_.logits.data(), spec_.vocab_size, spec_.logit_scale, spec_.logit_softcap},
+             head_capacity_);
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cuda_backend(const ModelWeights& weights, const BackendLimits& limits,
+                                           const CudaOptions& options) {
+  return std::make_unique<CudaBackend>(weights, limits, options);
+}
+
+}  // namespace tessera

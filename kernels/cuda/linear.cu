@@ -1,0 +1,303 @@
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/linear.hpp"
+#include "kernels/cuda/ptx.cuh"
+
+namespace tessera {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr unsigned kThreads = kWarps * kWarpSize;
+constexpr int kTableBytes = 64 << 10;  // 256 pairs, 32 lanes, 128 bytes unused behind each
+constexpr int kMapBytes = 1 << 10;
+
+struct LinearParams {
+  LinearGroup group;
+  int first_tile[4];  // of each matrix, and the number of all
+};
+
+// The part of shared memory behind the tables: sums of warps, (kWarps, tokens / 8, 32) of float4.
+template <int kTokens>
+constexpr int kSumBytes = kWarps* kTokens * 64;
+
+// Shared memory of a block.
+struct Tables {
+  std::uint32_t lane_pairs;  // address of pair 0 of this lane
+  const float* map;          // (256,) values of nested scales
+};
+
+// Pair e is the fp16 of codes e & 15 (low half) and e >> 4.
+__device__ __forceinline__ void fill_pairs(const PackedMatrix& m, std::byte* table) {
+  auto* words = reinterpret_cast<std::uint32_t*>(table);
+  for (unsigned i = threadIdx.x; i < 256 * kWarpSize; i += kThreads) {
+    const unsigned pair = i / kWarpSize;
+    words[pair * 64 + i % kWarpSize] =
+        m.book[pair & 15U] | static_cast<std::uint32_t>(m.book[pair >> 4]) << 16;
+  }
+}
+
+// The A operands of the four steps of a block: a[4 s + b].
+template <PackedForm kForm>
+__device__ __forceinline__ void load_codes(const std::byte* tile, unsigned lane,
+                                           const Tables& tables, std::uint32_t (&a)[16]) {
+  const auto* from = reinterpret_cast<const uint4*>(tile) + lane;
+  if constexpr (kForm == PackedForm::kHalf) {
+#pragma unroll
+    for (int s = 0; s < 4; ++s) {
+      const uint4 words = load_stream(from + s * kWarpSize);
+      a[4 * s] = words.x;
+      a[4 * s + 1] = words.y;
+      a[4 * s + 2] = words.z;
+      a[4 * s + 3] = words.w;
+    }
+  } else if constexpr (kForm == PackedForm::kInt8) {
+    constexpr std::uint32_t kMinus1152 = 0xE480E480U;  // 1024 + (code + 128), less 1152
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const uint4 loaded = load_stream(from + half * kWarpSize);
+      const std::uint32_t words[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const std::uint32_t biased = words[i] ^ 0x80808080U;
+        a[8 * half + 2 * i] = add_half2(__byte_perm(biased, 0x64646464U, 0x4140U), kMinus1152);
+        a[8 * half + 2 * i + 1] = add_half2(__byte_perm(biased, 0x64646464U, 0x4342U), kMinus1152);
+      }
+    }
+  } else {
+    const uint4 loaded = load_stream(from);
+    const std::uint32_t words[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+    // Byte b of the word becomes byte 1 of an offset: 256 times the pair.
+#pragma unroll
+    for (unsigned i = 0; i < 16; ++i) {
+      const std::uint32_t offset = __byte_perm(words[i / 4], 0U, 0x7704U | (i % 4) << 4);
+      a[i] = load_shared_u32(tables.lane_pairs + offset);
+    }
+  }
+}
+
+// The scales of rows g and g + 8 of a tile's group; `at` is the group's first in the arrays.
+template <PackedForm kForm>
+__device__ __forceinline__ float2 load_scales(const PackedMatrix& m, const Tables& tables, int tile,
+                                              int group, std::size_t at, unsigned g) {
+  if (kForm == PackedForm::kHalf || m.scales != nullptr) {
+    return __ldg(reinterpret_cast<const float2*>(m.scales + at) + g);
+  }
+  const std::uint32_t pair = __ldg(reinterpret_cast<const std::uint16_t*>(m.absmax_codes + at) + g);
+  const int row = tile * kTileRows + static_cast<int>(g);
+  const std::size_t first = static_cast<std::size_t>(row) * static_cast<std::size_t>(m.groups()) +
+                            static_cast<std::size_t>(group);
+  const std::size_t second = first + 8 * static_cast<std::size_t>(m.groups());
+  return make_float2(
+      __fadd_rn(__fmul_rn(tables.map[pair & 255U], __ldg(m.absmax_scales + first / kAbsmaxBlock)),
+                m.absmax_offset),
+      __fadd_rn(__fmul_rn(tables.map[pair >> 8], __ldg(m.absmax_scales + second / kAbsmaxBlock)),
+                m.absmax_offset));
+}
+
+__device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4], float2 scale) {
+  acc[0] = fmaf(c[0], scale.x, acc[0]);
+  acc[1] = fmaf(c[1], scale.x, acc[1]);
+  acc[2] = fmaf(c[2], scale.y, acc[2]);
+  acc[3] = fmaf(c[3], scale.y, acc[3]);
+}
+
+// One warp's share of a tile: its blocks of 64 columns, in order. kSteps is how many steps share a
+// scale: 4 where groups are 64 columns or more, 2 or 1 where they are 32 or 16.
+template <PackedForm kForm, int kTokens, int kSteps>
+__device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMatrix& m,
+                                            const Tables& tables, int tile, int first_row,
+                                            int num_rows, float (&acc)[kTokens / 8][4]) {
+  const unsigned lane = threadIdx.x % kWarpSize;
+  const unsigned g = lane / 4;
+  const unsigned t = lane % 4;
+  const int blocks = m.blocks();
+  const int groups = m.groups();
+  const int units = m.cols / 16;
+  for (int block = static_cast<int>(threadIdx.x / kWarpSize); block < blocks; block += kWarps) {
+    std::uint32_t a[16];
+    const std::size_t at_tile = static_cast<std::size_t>(tile) * static_cast<std::size_t>(blocks) +
+                                static_cast<std::size_t>(block);
+    load_codes<kForm>(m.codes + at_tile * static_cast<std::size_t>(tile_bytes(kForm)), lane, tables,
+                      a);
+    float2 scale[4 / kSteps];
+    float2 offset[4 / kSteps];
+#pragma unroll
+    for (int i = 0; i < 4 / kSteps; ++i) {
+      const int group = (block * kTileCols + i * kSteps * 16) / m.group;
+      const std::size_t at = (static_cast<std::size_t>(tile) * static_cast<std::size_t>(groups) +
+                              static_cast<std::size_t>(group)) *
+                             16;
+      scale[i] = load_scales<kForm>(m, tables, tile, group, at, g);
+      offset[i] = make_float2(0.0F, 0.0F);
+      if (kForm != PackedForm::kHalf && m.offsets != nullptr) {
+        offset[i] = __ldg(reinterpret_cast<const float2*>(m.offsets + at) + g);
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < kTokens / 8; ++n) {
+      const int token = min(first_row + n * 8 + static_cast<int>(g), num_rows - 1);
+      const auto* x = reinterpret_cast<const uint4*>(
+          p.x.halves + static_cast<std::size_t>(token) * static_cast<std::size_t>(m.cols) +
+          static_cast<std::size_t>(block * kTileCols) + 16 * t);
+      const uint4 low = x[0];
+      const uint4 high = x[1];
+      const std::uint32_t b[4][2] = {
+          {low.x, low.y}, {low.z, low.w}, {high.x, high.y}, {high.z, high.w}};
+#pragma unroll
+      for (int i = 0; i < 4 / kSteps; ++i) {
+        float c[4] = {};
+#pragma unroll
+        for (int s = i * kSteps; s < (i + 1) * kSteps; ++s) {
+          const std::uint32_t as[4] = {a[4 * s], a[4 * s + 1], a[4 * s + 2], a[4 * s + 3]};
+          mma_half(c, as, b[s]);
+        }
+        add_scaled(acc[n], c, scale[i]);
+      }
+    }
+    if (kForm == PackedForm::kHalf || m.offsets == nullptr) continue;
+#pragma unroll
+    for (int n = 0; n < kTokens / 8; ++n) {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const int token = min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1);
+        const float4 sum = *reinterpret_cast<const float4*>(
+            p.x.sums + static_cast<std::size_t>(token) * static_cast<std::size_t>(units) +
+            static_cast<std::size_t>(4 * block));
+        const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+        for (int s = 0; s < 4; ++s) {
+          acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
+          acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
+        }
+      }
+    }
+  }
+}
+
+// Adds the warps' sums and writes the tile's outputs.
+template <int kTokens>
+__device__ __forceinline__ void write_tile(const LinearGroup& p, const PackedMatrix& m,
+                                           const float* sums, int tile, int column, int first_row,
+                                           int num_rows) {
+  const int warps = min(kWarps, m.blocks());
+  for (int i = static_cast<int>(threadIdx.x); i < kTokens * kTileRows; i += kThreads) {
+    const int in_tile = i % kTileRows;
+    const int token = i / kTileRows;
+    const int row = first_row + token;
+    if (row >= num_rows || tile * kTileRows + in_tile >= m.rows) continue;
+    const int lane = in_tile % 8 * 4 + token % 8 / 2;
+    const int at = (token / 8 * 32 + lane) * 4 + in_tile / 8 * 2 + token % 2;
+    float sum = sums[at];
+    for (int warp = 1; warp < warps; ++warp) sum += sums[warp * kTokens * kTileRows + at];
+    p.y[static_cast<std::size_t>(row) * static_cast<std::size_t>(p.y_stride) +
+        static_cast<std::size_t>(column + tile * kTileRows + in_tile)] = sum * p.x.scales[row];
+  }
+}
+
+template <PackedForm kForm, int kTokens, int kSteps>
+__device__ __forceinline__ void multiply_tile(const LinearGroup& p, const PackedMatrix& m,
+                                              const Tables& tables, float* sums, int tile,
+                                              int column, int first_row, int num_rows) {
+  float acc[kTokens / 8][4] = {};
+  sum_columns<kForm, kTokens, kSteps>(p, m, tables, tile, first_row, num_rows, acc);
+  const unsigned warp = threadIdx.x / kWarpSize;
+  const unsigned lane = threadIdx.x % kWarpSize;
+#pragma unroll
+  for (int n = 0; n < kTokens / 8; ++n) {
+    reinterpret_cast<float4*>(sums)[(warp * (kTokens / 8) + static_cast<unsigned>(n)) * 32 + lane] =
+        make_float4(acc[n][0], acc[n][1], acc[n][2], acc[n][3]);
+  }
+  __syncthreads();
+  write_tile<kTokens>(p, m, sums, tile, column, first_row, num_rows);
+  __syncthreads();
+}
+
+// Grid: x persistent over the tiles of all matrices, y over the rows.
+template <PackedForm kForm, int kTokens, int kSteps>
+__global__ void __launch_bounds__(kThreads)
+    linear_kernel(const __grid_constant__ LinearParams params) {
+  const LinearGroup& p = params.group;
+  const int num_rows = *p.num_rows;
+  const int first_row = static_cast<int>(blockIdx.y) * kTokens;
+  if (first_row >= num_rows) return;
+  constexpr int kPairs = kForm == PackedForm::kBook16 ? kTableBytes : 0;
+  std::byte* const shared = dynamic_shared();
+  auto* const map = reinterpret_cast<float*>(shared + kPairs);
+  auto* const sums = reinterpret_cast<float*>(shared + kPairs + kMapBytes);
+  const Tables tables = {shared_address(shared) + threadIdx.x % kWarpSize * 4, map};
+  for (unsigned i = threadIdx.x; kForm != PackedForm::kHalf && i < 256; i += kThreads) {
+    map[i] = p.matrices[0].dynamic_map[i];
+  }
+  int filled = -1;  // the matrix whose pairs are in the table
+  __syncthreads();
+  for (int at = static_cast<int>(blockIdx.x); at < params.first_tile[3];
+       at += static_cast<int>(gridDim.x)) {
+    const int which = at >= params.first_tile[2] ? 2 : at >= params.first_tile[1] ? 1 : 0;
+    const PackedMatrix& m = p.matrices[which];
+    if (kForm == PackedForm::kBook16 && filled != which) {
+      fill_pairs(m, shared);
+      filled = which;
+      __syncthreads();
+    }
+    const int column = which == 0   ? 0
+                       : which == 1 ? p.matrices[0].rows
+                                    : p.matrices[0].rows + p.matrices[1].rows;
+    multiply_tile<kForm, kTokens, kSteps>(p, m, tables, sums, at - params.first_tile[which], column,
+                                          first_row, num_rows);
+  }
+}
+
+int steps_of(const LinearGroup& group) {
+  int least = 4;
+  for (int i = 0; i < group.count; ++i) {
+    const int of_group = group.matrices[i].group / 16;
+    least = min(least, of_group % 4 == 0 ? 4 : of_group);
+  }
+  return least;
+}
+
+template <PackedForm kForm, int kTokens, int kSteps>
+void start(CudaStream& stream, const LinearParams& params, int capacity) {
+  constexpr int kPairs = kForm == PackedForm::kBook16 ? kTableBytes : 0;
+  const auto tiles = static_cast<unsigned>(params.first_tile[3]);
+  const unsigned blocks = min(tiles, static_cast<unsigned>(2 * num_multiprocessors()));
+  launch(stream, "linear", linear_kernel<kForm, kTokens, kSteps>,
+         {{blocks, divide_up(capacity, kTokens)},
+          {kThreads},
+          static_cast<std::size_t>(kPairs + kMapBytes + kSumBytes<kTokens>)},
+         params);
+}
+
+template <PackedForm kForm, int kSteps>
+void choose_tokens(CudaStream& stream, const LinearParams& params, int capacity) {
+  if (capacity <= 8) return start<kForm, 8, kSteps>(stream, params, capacity);
+  if (capacity <= 16) return start<kForm, 16, kSteps>(stream, params, capacity);
+  start<kForm, 64, kSteps>(stream, params, capacity);
+}
+
+template <PackedForm kForm>
+void choose_steps(CudaStream& stream, const LinearParams& params, int capacity) {
+  const int steps = steps_of(params.group);
+  if (steps == 4) return choose_tokens<kForm, 4>(stream, params, capacity);
+  if (steps == 2) return choose_tokens<kForm, 2>(stream, params, capacity);
+  choose_tokens<kForm, 1>(stream, params, capacity);
+}
+
+}  // namespace
+
+void multiply(CudaStream& stream, const LinearGroup& group, int capacity) {
+  LinearParams params{group, {}};
+  for (int i = 0; i < 3; ++i) {
+    params.first_tile[i + 1] =
+        params.first_tile[i] + (i < group.count ? group.matrices[i].tiles() : 0);
+  }
+  switch (group.matrices[0].form) {
+    case PackedForm::kBook16:
+      return choose_steps<PackedForm::kBook16>(stream, params, capacity);
+    case PackedForm::kInt8:
+      return choose_steps<PackedForm::kInt8>(stream, params, capacity);
+    case PackedForm::kHalf:
+      return choose_tokens<PackedForm::kHalf, 4>(stream, params, capacity);
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""cubin_report OBJECT... — what the compiler has made of the CUDA kernels, from the cubins in them.
+
+Seen without a GPU and without the toolkit's own tools, which read the same ELF sections: for every
+architecture and kernel the registers, the local memory (a spilled register is a load or store of
+local memory), and how often the instructions occur that the design counts. A number over its limit
+is a regression of the compiled code. Objects are compiled with --no-compress.
+"""
+
+import collections
+import re
+import shutil
+import struct
+import subprocess
+import sys
+
+EM_CUDA = 190
+ARCHITECTURES = {80, 90, 120}
+# The low twelve bits of an instruction; the same from sm_80 to sm_120.
+OPCODES = {
+    0x23C: "HMMA", 0x237: "IMMA", 0x83B: "LDSM", 0x984: "LDS", 0x988: "STS", 0x388: "STS",
+    0x981: "LDG", 0x986: "STG", 0x983: "LDL", 0x387: "STL", 0x987: "STL", 0x816: "PRMT",
+    0x389: "SHFL", 0x589: "SHFL", 0x989: "SHFL", 0xF89: "SHFL", 0x3A8: "RED", 0x9A8: "RED",
+}
+NOP = 0x918
+
+# Of every kernel but those named: no local memory at all. Trigonometry of large angles needs some.
+MAY_USE_LOCAL = re.compile(r"rope_kernel")
+DEFAULT_REGISTERS = 128
+# Kernel, registers, and counts: exact where the design counts them, else at most.
+# A linear of T rows has four mma.m16n8k16 a tile of 8 rows, whatever shares a scale, and 4-bit codes
+# sixteen permutes and table loads for a block of 64 columns; 8-bit codes sixteen permutes.
+BUDGETS = []
+for tokens in (8, 16, 64):
+    for steps in (4, 2, 1):
+        BUDGETS.append((rf"linear_kernel<.*kBook16.*{tokens}, {steps}>",
+                        dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
+        BUDGETS.append((rf"linear_kernel<.*kInt8.*{tokens}, {steps}>",
+                        dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
+    BUDGETS.append((rf"linear_kernel<.*kHalf.*{tokens}, 4>",
+                    dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
+
+
+def cubins(path):
+    """The CUDA ELF files inside an object."""
+    data = open(path, "rb").read()
+    at = data.find(b"\x7fELF", 1)
+    while at >= 0:
+        if struct.unpack_from("<H", data, at + 18)[0] == EM_CUDA:
+            yield data[at:]
+        at = data.find(b"\x7fELF", at + 4)
+
+
+def sections(elf):
+    offset = struct.unpack_from("<Q", elf, 0x28)[0]
+    size, count, names_at = struct.unpack_from("<HHH", elf, 0x3A)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", elf, offset + i * size) for i in range(count)]
+    names = headers[names_at][4]
+    for header in headers:
+        at = names + header[0]
+        yield elf[at:elf.index(b"\0", at)].decode(), header
+
+
+def architecture(elf):
+    flags = struct.unpack_from("<I", elf, 0x30)[0]
+    return flags & 0xFF if flags & 0xFF in ARCHITECTURES else flags >> 8 & 0xFF
+
+
+def demangle(names):
+    if not shutil.which("c++filt") or not names:
+        return names
+    return subprocess.run(["c++filt", *names], check=True, capture_output=True,
+                          text=True).stdout.splitlines()
+
+
+def kernels(path):
+    """(architecture, mangled name, registers, {opcode: count})"""
+    for elf in cubins(path):
+        for name, header in sections(elf):
+            if not name.startswith(".text."):
+                continue
+            offset, size, info = header[4], header[5], header[7]
+            counts = collections.Counter()
+            for at in range(offset, offset + size, 16):
+                opcode = struct.unpack_from("<H", elf, at)[0] & 0xFFF
+                counts["all"] += opcode != NOP
+                if opcode in OPCODES:
+                    counts[OPCODES[opcode]] += 1
+            yield architecture(elf), name[len(".text."):], info >> 24, counts
+
+
+def faults(name, registers, counts):
+    budget = next((limits for pattern, limits in BUDGETS if re.search(pattern, name)), {})
+    local = counts["LDL"] + counts["STL"]
+    if local and not MAY_USE_LOCAL.search(name):
+        yield f"{local} loads and stores of local memory"
+    if registers > budget.get("registers", DEFAULT_REGISTERS):
+        yield f"{registers} registers, over {budget.get('registers', DEFAULT_REGISTERS)}"
+    for opcode, due in budget.items():
+        if opcode != "registers" and counts[opcode] != due:
+            yield f"{counts[opcode]} {opcode}, not {due}"
+
+
+def main(paths):
+    rows = [row for path in paths for row in kernels(path)]
+    names = demangle([row[1] for row in rows])
+    seen = {row[0] for row in rows}
+    failed = seen != ARCHITECTURES
+    if failed:
+        print(f"architectures {sorted(seen)}, not {sorted(ARCHITECTURES)}")
+    for (arch, _, registers, counts), name in sorted(zip(rows, names), key=lambda r: (r[1], r[0])):
+        short = re.sub(r"\(anonymous namespace\)::|tessera::|\(.*\)$|^void ", "", name)
+        shown = " ".join(f"{key} {counts[key]}" for key in
+                         ("all", "HMMA", "LDSM", "LDS", "PRMT", "LDG", "LDL", "STL")
+                         if counts[key])
+        print(f"sm_{arch:<4}{registers:4} registers  {short}: {shown}")
+        for fault in faults(name, registers, counts):
+            print(f"    FAULT: {fault}")
+            failed = True
+    return 1 if failed or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

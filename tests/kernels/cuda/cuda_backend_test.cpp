@@ -1,0 +1,231 @@
+// cuda_backend_test.cpp — the CUDA backend, whole, against the reference and against itself in
+// other company (P2): on a device where there is one, and on the emulated machine always, where
+// models and crowds are smaller because every thread of every kernel is run one by one.
+#include "kernels/cuda/cuda_backend.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/device.hpp"
+#include "tests/kernels/crowd.hpp"
+
+namespace tessera {
+namespace {
+
+// Largest error of a logit, as a fraction of the row's largest: activations and keys are rounded to
+// the eleven bits of fp16.
+constexpr double kTolerance = 2e-3;
+constexpr double kToleranceWithoutPreNorms = 6e-3;
+
+bool is_emulated() {
+  return device_name() == "emulated";
+}
+// How many seeds of a test are run.
+std::uint32_t seeds(std::uint32_t on_device, std::uint32_t emulated) {
+  const bool longer = std::getenv("TESSERA_LONG") != nullptr;
+  return is_emulated() ? (longer ? 4 * emulated : emulated) : on_device;
+}
+
+CrowdShape small(CrowdShape shape) {
+  if (!is_emulated()) return shape;
+  shape.max_sequences = std::min(shape.max_sequences, 3);
+  shape.max_tokens = std::min(shape.max_tokens, 14);
+  return shape;
+}
+
+std::unique_ptr<Backend> make(const Crowd& crowd, KvForm kv_form = KvForm::kF16,
+                              int max_graph_rows = 8) {
+  BackendLimits limits = crowd.limits(0);
+  limits.max_rows = limits.max_logit_rows = is_emulated() ? 64 : 1024;
+  limits.kv_form = kv_form;
+  auto backend = make_cuda_backend(
+      crowd.weights(), limits,
+      {.max_slots = 8, .adapter_bytes = std::size_t{32} << 20, .max_graph_rows = max_graph_rows});
+  crowd.add_adapters(*backend);
+  return backend;
+}
+
+bool has_experts(const Crowd& crowd) {
+  return crowd.model().spec().num_experts > 0;
+}
+
+class CudaBackendTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (num_devices() == 0) GTEST_SKIP() << "no CUDA device on this machine";
+  }
+  void TearDown() override { RecordProperty("worst_error", std::to_string(worst_)); }
+
+  void expect_agreement(const Crowd& crowd, std::uint32_t schedule, double tolerance,
+                        KvForm kv_form = KvForm::kF16) {
+    const auto reference = make_reference_backend(crowd.weights(), crowd.limits(1));
+    crowd.add_adapters(*reference);
+    const auto expected = crowd.run_together(*reference, schedule);
+    const auto actual = crowd.run_together(*make(crowd, kv_form), schedule);
+    for (std::size_t i = 0; i < crowd.size(); ++i) {
+      for (std::size_t position = 0; position < expected[i].size(); ++position) {
+        const double error = relative_error(actual[i][position], expected[i][position]);
+        worst_ = std::max(worst_, error);
+        ASSERT_LE(error, tolerance) << "sequence " << i << " position " << position;
+      }
+    }
+  }
+
+  double worst_ = 0.0;
+};
+
+TEST_F(CudaBackendTest, AgreesWithTheReferenceOnRandomCrowds) {
+  for (std::uint32_t seed = 1; seed <= seeds(20, 3); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    expect_agreement(Crowd(seed, small({.model = CrowdModel::kLlamaNf4})), seed, kTolerance);
+  }
+}
+
+TEST_F(CudaBackendTest, AgreesWithTheReferenceOnModelsOfAnyFamilyFormAndAdapter) {
+  std::uint32_t num_run = 0;
+  for (std::uint32_t seed = 1; num_run < seeds(40, 6); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed, small({.parts = AdapterParts::kAll, .int8_pages = seed % 2 == 0}));
+    const LayerSpec& layer = crowd.model().spec().layers.front();
+    // As in cpu_backend_test.cpp: scores of hundreds, where the bits of a key decide.
+    if (has_experts(crowd) || (!layer.pre_norms && layer.qk_norm == QkNorm::kNone)) continue;
+    ++num_run;
+    expect_agreement(crowd, seed, layer.pre_norms ? kTolerance : kToleranceWithoutPreNorms);
+  }
+}
+
+TEST_F(CudaBackendTest, AgreesWithTheReferenceWhereEmbeddingAndHeadAreQuantised) {
+  for (std::uint32_t seed = 20; seed < 20 + seeds(6, 2); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    expect_agreement(
+        Crowd(seed, small({.model = CrowdModel::kLlamaNf4, .has_quantised_tables = true})), seed,
+        kTolerance);
+  }
+}
+
+// Attention puts out nothing, so that nothing hides behind a softmax.
+TEST_F(CudaBackendTest, AgreesWithTheReferenceCloselyWhereAttentionIsSilent) {
+  std::uint32_t num_run = 0;
+  for (std::uint32_t seed = 40; num_run < seeds(20, 3); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed, small({.is_attention_silent = true}));
+    if (has_experts(crowd)) continue;
+    ++num_run;
+    expect_agreement(crowd, seed, 1e-3);
+  }
+}
+
+TEST_F(CudaBackendTest, CachesInEightBitsCostAHundredth) {
+  for (std::uint32_t seed = 1; seed <= seeds(10, 2); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    expect_agreement(Crowd(seed, small({.model = CrowdModel::kLlamaNf4})), seed, 2e-2,
+                     KvForm::kInt8);
+  }
+}
+
+TEST_F(CudaBackendTest, RowsAreBitIdenticalAloneAndInAnyCrowdChunkingAndGraph) {
+  std::uint32_t num_run = 0;
+  for (std::uint32_t seed = 100; num_run < seeds(12, 2); ++seed) {
+    const Crowd crowd(seed, small({.parts = AdapterParts::kAll, .max_tokens = 40}));
+    if (has_experts(crowd)) continue;
+    ++num_run;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const auto backend = make(crowd);
+    const auto together = crowd.run_together(*backend, seed);
+    EXPECT_EQ(together, crowd.run_together(*backend, seed + 1)) << "other chunks";
+    EXPECT_EQ(together, crowd.run_together(*make(crowd, KvForm::kF16, 0), seed)) << "no graphs";
+    for (std::size_t i = 0; i < crowd.size(); ++i) {
+      EXPECT_EQ(together[i], crowd.run_alone(*backend, i)) << "alone, sequence " << i;
+    }
+  }
+}
+
+TEST_F(CudaBackendTest, AnotherSequencesNansStayItsOwn) {
+  for (const KvForm kv_form : {KvForm::kF16, KvForm::kInt8}) {
+    Crowd crowd(302, small({.model = CrowdModel::kLlamaNf4, .num_adapters = 2, .min_tokens = 6}));
+    const auto clean = crowd.run_together(*make(crowd, kv_form), 1);
+    crowd.adapter(1).poison();
+    const auto backend = make(crowd, kv_form);
+    const auto poisoned = crowd.run_together(*backend, 1);
+    for (std::size_t i = 0; i < crowd.size(); ++i) {
+      if (crowd.slot(i) == 1) continue;
+      EXPECT_EQ(poisoned[i], clean[i]) << "beside it, sequence " << i;
+      EXPECT_EQ(crowd.run_alone(*backend, i), clean[i]) << "in its blocks, sequence " << i;
+    }
+  }
+}
+
+TEST_F(CudaBackendTest, AdaptersComeAndGoBetweenStepsAndSlotsAreGivenAgain) {
+  const Crowd crowd(401, small({.model = CrowdModel::kLlamaNf4}));
+  const auto backend = make(crowd);
+  const auto before = crowd.run_together(*backend, 1);
+  const ModelSpec& spec = crowd.model().spec();
+  for (std::uint32_t round = 0; round < seeds(50, 5); ++round) {
+    Random random(round);
+    const RandomAdapter other(random, spec, AdapterParts::kAll);
+    const AdapterSlot slot = backend->add_adapter(other.view(PageType::kBf16));
+    EXPECT_EQ(slot, 3);
+    EXPECT_EQ(crowd.run_alone(*backend, 0), before[0]);
+    backend->remove_adapter(slot);
+  }
+  EXPECT_EQ(crowd.run_together(*backend, 2), before);
+}
+
+TEST_F(CudaBackendTest, TheResidualStreamCanBeReadAfterAnyStage) {
+  const Crowd crowd(7, small({.model = CrowdModel::kLlamaNf4}));
+  const auto reference = make_reference_backend(crowd.weights(), crowd.limits(1));
+  const auto backend = make(crowd);
+  crowd.add_adapters(*reference);
+  const TokenId tokens[] = {1, 2, 3};
+  const std::int32_t positions[] = {0, 1, 2};
+  const std::int32_t seq_indptr[] = {0, 3};
+  const BlockId blocks[] = {0};
+  const std::int32_t block_indptr[] = {0, 1};
+  const AdapterSlot slots[] = {1};
+  const std::int32_t head_rows[] = {2};
+  const StepInput input{tokens, positions, seq_indptr, blocks, block_indptr, slots, head_rows};
+  const auto compare = [&](const char* stage) {
+    const auto expected = reference->residual();
+    const auto actual = backend->residual();
+    EXPECT_LE(relative_error({actual.begin(), actual.end()}, {expected.begin(), expected.end()}),
+              kTolerance)
+        << stage;
+  };
+  for (Backend* each : {reference.get(), backend.get()}) {
+    each->begin(input);
+    each->embed();
+  }
+  compare("embed");
+  for (Backend* each : {reference.get(), backend.get()}) {
+    each->qkv(0);
+    each->attention(0);
+    each->o_proj(0);
+  }
+  compare("o_proj");
+  for (Backend* each : {reference.get(), backend.get()}) {
+    each->gate_up(0);
+    each->down(0);
+  }
+  compare("down");
+}
+
+TEST_F(CudaBackendTest, RefusesExpertsAndTooLittleMemoryInOneLine) {
+  std::uint32_t seed = 1;
+  while (!has_experts(Crowd(seed))) ++seed;
+  EXPECT_THROW(make_cuda_backend(Crowd(seed).weights(), {}), std::invalid_argument);
+  const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4}));
+  BackendLimits limits = crowd.limits(0);
+  limits.max_rows = limits.max_logit_rows = 16;
+  try {
+    make_cuda_backend(crowd.weights(), limits, {.adapter_bytes = std::size_t{1} << 44});
+    FAIL() << "sixteen terabytes";
+  } catch (const CudaError& error) {
+    EXPECT_NE(std::string(error.what()).find("GPU memory is too small"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace tessera
