@@ -39,6 +39,8 @@ for tokens in (8, 16, 64):
                         dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
     BUDGETS.append((rf"linear_kernel<.*kHalf.*{tokens}, 4>",
                     dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
+# Attention: a lane keeps head_dim / 2 sums.
+BUDGETS.append((r"attend_kernel<(96|128|256),", dict(registers=255)))
 
 
 def cubins(path):
