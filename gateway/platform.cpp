@@ -95,7 +95,8 @@ Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
                                               const BackendLimits& limits) {
   if (config.backend == "reference") return make_reference_backend(weights, limits);
   try {
-    if (config.backend == "cuda") return make_gpu_backend(weights, limits);
+    const auto adapter_bytes = static_cast<std::size_t>(config.adapter_device_bytes);
+    if (config.backend == "cuda") return make_gpu_backend(weights, limits, adapter_bytes);
     return make_cpu_backend(weights, limits);
   } catch (const std::exception& unavailable) {
     return Error{Code::kInvalidValue, unavailable.what()};

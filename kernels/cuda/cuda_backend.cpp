@@ -229,11 +229,14 @@ std::size_t CudaBackend::kv_scale_bytes() const {
 GranulePool CudaBackend::make_pool(std::size_t kv_bytes, const CudaOptions& options) const {
   const std::size_t free = device_memory().free_bytes;
   const std::size_t left = free > kReservedBytes ? free - kReservedBytes : 0;
-  const std::size_t wanted = options.adapter_bytes > 0 ? kv_bytes + options.adapter_bytes : left;
-  if (wanted <= left && kv_bytes <= wanted) return GranulePool(wanted);
-  throw CudaError("GPU memory is too small: weights take " + mebibytes(model_.bytes()) +
-                  ", KV blocks would take " + mebibytes(kv_bytes) + " and adapters " +
-                  mebibytes(options.adapter_bytes) + ", of which " + mebibytes(left) + " are left");
+  const std::size_t adapter_bytes = options.adapter_bytes;
+  if (kv_bytes + adapter_bytes > left) {
+    throw CudaError("GPU memory is too small: of what " + mebibytes(model_.bytes()) +
+                    " of weights and the activations leave, " + mebibytes(left) +
+                    ", KV blocks would take " + mebibytes(kv_bytes) + " and adapters " +
+                    mebibytes(adapter_bytes));
+  }
+  return GranulePool(options.takes_all ? left : kv_bytes + adapter_bytes);
 }
 
 KvCache CudaBackend::make_cache() {

@@ -20,9 +20,11 @@ namespace tessera {
 
 struct CudaOptions {
   int device = 0;
-  int max_slots = 256;            // adapters on the device at once
-  std::size_t adapter_bytes = 0;  // for adapters, beside the KV blocks; 0: all that is left
-  int max_graph_rows = 256;       // steps of more rows are launched kernel by kernel; 0: all are
+  int max_slots = 256;  // adapters on the device at once
+  // The pool has room for the KV blocks and for so many bytes of adapters, or all that is left.
+  std::size_t adapter_bytes = 0;
+  bool takes_all = false;
+  int max_graph_rows = 256;  // steps of more rows are launched kernel by kernel; 0: all are
 };
 
 // Throws std::invalid_argument for a model that the GPU does not take, CudaError if the device

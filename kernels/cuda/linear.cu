@@ -15,14 +15,16 @@ struct LinearParams {
   int first_tile[4];  // of each matrix, and the number of all
 };
 
-// The part of shared memory behind the tables: sums of warps, (kWarps, tokens / 8, 32) of float4.
+// The part of shared memory behind the tables: sums of warps, (kWarps, tokens /
+// 8, 32) of float4.
 template <int kTokens>
 constexpr int kSumBytes = kWarps* kTokens * 64;
 
 // Shared memory of a block.
 struct Tables {
-  std::uint32_t lane_pairs;  // address of pair 0 of this lane
-  const float* map;          // (256,) values of nested scales
+  std::uint32_t pairs;        // address of the table
+  std::uint32_t lane_offset;  // of this lane's copy: 4 lane
+  const float* map;           // (256,) values of nested scales
 };
 
 // Pair e is the fp16 of codes e & 15 (low half) and e >> 4.
@@ -35,46 +37,61 @@ __device__ __forceinline__ void fill_pairs(const PackedMatrix& m, std::byte* tab
   }
 }
 
+// What a lane loads of one (tile, block), and how many blocks ahead of their
+// use: a read takes most of a microsecond, in which many must be on their way.
+constexpr int words_of(PackedForm form) {
+  return tile_bytes(form) / 512;  // of 16 bytes
+}
+constexpr int depth_of(PackedForm form, int tokens) {
+  return tokens > 16 ? 1 : form == PackedForm::kBook16 ? 4 : 2;
+}
+template <PackedForm kForm>
+struct Codes {
+  uint4 words[words_of(kForm)];
+};
+
+template <PackedForm kForm>
+__device__ __forceinline__ Codes<kForm> load_codes(const std::byte* tile, unsigned lane) {
+  Codes<kForm> codes;
+#pragma unroll
+  for (int i = 0; i < words_of(kForm); ++i) {
+    codes.words[i] = load_stream(reinterpret_cast<const uint4*>(tile) + i * 32 + lane);
+  }
+  return codes;
+}
+
 // The A operands of the four steps of a block: a[4 s + b].
 template <PackedForm kForm>
-__device__ __forceinline__ void load_codes(const std::byte* tile, unsigned lane,
-                                           const Tables& tables, std::uint32_t (&a)[16]) {
-  const auto* from = reinterpret_cast<const uint4*>(tile) + lane;
-  if constexpr (kForm == PackedForm::kHalf) {
+__device__ __forceinline__ void decode(const Codes<kForm>& codes, const Tables& tables,
+                                       std::uint32_t (&a)[16]) {
 #pragma unroll
-    for (int s = 0; s < 4; ++s) {
-      const uint4 words = load_stream(from + s * kWarpSize);
-      a[4 * s] = words.x;
-      a[4 * s + 1] = words.y;
-      a[4 * s + 2] = words.z;
-      a[4 * s + 3] = words.w;
-    }
-  } else if constexpr (kForm == PackedForm::kInt8) {
-    constexpr std::uint32_t kMinus1152 = 0xE480E480U;  // 1024 + (code + 128), less 1152
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const uint4 loaded = load_stream(from + half * kWarpSize);
-      const std::uint32_t words[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const std::uint32_t biased = words[i] ^ 0x80808080U;
-        a[8 * half + 2 * i] = add_half2(__byte_perm(biased, 0x64646464U, 0x4140U), kMinus1152);
-        a[8 * half + 2 * i + 1] = add_half2(__byte_perm(biased, 0x64646464U, 0x4342U), kMinus1152);
-      }
-    }
-  } else {
-    const uint4 loaded = load_stream(from);
+  for (int w = 0; w < words_of(kForm); ++w) {
+    const uint4 loaded = codes.words[w];
     const std::uint32_t words[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
-    // Byte b of the word becomes byte 1 of an offset: 256 times the pair.
 #pragma unroll
-    for (unsigned i = 0; i < 16; ++i) {
-      const std::uint32_t offset = __byte_perm(words[i / 4], 0U, 0x7704U | (i % 4) << 4);
-      a[i] = load_shared_u32(tables.lane_pairs + offset);
+    for (unsigned i = 0; i < 4; ++i) {
+      if constexpr (kForm == PackedForm::kHalf) {
+        a[4 * w + i] = words[i];
+      } else if constexpr (kForm == PackedForm::kInt8) {
+        constexpr std::uint32_t kMinus1152 = 0xE480E480U;  // 1024 + (code + 128), less 1152
+        const std::uint32_t biased = words[i] ^ 0x80808080U;
+        a[8 * w + 2 * i] = add_half2(__byte_perm(biased, 0x64646464U, 0x4140U), kMinus1152);
+        a[8 * w + 2 * i + 1] = add_half2(__byte_perm(biased, 0x64646464U, 0x4342U), kMinus1152);
+      } else {
+        // Byte b of the word becomes byte 1 of an offset, 256 times the pair;
+        // byte 0 is the lane's.
+#pragma unroll
+        for (unsigned b = 0; b < 4; ++b) {
+          const std::uint32_t offset = __byte_perm(words[i], tables.lane_offset, 0x7704U | b << 4);
+          a[4 * i + b] = load_shared_u32(tables.pairs + offset);
+        }
+      }
     }
   }
 }
 
-// The scales of rows g and g + 8 of a tile's group; `at` is the group's first in the arrays.
+// The scales of rows g and g + 8 of a tile's group; `at` is the group's first
+// in the arrays.
 template <PackedForm kForm>
 __device__ __forceinline__ float2 load_scales(const PackedMatrix& m, const Tables& tables, int tile,
                                               int group, std::size_t at, unsigned g) {
@@ -100,75 +117,103 @@ __device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4],
   acc[3] = fmaf(c[3], scale.y, acc[3]);
 }
 
-// One warp's share of a tile: its blocks of 64 columns, in order. kSteps is how many steps share a
-// scale: 4 where groups are 64 columns or more, 2 or 1 where they are 32 or 16.
+// One block of 64 columns. kSteps is how many steps share a scale: 4 where
+// groups are 64 columns or more, 2 or 1 where they are 32 or 16.
+template <PackedForm kForm, int kTokens, int kSteps>
+__device__ __forceinline__ void add_block(const LinearGroup& p, const PackedMatrix& m,
+                                          const Tables& tables, const std::uint32_t (&a)[16],
+                                          int tile, int block, int first_row, int num_rows,
+                                          float (&acc)[kTokens / 8][4]) {
+  const unsigned lane = threadIdx.x % kWarpSize;
+  const unsigned g = lane / 4;
+  const unsigned t = lane % 4;
+  const int groups = m.groups();
+  float2 scale[4 / kSteps];
+  float2 offset[4 / kSteps];
+#pragma unroll
+  for (int i = 0; i < 4 / kSteps; ++i) {
+    const int group = (block * kTileCols + i * kSteps * 16) / m.group;
+    const std::size_t at = (static_cast<std::size_t>(tile) * static_cast<std::size_t>(groups) +
+                            static_cast<std::size_t>(group)) *
+                           16;
+    scale[i] = load_scales<kForm>(m, tables, tile, group, at, g);
+    offset[i] = make_float2(0.0F, 0.0F);
+    if (kForm != PackedForm::kHalf && m.offsets != nullptr) {
+      offset[i] = __ldg(reinterpret_cast<const float2*>(m.offsets + at) + g);
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < kTokens / 8; ++n) {
+    const int token = min(first_row + n * 8 + static_cast<int>(g), num_rows - 1);
+    const auto* x = reinterpret_cast<const uint4*>(
+        p.x.halves + static_cast<std::size_t>(token) * static_cast<std::size_t>(m.cols) +
+        static_cast<std::size_t>(block * kTileCols) + 16 * t);
+    const uint4 low = x[0];
+    const uint4 high = x[1];
+    const std::uint32_t b[4][2] = {
+        {low.x, low.y}, {low.z, low.w}, {high.x, high.y}, {high.z, high.w}};
+#pragma unroll
+    for (int i = 0; i < 4 / kSteps; ++i) {
+      float c[4] = {};
+#pragma unroll
+      for (int s = i * kSteps; s < (i + 1) * kSteps; ++s) {
+        const std::uint32_t as[4] = {a[4 * s], a[4 * s + 1], a[4 * s + 2], a[4 * s + 3]};
+        mma_half(c, as, b[s]);
+      }
+      add_scaled(acc[n], c, scale[i]);
+    }
+  }
+  if (kForm == PackedForm::kHalf || m.offsets == nullptr) return;
+  const int units = m.cols / 16;
+#pragma unroll
+  for (int n = 0; n < kTokens / 8; ++n) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const int token = min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1);
+      const float4 sum = *reinterpret_cast<const float4*>(
+          p.x.sums + static_cast<std::size_t>(token) * static_cast<std::size_t>(units) +
+          static_cast<std::size_t>(4 * block));
+      const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+      for (int s = 0; s < 4; ++s) {
+        acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
+        acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
+      }
+    }
+  }
+}
+
+// One warp's share of a tile: its blocks of columns, in order.
 template <PackedForm kForm, int kTokens, int kSteps>
 __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMatrix& m,
                                             const Tables& tables, int tile, int first_row,
                                             int num_rows, float (&acc)[kTokens / 8][4]) {
+  constexpr int kDepth = depth_of(kForm, kTokens);
+  constexpr auto kBytes = static_cast<std::size_t>(tile_bytes(kForm));
   const unsigned lane = threadIdx.x % kWarpSize;
-  const unsigned g = lane / 4;
-  const unsigned t = lane % 4;
   const int blocks = m.blocks();
-  const int groups = m.groups();
-  const int units = m.cols / 16;
-  for (int block = static_cast<int>(threadIdx.x / kWarpSize); block < blocks; block += kWarps) {
-    std::uint32_t a[16];
-    const std::size_t at_tile = static_cast<std::size_t>(tile) * static_cast<std::size_t>(blocks) +
-                                static_cast<std::size_t>(block);
-    load_codes<kForm>(m.codes + at_tile * static_cast<std::size_t>(tile_bytes(kForm)), lane, tables,
-                      a);
-    float2 scale[4 / kSteps];
-    float2 offset[4 / kSteps];
+  const std::byte* codes =
+      m.codes + static_cast<std::size_t>(tile) * static_cast<std::size_t>(blocks) * kBytes;
+  const auto load = [&](int block) {
+    return load_codes<kForm>(codes + static_cast<std::size_t>(block) * kBytes, lane);
+  };
+  const int first = static_cast<int>(threadIdx.x / kWarpSize);
+  Codes<kForm> ahead[kDepth] = {};
 #pragma unroll
-    for (int i = 0; i < 4 / kSteps; ++i) {
-      const int group = (block * kTileCols + i * kSteps * 16) / m.group;
-      const std::size_t at = (static_cast<std::size_t>(tile) * static_cast<std::size_t>(groups) +
-                              static_cast<std::size_t>(group)) *
-                             16;
-      scale[i] = load_scales<kForm>(m, tables, tile, group, at, g);
-      offset[i] = make_float2(0.0F, 0.0F);
-      if (kForm != PackedForm::kHalf && m.offsets != nullptr) {
-        offset[i] = __ldg(reinterpret_cast<const float2*>(m.offsets + at) + g);
-      }
-    }
+  for (int i = 0; i < kDepth; ++i) {
+    if (first + i * kWarps < blocks) ahead[i] = load(first + i * kWarps);
+  }
+#pragma unroll 1
+  for (int at = first; at < blocks; at += kDepth * kWarps) {
 #pragma unroll
-    for (int n = 0; n < kTokens / 8; ++n) {
-      const int token = min(first_row + n * 8 + static_cast<int>(g), num_rows - 1);
-      const auto* x = reinterpret_cast<const uint4*>(
-          p.x.halves + static_cast<std::size_t>(token) * static_cast<std::size_t>(m.cols) +
-          static_cast<std::size_t>(block * kTileCols) + 16 * t);
-      const uint4 low = x[0];
-      const uint4 high = x[1];
-      const std::uint32_t b[4][2] = {
-          {low.x, low.y}, {low.z, low.w}, {high.x, high.y}, {high.z, high.w}};
-#pragma unroll
-      for (int i = 0; i < 4 / kSteps; ++i) {
-        float c[4] = {};
-#pragma unroll
-        for (int s = i * kSteps; s < (i + 1) * kSteps; ++s) {
-          const std::uint32_t as[4] = {a[4 * s], a[4 * s + 1], a[4 * s + 2], a[4 * s + 3]};
-          mma_half(c, as, b[s]);
-        }
-        add_scaled(acc[n], c, scale[i]);
-      }
-    }
-    if (kForm == PackedForm::kHalf || m.offsets == nullptr) continue;
-#pragma unroll
-    for (int n = 0; n < kTokens / 8; ++n) {
-#pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        const int token = min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1);
-        const float4 sum = *reinterpret_cast<const float4*>(
-            p.x.sums + static_cast<std::size_t>(token) * static_cast<std::size_t>(units) +
-            static_cast<std::size_t>(4 * block));
-        const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
-#pragma unroll
-        for (int s = 0; s < 4; ++s) {
-          acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
-          acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
-        }
-      }
+    for (int i = 0; i < kDepth; ++i) {
+      const int block = at + i * kWarps;
+      if (block >= blocks) break;
+      std::uint32_t a[16];
+      decode<kForm>(ahead[i], tables, a);
+      const int next = block + kDepth * kWarps;
+      if (next < blocks) ahead[i] = load(next);
+      add_block<kForm, kTokens, kSteps>(p, m, tables, a, tile, block, first_row, num_rows, acc);
     }
   }
 }
@@ -223,7 +268,7 @@ __global__ void __launch_bounds__(kThreads)
   std::byte* const shared = dynamic_shared();
   auto* const map = reinterpret_cast<float*>(shared + kPairs);
   auto* const sums = reinterpret_cast<float*>(shared + kPairs + kMapBytes);
-  const Tables tables = {shared_address(shared) + threadIdx.x % kWarpSize * 4, map};
+  const Tables tables = {shared_address(shared), threadIdx.x % kWarpSize * 4, map};
   for (unsigned i = threadIdx.x; kForm != PackedForm::kHalf && i < 256; i += kThreads) {
     map[i] = p.matrices[0].dynamic_map[i];
   }

@@ -28,17 +28,17 @@ NOP = 0x918
 MAY_USE_LOCAL = re.compile(r"rope_kernel")
 DEFAULT_REGISTERS = 128
 # Kernel, registers, and counts: exact where the design counts them, else at most.
-# A linear of T rows has four mma.m16n8k16 a tile of 8 rows, whatever shares a scale, and 4-bit codes
-# sixteen permutes and table loads for a block of 64 columns; 8-bit codes sixteen permutes.
+# A linear of T rows has four mma.m16n8k16 for a block of 64 columns and 8 rows, whatever shares a
+# scale; its loop is as many blocks long as it loads ahead (linear.cu, depth_of()). 4-bit codes take
+# sixteen permutes and sixteen loads of the table a block, 8-bit codes sixteen permutes.
+FORMS = {0: ("kBook16", 4), 1: ("kInt8", 2), 2: ("kHalf", 2)}
 BUDGETS = []
-for tokens in (8, 16, 64):
-    for steps in (4, 2, 1):
-        BUDGETS.append((rf"linear_kernel<.*kBook16.*{tokens}, {steps}>",
-                        dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
-        BUDGETS.append((rf"linear_kernel<.*kInt8.*{tokens}, {steps}>",
-                        dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
-    BUDGETS.append((rf"linear_kernel<.*kHalf.*{tokens}, 4>",
-                    dict(HMMA=tokens // 8 * 4, registers=255 if tokens == 64 else 128)))
+for form, (_, ahead) in FORMS.items():
+    for tokens in (8, 16, 64):
+        depth = 1 if tokens == 64 else ahead
+        BUDGETS.append((rf"linear_kernel<\(tessera::PackedForm\){form}, {tokens}, ",
+                        dict(HMMA=depth * tokens // 8 * 4,
+                             registers=255 if tokens == 64 else 128)))
 # Attention: a lane keeps head_dim / 2 sums.
 BUDGETS.append((r"attend_kernel<(96|128|256),", dict(registers=255)))
 

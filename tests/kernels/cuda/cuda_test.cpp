@@ -1,12 +1,14 @@
 // cuda_test.cpp — what kernels compute, against the host: on a device where there is one, and on
 // the emulated machine always.
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/nf4_dequantize.cuh"
+#include "kernels/gpu.hpp"
 #include "kernels/nf4.hpp"
 
 namespace tessera {
@@ -41,6 +43,16 @@ TEST(CudaNf4, DequantisesBitEqualToTheHost) {
   stream.copy_to_host(got.data(), output.data(), output.bytes());
   stream.synchronize();
   EXPECT_EQ(got, expected);
+}
+
+TEST(GpuModule, WhereThereIsNoneTheReasonIsOneLine) {
+  // No module lies beside a test.
+  try {
+    make_gpu_backend({}, {}, 0);
+    FAIL() << "a backend without a module";
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "no GPU: this build has no CUDA module beside it");
+  }
 }
 
 }  // namespace
