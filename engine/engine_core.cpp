@@ -18,14 +18,12 @@ int context_limit(const EngineConfig& config, const ModelSpec& spec) {
 }
 
 SchedulerLimits scheduler_limits(const EngineConfig& config) {
-  return {.max_seqs = std::min(config.backend.max_seqs, config.backend.max_logit_rows),
+  const int max_seqs = std::min(config.backend.max_seqs, config.backend.max_logit_rows);
+  return {.max_seqs = max_seqs,
           .num_blocks = config.backend.num_blocks,
           .block_size = config.backend.block_size,
+          .max_prompt_logits = config.backend.max_logit_rows - max_seqs,
           .adapters = config.adapters};
-}
-
-Error not_finite() {
-  return {Code::kInternalError, "The model's output for this request is not finite."};
 }
 
 // How long a step waits for masks when there is nothing else to do.
@@ -134,13 +132,16 @@ void EngineCore::update() {
   scheduler_->advance(batch_);
   ++counters_.num_steps;
   counters_.num_computed_tokens += static_cast<std::uint64_t>(batch_.num_rows());
-  int logit_row = 0;
+  next_logits_ = 0;
+  next_state_ = 0;
   for (const BatchEntry& entry : batch_.entries()) {
     auto& request = static_cast<Request&>(*entry.sequence);
     const int reached = std::min(request.num_computed, request.num_prompt_tokens);
     request.num_prompt_computed = std::max(request.num_prompt_computed, reached);
-    if (!entry.catches_up) continue;
-    const auto logits = backend_->logits(logit_row++);
+    read_prompt(request, entry);
+    if (!entry.continues) continue;
+    const auto logits = backend_->logits(next_logits_++);
+    if (request.state == SequenceState::kFinished) continue;
     if (can_sample(request)) {
       accept(request, logits);
     } else {
@@ -174,10 +175,7 @@ bool EngineCore::resume_held() {
 }
 
 void EngineCore::accept(Request& request, std::span<const float> logits) {
-  if (!std::exchange(request.answered, true)) {
-    counters_.num_prompt_tokens += static_cast<std::uint64_t>(request.num_prompt_tokens);
-    counters_.num_cached_tokens += static_cast<std::uint64_t>(request.num_cached);
-  }
+  count_prompt(request);
   if (request.guided) return accept_guided(request, logits);
   auto token = sampler_.sample(adjusted(request, logits), request.sampling, request.num_tokens(),
                                nullptr, logits);
@@ -269,7 +267,8 @@ void EngineCore::close(Request& request, FinishReason reason, Error error) {
                           .cached_prompt_tokens = request.num_cached,
                           .computed_prompt_tokens = request.num_prompt_computed,
                           .code = error.code,
-                          .message = std::move(error.message)});
+                          .message = std::move(error.message),
+                          .state = request.state_so_far()});
 }
 
 void EngineCore::cancel_all() {
@@ -302,6 +301,10 @@ void EngineCore::fail_all(std::string_view what) {
 void EngineCore::note_failure(std::string_view what) {
   ++counters_.num_failed_steps;
   config_.on_failure(what);
+}
+
+Error EngineCore::not_finite() {
+  return {Code::kInternalError, "The model's output for this request is not finite."};
 }
 
 Error EngineCore::failure() {

@@ -116,6 +116,10 @@ class EngineCore {
   void request_masks();
   void run();
   void update();
+  void read_prompt(Request& request, const BatchEntry& entry);
+  void score_prompt(Request& request, int num_rows);
+  void add_states(Request& request, int num_rows);
+  void count_prompt(Request& request);
   bool resume_held();
   bool can_sample(Request& request);
   void accept(Request& request, std::span<const float> logits);
@@ -127,6 +131,7 @@ class EngineCore {
   bool ends(const Request& request, TokenId id) const;
   void finish(Request& request, FinishReason reason, Error error = {});
   void close(Request& request, FinishReason reason, Error error);
+  static Error not_finite();
   void note_failure(std::string_view what);
   void fail_running(std::string_view what);
   void erase_finished();
@@ -142,6 +147,8 @@ class EngineCore {
   LogitAdjuster adjuster_;
   std::optional<Scheduler> scheduler_;  // always there; made anew by fail_all()
   StepBatch batch_;
+  int next_logits_ = 0;  // of the step's, those that have not been looked at
+  int next_state_ = 0;
   AdapterSlots slots_;                              // after the backend, which it calls
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
   MaskWorkers mask_workers_;

@@ -32,11 +32,31 @@ Result<void> check_sampling(const SamplingParams& params, int max_logprobs) {
   if (params.top_k < 0) return invalid("top_k", "at least 0");
   if (!(params.top_p > 0.0F && params.top_p <= 1.0F)) return invalid("top_p", "in (0, 1]");
   if (!(params.min_p >= 0.0F && params.min_p <= 1.0F)) return invalid("min_p", "in [0, 1]");
-  if (params.max_tokens < 1) return invalid("max_tokens", "at least 1");
   if (params.num_logprobs < -1 || params.num_logprobs > max_logprobs) {
     return invalid("top_logprobs", "between 0 and " + std::to_string(max_logprobs));
   }
   return check_adjustments(params);
+}
+
+Result<void> check_prompt_output(const GenerationRequest& request, const BackendLimits& limits) {
+  const PromptOutput output = request.prompt_output;
+  const int least = output == PromptOutput::kNone ? 1 : 0;
+  if (request.sampling.max_tokens < least) {
+    return invalid("max_tokens", "at least " + std::to_string(least));
+  }
+  const bool is_state = output == PromptOutput::kLastState || output == PromptOutput::kMeanState;
+  if (is_state && request.sampling.max_tokens > 0) {
+    return invalid("max_tokens", "0 where a state of the prompt is asked for");
+  }
+  if (output != PromptOutput::kLogprobs) return {};
+  if (request.sampling.num_logprobs < 0) {
+    return invalid("logprobs", "given where log-probabilities of the prompt are asked for");
+  }
+  if (limits.max_logit_rows <= limits.max_seqs) {
+    return Error{Code::kUnsupportedParameter, "This server tells no log-probabilities of prompts.",
+                 "echo"};
+  }
+  return {};
 }
 
 Result<void> check_guided(const GenerationRequest& request) {
@@ -67,6 +87,7 @@ Result<void> EngineCore::check(const GenerationRequest& request) const {
   if (const auto sampling = check_sampling(request.sampling, config_.max_logprobs); !sampling) {
     return sampling.error();
   }
+  if (auto output = check_prompt_output(request, config_.backend); !output) return output;
   const auto is_known = [this](TokenId id) { return id >= 0 && id < vocab_size_; };
   if (request.prompt.empty() || !std::ranges::all_of(request.prompt, is_known)) {
     return invalid("prompt", "at least one token of the model's vocabulary");

@@ -14,11 +14,13 @@ namespace tessera {
 struct EngineCore::Request : Sequence {
   Request(std::uint64_t request_id, GenerationRequest request,
           std::shared_ptr<TokenStream> token_stream)
-      : Sequence(request_id, std::move(request.prompt), request.sampling.max_tokens),
+      : Sequence(request_id, std::move(request.prompt), request.sampling.max_tokens,
+                 request.prompt_output),
         sampling(std::move(request.sampling)),
         counts(tokens, sampling),
         stream(std::move(token_stream)) {
     tenant = std::move(request.tenant);
+    queue_rank = request.queue_rank;
     cache_salt = request.cache_salt;
     adapter = request.adapter;
     set_adapters(request);
@@ -52,6 +54,15 @@ struct EngineCore::Request : Sequence {
     return std::ranges::any_of(pages, [](const auto& pin) { return pin != nullptr; });
   }
 
+  // The state that the prompt's output is, once all of its rows have been taken; or the one row's.
+  std::vector<float> state_so_far() const {
+    const bool is_mean = prompt_output == PromptOutput::kMeanState;
+    const double count = is_mean ? static_cast<double>(num_prompt_tokens) : 1.0;
+    std::vector<float> output;
+    for (const double sum : state_sum) output.push_back(static_cast<float>(sum / count));
+    return output;
+  }
+
   // As Sequence's, and counted.
   void append(TokenId token) {
     Sequence::append(token);
@@ -59,6 +70,7 @@ struct EngineCore::Request : Sequence {
   }
 
   SamplingParams sampling;
+  std::vector<double> state_sum;  // (hidden,) of the prompt's states so far
   TokenCounts counts;
   std::shared_ptr<TokenStream> stream;
   int num_prompt_computed = 0;          // at most; preemption does not take it back

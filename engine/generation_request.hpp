@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/adapter_mix.hpp"
+#include "engine/schedule/prompt_output.hpp"
 #include "kernels/model_spec.hpp"
 #include "storage/digest.hpp"
 
@@ -29,7 +30,7 @@ struct SamplingParams {
   float top_p = 1.0F;        // (0, 1]: keep the smallest set of at least this probability
   float min_p = 0.0F;        // [0, 1]: drop what is less likely than min_p times the most likely
   std::uint64_t seed = 0;    // drawn by the gateway when the client gave none
-  int max_tokens = 16;       // >= 1: tokens to generate at most
+  int max_tokens = 16;       // tokens to generate at most; 0: only with a PromptOutput
   int num_logprobs = -1;     // -1: none; 0: of the chosen token; n: and of the n most likely
   std::vector<TokenId> stop_token_ids = {};  // end the answer, like the model's own end tokens
   bool ignore_eos = false;                   // go on past the model's own end tokens
@@ -48,6 +49,7 @@ struct GenerationRequest {
   std::optional<AdapterDigest> adapter = {};
   std::vector<MixedAdapter> mix = {};  // as check_mix() wants it; empty: `adapter` itself
   std::string tenant = {};             // the fairness key
+  int queue_rank = 0;                  // of its tenant's requests, smaller ones go first
   std::uint64_t cache_salt = 0;        // who may share cached prefixes: the server's, not theirs
 
   // What the answer has to be; null: anything. Of a vocabulary as wide as the model's, with the
@@ -56,6 +58,10 @@ struct GenerationRequest {
   // End the answer, by a shortest way that the constraint allows, before max_tokens would cut it.
   // Not with log-probabilities, which tokens that are not sampled do not have.
   bool complete_within_max_tokens = false;
+
+  // A state comes with the finish, and nothing is generated after it: max_tokens is 0. Of
+  // log-probabilities as many are told of each token as sampling.num_logprobs asks for.
+  PromptOutput prompt_output = PromptOutput::kNone;
 };
 
 }  // namespace tessera

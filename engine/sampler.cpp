@@ -79,6 +79,14 @@ std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
   return token;
 }
 
+std::optional<GeneratedToken> Sampler::score(std::span<const float> logits, TokenId id,
+                                             int num_logprobs) {
+  if (!first_ranked(logits)) return std::nullopt;
+  GeneratedToken token{.id = id};
+  add_logprobs(logits, num_logprobs, token);
+  return token;
+}
+
 // A word of the mask at a time: most are empty or full.
 std::span<const float> Sampler::masked(std::span<const float> logits,
                                        const guided::TokenMask& mask) {

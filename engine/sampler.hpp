@@ -35,6 +35,10 @@ class Sampler {
                                        int position, const guided::TokenMask* mask = nullptr,
                                        std::span<const float> model_logits = {});
 
+  // A token that is there already, with its log-probabilities as sample() tells them; nullopt if
+  // the logits are no distribution.
+  std::optional<GeneratedToken> score(std::span<const float> logits, TokenId id, int num_logprobs);
+
  private:
   TokenId draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
                int position);

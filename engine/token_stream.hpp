@@ -51,11 +51,14 @@ struct Finish {
   // kError only: the error's name for clients, and one sentence that may be shown to them.
   Code code = Code::kInternalError;
   std::string message = {};
+  std::vector<float> state = {};  // (hidden,) that a PromptOutput asked for
 };
 
 // What has arrived since the last take(). `finished` is set in the last one only.
 struct TokenEvents {
   std::vector<GeneratedToken> tokens = {};
+  // Of PromptOutput::kLogprobs: the prompt's tokens but its first, all of them before `tokens`.
+  std::vector<GeneratedToken> prompt = {};
   std::optional<Finish> finished = {};
 };
 
@@ -76,6 +79,13 @@ class TokenStream {
     {
       std::lock_guard lock(mutex_);
       events_.tokens.push_back(std::move(token));
+    }
+    wake_();
+  }
+  void push_prompt(GeneratedToken token) {
+    {
+      std::lock_guard lock(mutex_);
+      events_.prompt.push_back(std::move(token));
     }
     wake_();
   }

@@ -20,8 +20,9 @@
 namespace tessera {
 namespace {
 
-constexpr int kBlockSize = 16;  // positions of a KV block
-constexpr int kMaxRank = 256;   // of an adapter
+constexpr int kBlockSize = 16;        // positions of a KV block
+constexpr int kMaxRank = 256;         // of an adapter
+constexpr int kPromptLogitRows = 32;  // of prompts, in a step, whose log-probabilities are told
 constexpr int kMaxMaskThreads = 4;
 constexpr int kUploadThreads = 2;
 constexpr int kStageThreads = 2;
@@ -79,7 +80,7 @@ BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   BackendLimits limits;
   limits.max_rows = std::max(config.token_budget, config.max_seqs);
   limits.max_seqs = config.max_seqs;
-  limits.max_logit_rows = config.max_seqs;
+  limits.max_logit_rows = config.max_seqs + kPromptLogitRows;
   limits.num_blocks = num_blocks;
   limits.block_size = kBlockSize;
   limits.max_rank = kMaxRank;

@@ -52,6 +52,8 @@ struct StepInput {
   // is then kNoAdapter. Empty: nobody mixes.
   std::span<const MixTerm> mixes = {};
   std::span<const std::int32_t> mix_indptr = {};  // (seqs + 1,)
+  // Rows whose final hidden states are wanted, each once: what the output head reads of them.
+  std::span<const std::int32_t> state_rows = {};  // (state rows,)
 };
 
 // What the output head is multiplied in. It is the largest matrix of a small model, and in bf16
@@ -65,7 +67,7 @@ enum class KvForm : std::uint8_t { kF16, kInt8 };
 struct BackendLimits {
   int max_rows = 512;                    // tokens in a step
   int max_seqs = 64;                     // sequences in a step
-  int max_logit_rows = 64;               // rows whose logits one step may ask for
+  int max_logit_rows = 80;               // rows whose logits one step may ask for
   int num_blocks = 256;                  // KV blocks in the pool
   int block_size = 16;                   // positions a block holds: a power of two, at most 256
   int max_rank = 256;                    // largest rank of an adapter
@@ -98,10 +100,13 @@ class Backend {
   virtual void o_proj(int layer) = 0;     // x += o_proj(attention) (+ LoRA)
   virtual void gate_up(int layer) = 0;    // RMSNorm, h = silu(gate) * up (+ LoRA)
   virtual void down(int layer) = 0;       // x += down(h) (+ LoRA)
-  virtual void head() = 0;                // RMSNorm, logits of head_rows (+ LoRA)
+  virtual void head() = 0;                // RMSNorm, states of state_rows, logits of head_rows
 
   // Logits (vocab_size,) of head_rows[i], in fp32 on the host; valid until the next begin().
   virtual std::span<const float> logits(int i) = 0;
+  // The residual stream (hidden,) of state_rows[i] after the final norm, in fp32 on the host; valid
+  // until the next begin().
+  virtual std::span<const float> state(int i) = 0;
   // The residual stream x (rows, hidden) after the last stage called, for tests.
   virtual std::span<const float> residual() = 0;
 };

@@ -9,6 +9,9 @@
 // running) is lifted to the smallest counter of the active ones, those that are only running too.
 // Nor does it pay: the counter is kept while anyone is active. When nobody is, all begin anew.
 //
+// Among a tenant's own items those of a smaller rank come first, whoever came first. That is no
+// other tenant's business: whose turn it is does not depend on ranks.
+//
 // Deterministic: equal counters are decided by whose first item has waited longest. Not
 // thread-safe; owned by the engine thread.
 #pragma once
@@ -18,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -31,10 +35,11 @@ namespace tessera {
 template <class Item>
 class FairQueue {
  public:
-  // Adds an item behind the tenant's others.
-  void push(const std::string& tenant, Item item) {
+  // Adds an item behind the tenant's others of its rank.
+  void push(const std::string& tenant, Item item, int rank = 0) {
     edit(activated(tenant), [&](Account& account) {
-      account.items.push_back({next_sequence_++, std::move(item)});
+      const auto behind = std::ranges::upper_bound(account.items, rank, {}, &Queued::rank);
+      account.items.insert(behind, {next_sequence_++, rank, std::move(item)});
     });
     ++size_;
   }
@@ -44,7 +49,7 @@ class FairQueue {
     edit(accounts_.at(tenant), [&](Account& account) {
       assert(account.running > 0);
       --account.running;
-      account.items.push_front({next_front_sequence_--, std::move(item)});
+      account.items.push_front({next_front_sequence_--, kFirst, std::move(item)});
     });
     ++size_;
   }
@@ -108,8 +113,11 @@ class FairQueue {
   }
 
  private:
+  static constexpr int kFirst = std::numeric_limits<int>::min();
+
   struct Queued {
     std::int64_t sequence;
+    int rank;
     Item item;
   };
   struct Account {

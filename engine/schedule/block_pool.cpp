@@ -74,8 +74,15 @@ int BlockPool::match_prefix(const PrefixChain& chain, std::span<const TokenId> t
   return static_cast<int>(table.size()) * block_size_;
 }
 
-bool BlockPool::has_room(const PrefixChain& chain, std::span<const TokenId> tokens) const {
-  int missing = blocks_for(static_cast<int>(tokens.size()));
+int BlockPool::num_matching(const PrefixChain& chain, std::span<const TokenId> tokens) const {
+  int count = 0;
+  for_each_match(chain, tokens, [&](BlockId) { ++count; });
+  return count;
+}
+
+bool BlockPool::has_room(const PrefixChain& chain, std::span<const TokenId> tokens,
+                         int num_tokens) const {
+  int missing = blocks_for(num_tokens);
   int available = num_free_;
   for_each_match(chain, tokens, [&](BlockId id) {
     --missing;

@@ -68,8 +68,11 @@ class BlockPool {
   // the last position must be computed to yield logits. `chain` names the full blocks of `tokens`.
   int match_prefix(const PrefixChain& chain, std::span<const TokenId> tokens, BlockTable& table);
 
-  // Whether match_prefix, and then grow to all of `tokens`, would succeed.
-  bool has_room(const PrefixChain& chain, std::span<const TokenId> tokens) const;
+  // How many blocks match_prefix would find.
+  int num_matching(const PrefixChain& chain, std::span<const TokenId> tokens) const;
+
+  // Whether match_prefix of `tokens`, and then grow to `num_tokens`, would succeed.
+  bool has_room(const PrefixChain& chain, std::span<const TokenId> tokens, int num_tokens) const;
 
   // Appends free blocks until `table` covers `num_tokens`. All or nothing: on false, `table` and
   // the pool are unchanged and the caller has to preempt someone.

@@ -38,7 +38,7 @@ void Scheduler::enqueue(Sequence& sequence) {
   sequence.chain.reserve(pool_.blocks_for(sequence.max_total_tokens));
   sequence.chain.extend(sequence.tokens, pool_.block_size());
   sequence.state = SequenceState::kWaiting;
-  waiting_.push(sequence.tenant, &sequence);
+  waiting_.push(sequence.tenant, &sequence, sequence.queue_rank);
 }
 
 void Scheduler::schedule(StepBatch& batch, int max_rows) {
@@ -53,28 +53,29 @@ void Scheduler::continue_running(StepBatch& batch, int max_rows) {
   for (std::size_t i = 0; i < running_.size(); ++i) {  // preemption shortens it from the back
     Sequence& sequence = *running_[i];
     if (!cover_all_tokens(sequence, batch)) return;
-    const int rows = std::min(max_rows - batch.num_rows(), sequence.num_left());
+    const int rows = rows_for(sequence, batch, max_rows);
     if (rows > 0) put(sequence, rows, batch);
   }
 }
 
 void Scheduler::start_waiting(StepBatch& batch, int max_rows) {
   while (num_running() < limits_.max_seqs && batch.num_rows() < max_rows) {
-    Sequence* sequence = pop_startable();
+    Sequence* sequence = pop_startable(batch);
     if (sequence == nullptr) return;
     start(*sequence);
-    put(*sequence, std::min(max_rows - batch.num_rows(), sequence->num_left()), batch);
+    const int rows = rows_for(*sequence, batch, max_rows);
+    if (rows > 0) put(*sequence, rows, batch);
   }
 }
 
 // The first one in fair order that fits, unless it would overtake one that has been passed over too
 // often.
-Sequence* Scheduler::pop_startable() {
+Sequence* Scheduler::pop_startable(const StepBatch& batch) {
   passed_.clear();
   bool may_overtake = true;
   const auto popped = waiting_.pop_if([&](Sequence* sequence) {
-    if (!may_overtake) return false;
-    if (fits(*sequence)) return true;
+    if (!may_overtake || awaits_prefix(*sequence)) return false;
+    if (fits(*sequence, batch)) return true;
     passed_.push_back(sequence);
     may_overtake = sequence->num_times_passed < limits_.max_times_passed &&
                    std::ssize(passed_) < limits_.max_scanned;
@@ -85,13 +86,41 @@ Sequence* Scheduler::pop_startable() {
   return *popped;
 }
 
-bool Scheduler::fits(const Sequence& sequence) const {
-  return adapters_.fits(sequence.adapter_uses()) && pool_.has_room(sequence.chain, sequence.tokens);
+bool Scheduler::fits(const Sequence& sequence, const StepBatch& batch) const {
+  return adapters_.fits(sequence.adapter_uses()) &&
+         pool_.has_room(sequence.chain, sequence.matchable(), sequence.num_tokens()) &&
+         rows_for(sequence, batch, batch.num_rows() + 1) > 0;
+}
+
+bool Scheduler::awaits_prefix(const Sequence& sequence) const {
+  const int block_size = pool_.block_size();
+  const auto tokens = sequence.matchable();
+  const auto names =
+      sequence.chain.names().first((tokens.size() - 1) / static_cast<std::size_t>(block_size));
+  const int cached = pool_.num_matching(sequence.chain, tokens);
+  const auto rest = names.subspan(static_cast<std::size_t>(cached));
+  const int to_compute = sequence.num_tokens() - cached * block_size;
+  return std::ranges::any_of(running_, [&](const Sequence* other) {
+    const auto others = other->chain.names();
+    if (std::ssize(others) <= cached) return false;
+    if (other->num_computed >= (cached + 1) * block_size) return false;  // it will publish no more
+    const auto coming = others.subspan(static_cast<std::size_t>(cached));
+    const auto shared = std::ranges::mismatch(rest, coming).in1 - rest.begin();
+    return shared > 0 && 2 * static_cast<int>(shared) * block_size >= to_compute;
+  });
+}
+
+// What the step has left for the sequence: rows, and logits of its prompt.
+int Scheduler::rows_for(const Sequence& sequence, const StepBatch& batch, int max_rows) const {
+  const int rows = std::min(max_rows - batch.num_rows(), sequence.num_left());
+  if (sequence.prompt_output != PromptOutput::kLogprobs) return rows;
+  const int logits = limits_.max_prompt_logits - batch.num_prompt_logits();
+  return std::min(rows, sequence.rows_within(logits));
 }
 
 void Scheduler::start(Sequence& sequence) {
   assert(sequence.state == SequenceState::kWaiting);
-  sequence.num_computed = pool_.match_prefix(sequence.chain, sequence.tokens, sequence.blocks);
+  sequence.num_computed = pool_.match_prefix(sequence.chain, sequence.matchable(), sequence.blocks);
   [[maybe_unused]] const bool grown = pool_.grow(sequence.blocks, sequence.num_tokens());
   assert(grown);
   if (!sequence.has_run) sequence.num_cached = sequence.num_computed;

@@ -9,6 +9,10 @@
 // tokens and their adapter fits among those in use. One that does not fit is passed over, but only
 // so many times: then nobody overtakes it until it does.
 //
+// Of several that begin alike, such as the choices of one request, the first computes the beginning
+// and the others wait for its blocks: one whose prompt a running sequence is at work on, by half or
+// more of what it would compute itself, does not start before that is in the prefix cache.
+//
 // When an answer needs a block and none is free, the sequence that started last gives up its blocks
 // and goes back to the head of its tenant's queue, to be computed again (from the prefix cache, if
 // that has kept them). The first one always advances, so all of them end.
@@ -31,6 +35,7 @@ struct SchedulerLimits {
   int max_seqs = 64;  // running at a time
   int num_blocks = 256;
   int block_size = 16;
+  int max_prompt_logits = 16;  // rows of prompts whose logits one step may ask for; 0: none
   SlotLimits adapters;
   int max_times_passed = 32;  // sequences that may start before one that does not fit
   int max_scanned = 64;       // sequences that do not fit, looked at in a row
@@ -77,8 +82,10 @@ class Scheduler {
   void enqueue(Sequence& sequence);
   void continue_running(StepBatch& batch, int max_rows);
   void start_waiting(StepBatch& batch, int max_rows);
-  Sequence* pop_startable();
-  bool fits(const Sequence& sequence) const;
+  Sequence* pop_startable(const StepBatch& batch);
+  bool fits(const Sequence& sequence, const StepBatch& batch) const;
+  bool awaits_prefix(const Sequence& sequence) const;
+  int rows_for(const Sequence& sequence, const StepBatch& batch, int max_rows) const;
   void start(Sequence& sequence);
   bool cover_all_tokens(Sequence& sequence, StepBatch& batch);
   void preempt(Sequence& sequence, StepBatch& batch);

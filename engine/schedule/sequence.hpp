@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "engine/schedule/block_pool.hpp"
+#include "engine/schedule/prompt_output.hpp"
 #include "engine/schedule/running_adapters.hpp"
 #include "kernels/lora.hpp"
 #include "kernels/model_spec.hpp"
@@ -51,15 +52,24 @@ enum class SequenceState : std::uint8_t { kWaitingForAdapter, kWaiting, kRunning
 // Owned by whoever adds it to the Scheduler, and kept alive until it is removed. Between the two
 // only the scheduler changes it, but for append() and `slot`.
 struct Sequence {
-  // `max_tokens` are reserved for generation, so that append() never allocates.
-  Sequence(std::uint64_t sequence_id, std::vector<TokenId> prompt, int max_tokens);
+  // `max_tokens` are reserved for generation, so that append() never allocates; 0 only where the
+  // prompt has an output.
+  Sequence(std::uint64_t sequence_id, std::vector<TokenId> prompt, int max_tokens,
+           PromptOutput output = PromptOutput::kNone);
 
   std::uint64_t id;
   std::vector<TokenId> tokens;  // the prompt, then what was generated
   int num_prompt_tokens;
   int max_total_tokens;  // prompt and max_tokens
 
+  // The positions of the prompt whose rows' output is still to be taken. Preemption takes back none
+  // that was, and a row whose output is to come cannot be served by a cached prefix.
+  PromptOutput prompt_output;
+  int unread_begin = 0;
+  int unread_end = 0;
+
   std::string tenant;                    // the fairness key
+  int queue_rank = 0;                    // see FairQueue
   bool long_rope = false;                // StepInput::long_rope
   std::uint64_t cache_salt = 0;          // who may share its blocks
   std::optional<AdapterDigest> adapter;  // none: the base alone; of a mix: the mix's own digest
@@ -80,6 +90,15 @@ struct Sequence {
   int num_generated() const { return num_tokens() - num_prompt_tokens; }
   int num_left() const { return num_tokens() - num_computed; }
   AdapterUses adapter_uses() const;
+
+  bool generates() const { return max_total_tokens > num_prompt_tokens; }
+  bool is_unread() const { return unread_begin < unread_end; }
+  // The tokens of which a cached prefix may serve all but the last.
+  std::span<const TokenId> matchable() const;
+  // How many of the next `num_rows` rows have output to be taken; they are adjacent.
+  int unread_in(int num_rows) const;
+  // As many of the rows that are left as have at most `max_outputs` of them.
+  int rows_within(int max_outputs) const;
 
   void append(TokenId token) { tokens.push_back(token); }
 };

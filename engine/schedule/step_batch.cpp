@@ -1,5 +1,6 @@
 #include "engine/schedule/step_batch.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace tessera {
@@ -21,11 +22,13 @@ StepBatch::StepBatch(const BackendLimits& limits, int max_context) {
   lora_start_.reserve(seqs);
   mixes_.reserve(seqs * kMaxMixTerms);
   mix_indptr_.reserve(seqs + 1);
-  head_rows_.reserve(seqs);
+  head_rows_.reserve(static_cast<std::size_t>(limits.max_logit_rows));
+  state_rows_.reserve(rows);
 }
 
 void StepBatch::clear() {
   num_rows_ = 0;
+  num_prompt_logits_ = 0;
   entries_.clear();
   preempted_.clear();
 }
@@ -33,8 +36,21 @@ void StepBatch::clear() {
 void StepBatch::add(Sequence& sequence, int num_rows) {
   assert(num_rows >= 1);
   assert(num_rows <= sequence.num_left());
-  entries_.push_back({&sequence, num_rows, num_rows == sequence.num_left()});
+  const bool catches_up = num_rows == sequence.num_left();
+  const int num_outputs = sequence.unread_in(num_rows);
+  entries_.push_back(
+      {&sequence, num_rows, catches_up, catches_up && sequence.generates(), num_outputs});
   num_rows_ += num_rows;
+  if (sequence.prompt_output == PromptOutput::kLogprobs) num_prompt_logits_ += num_outputs;
+}
+
+// `first_row` is the entry's.
+void StepBatch::add_output_rows(const BatchEntry& entry, std::int32_t first_row) {
+  const Sequence& sequence = *entry.sequence;
+  auto& rows = sequence.prompt_output == PromptOutput::kLogprobs ? head_rows_ : state_rows_;
+  const int first = std::max(sequence.unread_begin - sequence.num_computed, 0);
+  for (int i = 0; i < entry.num_outputs; ++i) rows.push_back(first_row + first + i);
+  if (entry.continues) head_rows_.push_back(first_row + entry.num_rows - 1);
 }
 
 StepInput StepBatch::build() {
@@ -47,6 +63,7 @@ StepInput StepBatch::build() {
   mixes_.clear();
   mix_indptr_.assign(1, 0);
   head_rows_.clear();
+  state_rows_.clear();
   seq_indptr_.assign(1, 0);
   block_indptr_.assign(1, 0);
   for (const BatchEntry& entry : entries_) {
@@ -64,7 +81,7 @@ StepInput StepBatch::build() {
     mix_indptr_.push_back(static_cast<std::int32_t>(mixes_.size()));
     seq_indptr_.push_back(static_cast<std::int32_t>(tokens_.size()));
     block_indptr_.push_back(static_cast<std::int32_t>(blocks_.size()));
-    if (entry.catches_up) head_rows_.push_back(seq_indptr_.back() - 1);
+    add_output_rows(entry, seq_indptr_.back() - entry.num_rows);
   }
   return {.tokens = tokens_,
           .positions = positions_,
@@ -76,7 +93,8 @@ StepInput StepBatch::build() {
           .long_rope = long_rope_,
           .lora_start = lora_start_,
           .mixes = mixes_,
-          .mix_indptr = mix_indptr_};
+          .mix_indptr = mix_indptr_,
+          .state_rows = state_rows_};
 }
 
 }  // namespace tessera

@@ -17,7 +17,9 @@ namespace tessera {
 struct BatchEntry {
   Sequence* sequence;
   int num_rows;
-  bool catches_up;  // the last row is the sequence's last token, so its logits are wanted
+  bool catches_up;  // the last row is the sequence's last token
+  bool continues;   // and its logits are wanted
+  int num_outputs;  // of the prompt's rows: states, or logits that come before those
 };
 
 // Owned and called by the engine thread alone.
@@ -35,14 +37,19 @@ class StepBatch {
   // Sequences that lost their blocks, and with them their claim to an adapter slot, in this step.
   std::span<Sequence* const> preempted() const { return preempted_; }
   int num_rows() const { return num_rows_; }
+  // Rows of prompts whose logits are wanted.
+  int num_prompt_logits() const { return num_prompt_logits_; }
   bool empty() const { return entries_.empty(); }
 
   // Writes the arrays. Each sequence's slot must be set. The views live until the next clear().
-  // logits(i) of the backend belongs to the i-th entry that catches up.
+  // The backend's logits and states come in the order of the entries.
   StepInput build();
 
  private:
+  void add_output_rows(const BatchEntry& entry, std::int32_t first_row);
+
   int num_rows_ = 0;
+  int num_prompt_logits_ = 0;
   std::vector<BatchEntry> entries_;
   std::vector<Sequence*> preempted_;
 
@@ -52,7 +59,8 @@ class StepBatch {
   std::vector<BlockId> blocks_;             // ragged
   std::vector<std::int32_t> block_indptr_;  // (seqs + 1,)
   std::vector<AdapterSlot> slots_;          // (seqs,)
-  std::vector<std::int32_t> head_rows_;     // (entries that catch up,)
+  std::vector<std::int32_t> head_rows_;     // of prompts, and of entries that continue
+  std::vector<std::int32_t> state_rows_;    // of prompts
   std::vector<std::uint8_t> long_rope_;     // (seqs,)
   std::vector<std::int32_t> lora_start_;    // (seqs,)
   std::vector<MixTerm> mixes_;              // ragged

@@ -199,8 +199,23 @@ void CpuBackend::down(int layer) {
   add_projected(layer, post_norm);
 }
 
+// No layer needs normed_ any more: state i is its row i.
+void CpuBackend::normalise_states() {
+  const int rows = static_cast<int>(input_.state_rows.size());
+  if (rows == 0) return;
+  pool_.run([&](int thread) {
+    const Range mine = part_of(rows, thread, pool_.num_threads());
+    for (int i = mine.begin; i < mine.end; ++i) {
+      const float* x = residual_row(input_.state_rows[static_cast<std::size_t>(i)]);
+      kernels_.rms_norm(x, final_norm_, spec_.final_rms_eps, spec_.hidden, normed_.row(i));
+    }
+  });
+}
+
 void CpuBackend::head() {
+  normalise_states();
   const int rows = static_cast<int>(input_.head_rows.size());
+  if (rows == 0) return;
   pool_.run([&](int thread) {
     const Range mine = part_of(rows, thread, pool_.num_threads());
     for (int i = mine.begin; i < mine.end; ++i) {
@@ -242,6 +257,10 @@ std::size_t CpuBackend::weight_bytes() const {
 
 std::span<const float> CpuBackend::logits(int i) {
   return {logits_.row(i), static_cast<std::size_t>(spec_.vocab_size)};
+}
+
+std::span<const float> CpuBackend::state(int i) {
+  return {normed_.row(i), static_cast<std::size_t>(spec_.hidden)};
 }
 
 std::span<const float> CpuBackend::residual() {

@@ -53,6 +53,7 @@ class CpuBackend final : public Backend {
   void head() override;
 
   std::span<const float> logits(int i) override;
+  std::span<const float> state(int i) override;
   std::span<const float> residual() override;
 
  private:
@@ -74,6 +75,7 @@ class CpuBackend final : public Backend {
   }
   float* residual_row(int row);
   void embed_row(int row);
+  void normalise_states();
 
   // normed_ = the rows that a layer's attention or MLP reads, `weight` null where it has no norm.
   void normalise(const float* weight, float eps, const StageOrders& orders);

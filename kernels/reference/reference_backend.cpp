@@ -66,6 +66,9 @@ class ReferenceBackend final : public Backend {
   void head() override;
 
   std::span<const float> logits(int i) override { return logits_[i]; }
+  std::span<const float> state(int i) override {
+    return normed_[input_.state_rows[static_cast<std::size_t>(i)]];
+  }
   std::span<const float> residual() override { return x_.all(num_rows()); }
 
  private:
@@ -369,6 +372,9 @@ void ReferenceBackend::sum_experts(int layer, int row) {
 
 void ReferenceBackend::head() {
   const std::vector<float>& weights = spec_.tied_embeddings ? embedding_ : head_;
+  for (const int row : input_.state_rows) {
+    rms_norm(x_[row], weights_.final_norm, spec_.final_rms_eps, normed_[row]);
+  }
   for (std::size_t i = 0; i < input_.head_rows.size(); ++i) {
     const int row = input_.head_rows[i];
     const Row output = logits_[static_cast<int>(i)];

@@ -161,14 +161,14 @@ TEST(BlockPool, HasRoomCountsCachedBlocksOnceAndFreeOnesNotTwice) {
   BlockPool pool(3, kBlockSize);
   const auto tokens = counting(12);
   cache(pool, tokens);
-  EXPECT_TRUE(pool.has_room(chain_of(tokens), tokens));
+  EXPECT_TRUE(pool.has_room(chain_of(tokens), tokens, static_cast<int>(tokens.size())));
   const auto longer = counting(13);
-  EXPECT_FALSE(pool.has_room(chain_of(longer), longer));
+  EXPECT_FALSE(pool.has_room(chain_of(longer), longer, static_cast<int>(longer.size())));
   BlockTable user;  // holds two of the three, shared with whoever comes next
   pool.match_prefix(chain_of(tokens), tokens, user);
-  EXPECT_TRUE(pool.has_room(chain_of(tokens), tokens));
+  EXPECT_TRUE(pool.has_room(chain_of(tokens), tokens, static_cast<int>(tokens.size())));
   const auto others = counting(8, 50);
-  EXPECT_FALSE(pool.has_room(chain_of(others), others));
+  EXPECT_FALSE(pool.has_room(chain_of(others), others, static_cast<int>(others.size())));
 }
 
 // Random sequences grow, publish, share and leave; after each operation the pool is consistent,
@@ -194,7 +194,8 @@ TEST(BlockPool, StaysConsistentUnderRandomUse) {
         user.tokens.push_back(static_cast<TokenId>(random() % 2));
       }
       user.chain = chain_of(user.tokens, salt);
-      const bool has_room = pool.has_room(user.chain, user.tokens);
+      const int num_tokens = static_cast<int>(user.tokens.size());
+      const bool has_room = pool.has_room(user.chain, user.tokens, num_tokens);
       const int covered = pool.match_prefix(user.chain, user.tokens, user.table);
       for (int block = 0; block < covered / kBlockSize; ++block) {
         std::vector<TokenId> context(user.tokens.begin(),

@@ -21,6 +21,7 @@ class EngineCoreTest : public testing::Test {
   struct Answer {
     std::shared_ptr<TokenStream> stream;
     std::vector<GeneratedToken> tokens = {};
+    std::vector<GeneratedToken> prompt = {};
     std::optional<Finish> finish = {};
 
     std::vector<TokenId> ids() const {
@@ -56,6 +57,7 @@ class EngineCoreTest : public testing::Test {
   static void collect(Answer& answer) {
     TokenEvents events = answer.stream->take();
     std::ranges::move(events.tokens, std::back_inserter(answer.tokens));
+    std::ranges::move(events.prompt, std::back_inserter(answer.prompt));
     if (events.finished) {
       EXPECT_FALSE(answer.finish) << "finished twice";
       answer.finish = std::move(events.finished);
@@ -158,6 +160,157 @@ TEST_F(EngineCoreTest, LongAndShortSequencesOfLongRopeShareNoPrefix) {
   EXPECT_NE(shorter.ids()[0], longer.ids()[0]);
   EXPECT_EQ(run(request(prompt, 3)).finish->cached_prompt_tokens, 32);
   EXPECT_EQ(run(request(prompt, 50)).finish->cached_prompt_tokens, 32);
+}
+
+// The choices of a request arrive together; the first one's blocks serve them all.
+TEST_F(EngineCoreTest, ThoseThatBeginAlikeComputeTheirBeginningOnce) {
+  std::vector<TokenId> prompt(100, 3);
+  std::vector<Answer> choices;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    auto asked = request(prompt, 3);
+    asked.sampling.temperature = 1.0F;
+    asked.sampling.seed = seed;
+    choices.push_back(add(asked));
+  }
+  Answer other = add(request({5, 6, 7}, 1));
+  step();
+  collect(other);
+  EXPECT_TRUE(other.finish) << "nobody else waits";
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  for (Answer& choice : choices) collect(choice);
+  EXPECT_EQ(choices[0].finish->cached_prompt_tokens, 0);
+  for (std::size_t i = 1; i < choices.size(); ++i) {
+    EXPECT_EQ(choices[i].finish->cached_prompt_tokens, 96);
+    EXPECT_EQ(choices[i].tokens.size(), 3U);
+  }
+  // 100 of the first, 4 of each other's prompt; 2 of each answer; 3 of the stranger's prompt.
+  EXPECT_EQ(core_->stats().num_computed_tokens, 100U + 3 * 4 + 4 * 2 + 3);
+}
+
+// Whoever goes takes nothing of what others wait for with him.
+TEST_F(EngineCoreTest, WhoWaitsForABeginningGoesOnWhenItsMakerLeaves) {
+  EngineConfig config;
+  config.backend.max_rows = 16;
+  restart(config);
+  Answer maker = add(request(std::vector<TokenId>(100, 3), 3));
+  Answer waiting = add(request(std::vector<TokenId>(100, 3), 3));
+  step();
+  step();
+  EXPECT_EQ(core_->stats().num_running, 1);
+  maker.stream->cancel();
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(waiting);
+  EXPECT_EQ(waiting.tokens.size(), 3U);
+  EXPECT_EQ(waiting.finish->cached_prompt_tokens, 32);
+}
+
+TEST_F(EngineCoreTest, TheStateOfAPromptIsThatOfItsLastTokenOrTheMeanOfAll) {
+  auto last = request({5, 7, 9}, 0);
+  last.prompt_output = PromptOutput::kLastState;
+  const Answer of_last = run(last);
+  EXPECT_EQ(of_last.finish->reason, FinishReason::kStop);
+  EXPECT_EQ(of_last.finish->generated_tokens, 0);
+  EXPECT_EQ(of_last.finish->computed_prompt_tokens, 3);
+  EXPECT_EQ(of_last.finish->state, (std::vector<float>{2, 9, 0}));
+  EXPECT_TRUE(of_last.tokens.empty());
+
+  auto mean = last;
+  mean.prompt_output = PromptOutput::kMeanState;
+  EXPECT_EQ(run(mean).finish->state, (std::vector<float>{1, 7, 0}));
+}
+
+// A mean needs the state of every token, so no prefix from the cache will do; the last one's does
+// not. Chunks and preemption change nothing.
+TEST_F(EngineCoreTest, AMeanIsComputedWholeAndALastStateBehindItsCachedPrefix) {
+  EngineConfig config;
+  config.backend.max_rows = 8;
+  restart(config);
+  std::vector<TokenId> prompt(40);
+  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<TokenId>(1 + i % 7);
+  run(request(prompt, 1));
+  auto asked = request(prompt, 0);
+  asked.prompt_output = PromptOutput::kMeanState;
+  const Answer mean = run(asked);
+  EXPECT_EQ(mean.finish->cached_prompt_tokens, 0);
+  EXPECT_EQ(mean.finish->state.at(0), 19.5F);
+  asked.prompt_output = PromptOutput::kLastState;
+  const Answer last = run(asked);
+  EXPECT_EQ(last.finish->cached_prompt_tokens, 32);
+  EXPECT_EQ(last.finish->state.at(0), 39.0F);
+}
+
+TEST_F(EngineCoreTest, APromptsLogprobsAreThoseOfItsTokensAsIfTheyWereAnswers) {
+  EngineConfig config;
+  config.backend.max_seqs = 2;
+  config.backend.max_logit_rows = 5;  // three of prompts a step
+  restart(config);
+  auto asked = request({1, 2, 3}, 9);
+  asked.sampling.num_logprobs = 2;
+  const Answer answered = run(asked);
+  auto whole = asked;
+  for (const TokenId id : answered.ids()) whole.prompt.push_back(id);
+  whole.prompt_output = PromptOutput::kLogprobs;
+  whole.sampling.max_tokens = 0;
+  const Answer scored = run(whole);
+  EXPECT_EQ(scored.finish->reason, FinishReason::kLength);
+  ASSERT_EQ(scored.prompt.size(), 11U);
+  EXPECT_EQ(scored.prompt[0].id, 2);
+  EXPECT_EQ(std::vector(scored.prompt.begin() + 2, scored.prompt.end()), answered.tokens);
+
+  whole.sampling.max_tokens = 2;  // and goes on
+  const Answer both = run(whole);
+  EXPECT_EQ(both.prompt, scored.prompt);
+  EXPECT_EQ(both.tokens.size(), 2U);
+}
+
+TEST_F(EngineCoreTest, TwoWhoWantTheirPromptsLogprobsShareTheRowsForIt) {
+  EngineConfig config;
+  config.backend.max_seqs = 2;
+  config.backend.max_logit_rows = 5;
+  restart(config);
+  auto asked = request({1, 2, 3, 4, 5, 6, 7}, 0);
+  asked.sampling.num_logprobs = 0;
+  asked.prompt_output = PromptOutput::kLogprobs;
+  Answer first = add(asked);
+  Answer second = add(asked);
+  Answer other = add(request({9, 9}, 4));
+  int steps = 0;
+  for (; core_->num_requests() > 0; ++steps) EXPECT_TRUE(step());
+  for (Answer* answer : {&first, &second, &other}) collect(*answer);
+  EXPECT_EQ(first.prompt.size(), 6U);
+  EXPECT_EQ(second.prompt, first.prompt);
+  EXPECT_EQ(other.tokens.size(), 4U);
+  EXPECT_LE(steps, 9);
+}
+
+TEST_F(EngineCoreTest, WhatIsWantedOfAPromptIsCheckedBeforeItIsTaken) {
+  const auto refused = [&](const GenerationRequest& asked) {
+    const auto checked = core_->check(asked);
+    return checked ? std::string() : checked.error().param;
+  };
+  auto asked = request({1, 2}, 0);
+  EXPECT_EQ(refused(asked), "max_tokens");
+  asked.prompt_output = PromptOutput::kMeanState;
+  EXPECT_EQ(refused(asked), "");
+  asked.sampling.max_tokens = 1;
+  EXPECT_EQ(refused(asked), "max_tokens");
+  asked.prompt_output = PromptOutput::kLogprobs;
+  EXPECT_EQ(refused(asked), "logprobs");
+  asked.sampling.num_logprobs = 0;
+  EXPECT_EQ(refused(asked), "");
+  EngineConfig config;
+  config.backend.max_logit_rows = config.backend.max_seqs;
+  restart(config);
+  EXPECT_EQ(refused(asked), "echo");
+}
+
+TEST_F(EngineCoreTest, APoisonedPromptHasNeitherStateNorLogprobs) {
+  auto asked = request({1, kPoison, 3, 4}, 0);
+  asked.sampling.num_logprobs = 0;
+  asked.prompt_output = PromptOutput::kLogprobs;
+  const Answer poisoned = run(asked);
+  EXPECT_EQ(poisoned.finish->reason, FinishReason::kError);
+  EXPECT_EQ(poisoned.prompt.size(), 1U);  // what came before it
 }
 
 TEST_F(EngineCoreTest, CancelledRequestsLeaveWithinOneStep) {

@@ -6,6 +6,7 @@
 // wrongly, written twice, left unwritten, or computed with another adapter.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -81,17 +82,26 @@ class FakeBackend final : public Backend {
     expect_stage(2 + 5 * num_layers_);
     std::size_t next = 0;
     for (std::size_t s = 0; s < input_.slots.size(); ++s) {
-      const std::int32_t last_row = input_.seq_indptr[s + 1] - 1;
-      if (next == input_.head_rows.size() || input_.head_rows[next] != last_row) continue;
-      fill_logits(next++, s, input_.positions[static_cast<std::size_t>(last_row)]);
+      while (next < input_.head_rows.size() && input_.head_rows[next] < input_.seq_indptr[s + 1]) {
+        const auto row = static_cast<std::size_t>(input_.head_rows[next]);
+        EXPECT_TRUE(next == 0 || input_.head_rows[next - 1] < input_.head_rows[next]);
+        fill_logits(next++, s, input_.positions[row]);
+      }
     }
-    EXPECT_EQ(next, input_.head_rows.size()) << "a head row is not the last of a sequence";
+    EXPECT_EQ(next, input_.head_rows.size()) << "a head row is none of the step's";
+    fill_states();
   }
 
   std::span<const float> logits(int i) override {
     return std::span(logits_).subspan(static_cast<std::size_t>(i) * vocab_size_, vocab_size_);
   }
+  std::span<const float> state(int i) override {
+    return std::span(states_).subspan(static_cast<std::size_t>(i) * kStateSize, kStateSize);
+  }
   std::span<const float> residual() override { return {}; }
+
+  // Of a state: the position, the token and what the cell's kind is, each as a number.
+  static constexpr std::size_t kStateSize = 3;
 
  private:
   struct Cell {
@@ -159,6 +169,19 @@ class FakeBackend final : public Backend {
     }
   }
 
+  void fill_states() {
+    states_.clear();
+    for (const std::int32_t row : input_.state_rows) {
+      const auto after = std::ranges::upper_bound(input_.seq_indptr, row);
+      const auto sequence = static_cast<std::size_t>(after - input_.seq_indptr.begin() - 1);
+      const std::int32_t position = input_.positions[static_cast<std::size_t>(row)];
+      const Cell& read = cell(sequence, position);
+      states_.push_back(static_cast<float>(read.position));
+      states_.push_back(static_cast<float>(read.token));
+      states_.push_back(static_cast<float>(read.kind % 1024));
+    }
+  }
+
   void fill_logits(std::size_t row, std::size_t sequence, std::int32_t last_position) {
     std::uint64_t hash = 0;
     bool poisoned = false;
@@ -186,6 +209,7 @@ class FakeBackend final : public Backend {
   StepInput input_;
   std::vector<Cell> cells_;  // (num_blocks * block_size,)
   std::vector<float> logits_;
+  std::vector<float> states_;  // (state rows, kStateSize)
   std::map<AdapterSlot, std::uint64_t> adapters_;
 };
 

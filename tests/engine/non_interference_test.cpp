@@ -29,7 +29,7 @@ namespace {
 
 constexpr int kNumAdapters = 4;
 constexpr int kActivated = AdapterShelf::kFirstActivated;  // one more
-constexpr int kNumMixes = 240;
+constexpr int kNumMixes = 320;
 constexpr std::uint64_t kSeed = 0x7E55E2A;
 
 struct MixedRequest {
@@ -56,7 +56,7 @@ struct Mix {
     BackendLimits& limits = config.backend;
     limits.max_rows = pick(1, 48);
     limits.max_seqs = pick(1, 12);
-    limits.max_logit_rows = limits.max_seqs;
+    limits.max_logit_rows = limits.max_seqs + pick(1, 6);
     limits.block_size = pick(0, 1) == 0 ? 4 : 16;
     limits.num_blocks = (longest + limits.block_size - 1) / limits.block_size + pick(0, 12);
     limits.max_rank = 32;
@@ -80,7 +80,20 @@ struct Mix {
     return prompt;
   }
 
+  // A state, and no answer; or log-probabilities, before an answer or alone.
+  void ask_of_prompt(GenerationRequest& request) {
+    const int kind = pick(0, 9);
+    if (kind < 2) {
+      request.prompt_output = kind == 0 ? PromptOutput::kLastState : PromptOutput::kMeanState;
+      request.sampling.max_tokens = 0;
+    } else if (kind < 4) {
+      request.prompt_output = PromptOutput::kLogprobs;
+      if (kind == 2) request.sampling.max_tokens = 0;
+    }
+  }
+
   void constrain(GenerationRequest& request) {
+    if (request.prompt_output != PromptOutput::kNone) return;
     static const std::array<guided::ConstraintSpec, 3> kSpecs = {
         regex_spec("[a-z]{2,4}-[0-9]+(forced-text)?"), choice_spec({"left-hand", "right-hand"}),
         schema_spec(R"({"type":"array","items":{"enum":[true,"abc",7]},"uniqueItems":false})")};
@@ -128,6 +141,7 @@ struct Mix {
     sampling.seed = random();
     sampling.max_tokens = pick(1, 16);
     sampling.num_logprobs = pick(0, 3);
+    ask_of_prompt(request);
     constrain(request);
     mixed.arrival = pick(0, 20);
     if (pick(0, 9) == 0) mixed.cancelled_at = mixed.arrival + pick(0, 10);
@@ -137,13 +151,14 @@ struct Mix {
 
 struct Answer {
   std::vector<GeneratedToken> tokens;
+  std::vector<GeneratedToken> prompt;
   Finish finish;
 };
 
 Answer answer_of(TokenStream& stream) {
   TokenEvents events = stream.take();
   EXPECT_TRUE(events.finished);
-  return {std::move(events.tokens), events.finished.value_or(Finish{})};
+  return {std::move(events.tokens), std::move(events.prompt), events.finished.value_or(Finish{})};
 }
 
 class NonInterference : public testing::TestWithParam<const char*> {
@@ -166,7 +181,7 @@ class NonInterference : public testing::TestWithParam<const char*> {
     EngineConfig config;
     config.backend.num_blocks = 8;
     config.backend.max_seqs = 1;
-    config.backend.max_logit_rows = 1;
+    config.backend.max_logit_rows = 65;
     config.backend.max_rows = 64;
     config.backend.num_threads = 1;
     config.eos_ids = {kTinyEnd};
@@ -224,9 +239,13 @@ TEST_P(NonInterference, EveryAnswerInAMixIsBitIdenticalToTheOneAlone) {
       if (mixed.finish.reason == FinishReason::kCancelled) {
         ASSERT_GE(alone.tokens.size(), mixed.tokens.size());
         alone.tokens.resize(mixed.tokens.size());
+        ASSERT_GE(alone.prompt.size(), mixed.prompt.size());
+        alone.prompt.resize(mixed.prompt.size());
       } else {
         ASSERT_EQ(mixed.finish.reason, alone.finish.reason);
+        ASSERT_EQ(mixed.finish.state, alone.finish.state);
       }
+      ASSERT_EQ(mixed.prompt, alone.prompt);
       ASSERT_EQ(mixed.tokens, alone.tokens);
     }
   }

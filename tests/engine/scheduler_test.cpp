@@ -171,7 +171,7 @@ class SchedulerScript {
       out += simulation_->name_of(sequence) + ": preempted\n";
     }
     for (std::size_t i = 0; i < batch.entries().size(); ++i) {
-      const auto [sequence, num_rows, catches_up] = batch.entries()[i];
+      const auto [sequence, num_rows, catches_up, continues, num_outputs] = batch.entries()[i];
       const int first =
           simulation_->input()
               .positions[static_cast<std::size_t>(simulation_->input().seq_indptr[i])];

@@ -70,13 +70,26 @@ class Sequence {
     return run(left, kept);
   }
 
+  // Appends `tokens`, which one step holds; the final state of each of them.
+  std::vector<Row> extend_for_states(const Tokens& tokens) {
+    run(tokens, 1, true);
+    std::vector<Row> rows;
+    for (int i = 0; i < static_cast<int>(tokens.size()); ++i) {
+      const auto state = backend_.state(i);
+      rows.emplace_back(state.begin(), state.end());
+    }
+    return rows;
+  }
+
  private:
-  std::vector<Row> run(std::span<const TokenId> tokens, int kept) {
+  std::vector<Row> run(std::span<const TokenId> tokens, int kept, bool with_states = false) {
     const int count = static_cast<int>(tokens.size());
     std::vector<std::int32_t> positions(tokens.size());
     std::iota(positions.begin(), positions.end(), length_);
     std::vector<std::int32_t> head_rows(static_cast<std::size_t>(kept));
     std::iota(head_rows.begin(), head_rows.end(), count - kept);
+    std::vector<std::int32_t> state_rows(with_states ? tokens.size() : 0);
+    std::iota(state_rows.begin(), state_rows.end(), 0);
     length_ += count;
     const std::vector<std::int32_t> seq_indptr = {0, count};
     const std::vector<std::int32_t> block_indptr = {0, static_cast<std::int32_t>(blocks_.size())};
@@ -89,7 +102,8 @@ class Sequence {
                  .slots = slots_,
                  .head_rows = head_rows,
                  .long_rope = long_rope_,
-                 .lora_start = lora_start_});
+                 .lora_start = lora_start_,
+                 .state_rows = state_rows});
     std::vector<Row> rows;
     for (int i = 0; i < kept; ++i) {
       const auto logits = backend_.logits(i);

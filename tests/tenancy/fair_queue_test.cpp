@@ -71,6 +71,26 @@ TEST(FairQueue, FollowsItsScript) {
              [&](const std::string& commands) { return interpreter.run(commands); });
 }
 
+// Ranks order a tenant's own items; whose turn it is stays what it was.
+TEST(FairQueue, SmallerRanksGoFirstAmongATenantsOwn) {
+  Queue queue;
+  queue.push("a", "a flex", 1);
+  queue.push("a", "a one");
+  queue.push("b", "b one");
+  queue.push("a", "a two");
+  queue.push("a", "a priority", -1);
+  std::vector<std::string> order;
+  while (auto item = queue.pop()) {
+    order.push_back(*item);
+    queue.charge(item->substr(0, 1), 10);
+    if (*item == "a one") queue.put_back("a", "a one again");
+  }
+  EXPECT_EQ(order.front(), "b one") << "it has waited longer than what came to the front";
+  std::erase(order, "b one");
+  EXPECT_EQ(order,
+            (std::vector<std::string>{"a priority", "a one", "a one again", "a two", "a flex"}));
+}
+
 TEST(FairQueue, BackloggedTenantsGetEqualServiceWhateverTheySend) {
   FairQueue<std::pair<std::string, int>> queue;  // items are their tenants and costs
   std::map<std::string, int> queued = {{"flooder", 2000}, {"modest", 400}};
