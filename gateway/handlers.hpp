@@ -5,9 +5,11 @@
 
 namespace tessera {
 
-// chat_api.cpp, completions_api.cpp
+// chat_api.cpp, completions_api.cpp, embeddings_api.cpp
 Result<Reply> create_chat_completion(Platform& platform, Call& call);
+Result<Reply> create_response(Platform& platform, Call& call);
 Result<Reply> create_completion(Platform& platform, Call& call);
+Result<Reply> create_embeddings(Platform& platform, Call& call);
 
 // tokenize_api.cpp
 Result<Reply> tokenize(Platform& platform, Call& call);

@@ -49,6 +49,8 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     // inference
     post("/v1/chat/completions", Access::kInference, kMaxJsonBytes, create_chat_completion),
     post("/v1/completions", Access::kInference, kMaxJsonBytes, create_completion),
+    post("/v1/embeddings", Access::kInference, kMaxJsonBytes, create_embeddings),
+    post("/v1/responses", Access::kInference, kMaxJsonBytes, create_response),
     post("/v1/tokenize", Access::kInference, kMaxJsonBytes, tokenize),
     post("/v1/detokenize", Access::kInference, kMaxJsonBytes, detokenize),
     get("/v1/models", Access::kInference, list_models),

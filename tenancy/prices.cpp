@@ -93,13 +93,23 @@ Result<PriceTable> PriceTable::parse(std::string_view text) {
   return table;
 }
 
-Price PriceTable::of(std::string_view model, std::string_view tier) const {
+// Its own prices, or those of all others; null if there are none.
+const PriceTable::Tiers* PriceTable::tiers_of(std::string_view model) const {
   auto found = models_.find(model);
   if (found == models_.end()) found = models_.find("*");
-  if (found == models_.end()) return {};
-  const auto price = found->second.find(tier);
-  return price != found->second.end() ? price->second
-                                      : found->second.find(kDefaultServiceTier)->second;
+  return found == models_.end() ? nullptr : &found->second;
+}
+
+Price PriceTable::of(std::string_view model, std::string_view tier) const {
+  const Tiers* tiers = tiers_of(model);
+  if (tiers == nullptr) return {};
+  const auto price = tiers->find(tier);
+  return price != tiers->end() ? price->second : tiers->find(kDefaultServiceTier)->second;
+}
+
+bool PriceTable::sells(std::string_view model, std::string_view tier) const {
+  const Tiers* tiers = tiers_of(model);
+  return tiers == nullptr || tiers->contains(tier);
 }
 
 }  // namespace tessera

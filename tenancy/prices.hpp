@@ -47,11 +47,16 @@ class PriceTable {
   static Result<PriceTable> parse(std::string_view json);
 
   Price of(std::string_view model, std::string_view tier) const;
+  // Whether the model is offered in this tier: it has a price for it, or all is free of charge.
+  bool sells(std::string_view model, std::string_view tier) const;
   // Whether the model has a price of its own.
   bool names(std::string_view model) const { return models_.contains(model); }
 
  private:
   using Tiers = std::map<std::string, Price, std::less<>>;
+
+  const Tiers* tiers_of(std::string_view model) const;
+
   std::map<std::string, Tiers, std::less<>> models_;
 };
 

@@ -5,6 +5,13 @@
 
 namespace tessera {
 
+namespace {
+
+// Sequences that a step leaves to wait for a beginning; more are not looked at, and may start.
+constexpr int kMaxAwaiting = 256;
+
+}  // namespace
+
 Scheduler::Scheduler(const SchedulerLimits& limits)
     : limits_(limits), pool_(limits.num_blocks, limits.block_size), adapters_(limits.adapters) {
   assert(limits.max_seqs >= 1);
@@ -73,8 +80,13 @@ void Scheduler::start_waiting(StepBatch& batch, int max_rows) {
 Sequence* Scheduler::pop_startable(const StepBatch& batch) {
   passed_.clear();
   bool may_overtake = true;
+  int num_awaiting = 0;
   const auto popped = waiting_.pop_if([&](Sequence* sequence) {
-    if (!may_overtake || awaits_prefix(*sequence)) return false;
+    if (!may_overtake) return false;
+    if (num_awaiting < kMaxAwaiting && awaits_prefix(*sequence)) {
+      ++num_awaiting;
+      return false;
+    }
     if (fits(*sequence, batch)) return true;
     passed_.push_back(sequence);
     may_overtake = sequence->num_times_passed < limits_.max_times_passed &&

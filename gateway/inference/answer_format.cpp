@@ -1,23 +1,17 @@
 #include "gateway/inference/answer_format.hpp"
 
-#include <algorithm>
+#include <array>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "engine/text/utf8.hpp"
+#include "gateway/http/sse.hpp"
+#include "storage/ids.hpp"
+#include "storage/json.hpp"
 
 namespace tessera {
-namespace {
 
 using nlohmann::ordered_json;
-
-constexpr std::string_view kTextObject = "text_completion";
-
-// The bytes of a token; a special token has its own name.
-std::string_view bytes_of(const Tokenizer& tokenizer, TokenId id) {
-  return tokenizer.token_bytes(id);
-}
 
 ordered_json usage_json(const Usage& usage) {
   ordered_json json;
@@ -29,234 +23,41 @@ ordered_json usage_json(const Usage& usage) {
   return json;
 }
 
-// {token, logprob, bytes}: an entry of a chat answer's log-probabilities.
-ordered_json logprob_entry(const Tokenizer& tokenizer, TokenId id, float logprob) {
-  const std::string_view bytes = bytes_of(tokenizer, id);
-  ordered_json entry;
-  entry["token"] = repair_utf8(bytes);
-  entry["logprob"] = logprob;
-  entry["bytes"] = ordered_json::array();
-  for (const char byte : bytes) entry["bytes"].push_back(static_cast<unsigned char>(byte));
-  return entry;
+void obfuscate(ordered_json& event) {
+  constexpr std::size_t kUnit = 64;
+  constexpr std::string_view kLetters =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-_abcdefghijklmnopqrstuvwxyz";
+  static_assert(kLetters.size() == kUnit);
+  event["obfuscation"] = "";
+  std::array<unsigned char, kUnit> bytes{};
+  random_bytes(bytes.data(), bytes.size());
+  std::string padding;
+  for (std::size_t i = to_text(event).size() % kUnit; i < kUnit; ++i) {
+    padding += kLetters[bytes[i] % kUnit];
+  }
+  event["obfuscation"] = std::move(padding);
 }
 
-// A call of a whole answer; one that broke is not told, its text is in the content.
-ordered_json tool_calls_json(const std::vector<ToolCallDelta>& deltas) {
-  ordered_json calls = ordered_json::array();
-  bool wanted = false;
-  for (const ToolCallDelta& delta : deltas) {
-    if (delta.begins) {
-      wanted = std::ranges::none_of(deltas, [&](const ToolCallDelta& other) {
-        return other.index == delta.index && other.broken;
-      });
-      if (wanted) {
-        ordered_json call;
-        call["id"] = delta.id;
-        call["type"] = "function";
-        call["function"]["name"] = delta.name;
-        call["function"]["arguments"] = "";
-        calls.push_back(std::move(call));
-      }
-    }
-    if (!wanted) continue;
-    calls.back()["function"]["arguments"].get_ref<std::string&>() += delta.arguments;
-  }
-  return calls;
-}
-
-class ChatFormat final : public AnswerFormat {
- public:
-  ChatFormat(AnswerIdentity identity, const Tokenizer& tokenizer, bool include_usage, bool records)
-      : AnswerFormat(std::move(identity), tokenizer, include_usage), records_(records) {}
-
-  ordered_json first_chunk(int index) const override {
-    ordered_json delta;
-    delta["role"] = "assistant";
-    delta["content"] = "";
-    return chunk(choice(index, std::move(delta), nullptr, nullptr));
-  }
-
-  std::vector<ordered_json> piece_chunks(int index, const Piece& piece) const override {
-    std::vector<ordered_json> deltas;
-    if (!piece.reasoning.empty()) deltas.push_back({{"reasoning_content", piece.reasoning}});
-    if (!piece.text.empty()) deltas.push_back({{"content", piece.text}});
-    for (const ToolCallDelta& call : piece.calls) append_call_deltas(call, deltas);
-    if (deltas.empty() && !piece.records.empty()) deltas.push_back({{"content", ""}});
-    std::vector<ordered_json> chunks;
-    for (ordered_json& delta : deltas) {  // log-probabilities come once
-      chunks.push_back(chunk(choice(index, std::move(delta),
-                                    chunks.empty() ? logprobs(piece) : ordered_json(), nullptr)));
-    }
-    return chunks;
-  }
-
-  ordered_json last_chunk(int index, const std::string& finish_reason) const override {
-    return chunk(choice(index, ordered_json::object(), nullptr, finish_reason));
-  }
-
-  ordered_json whole(const std::vector<FinishedChoice>& choices,
-                     const Usage& usage) const override {
-    ordered_json json = envelope("chat.completion");
-    json["choices"] = ordered_json::array();
-    for (const FinishedChoice& finished : choices) {
-      ordered_json entry;
-      entry["index"] = json["choices"].size();
-      entry["message"] = message(finished.piece);
-      entry["logprobs"] = logprobs(finished.piece);
-      entry["finish_reason"] = finished.finish_reason;
-      json["choices"].push_back(std::move(entry));
-    }
-    json["usage"] = usage_json(usage);
-    return json;
-  }
-
- private:
-  std::string_view chunk_object() const override { return "chat.completion.chunk"; }
-
-  static ordered_json message(const Piece& piece) {
-    ordered_json calls = tool_calls_json(piece.calls);
-    ordered_json message;
-    message["role"] = "assistant";
-    message["content"] = piece.text;
-    if (piece.text.empty() && !calls.empty()) message["content"] = nullptr;
-    message["refusal"] = nullptr;
-    if (!piece.reasoning.empty()) message["reasoning_content"] = piece.reasoning;
-    if (!calls.empty()) message["tool_calls"] = std::move(calls);
-    return message;
-  }
-
-  // Clients concatenate the strings of a call's deltas: id, type and name come once.
-  static void append_call_deltas(const ToolCallDelta& call, std::vector<ordered_json>& deltas) {
-    const auto add = [&](ordered_json entry) {
-      ordered_json delta;
-      delta["tool_calls"] = ordered_json::array({std::move(entry)});
-      deltas.push_back(std::move(delta));
-    };
-    if (call.begins) {
-      ordered_json entry;
-      entry["index"] = call.index;
-      entry["id"] = call.id;
-      entry["type"] = "function";
-      entry["function"]["name"] = call.name;
-      entry["function"]["arguments"] = "";
-      add(std::move(entry));
-    }
-    if (call.arguments.empty()) return;
-    ordered_json entry;
-    entry["index"] = call.index;
-    entry["function"]["arguments"] = call.arguments;
-    add(std::move(entry));
-  }
-
-  static ordered_json choice(int index, ordered_json delta, ordered_json logprobs,
-                             ordered_json finish_reason) {
-    ordered_json json;
-    json["index"] = index;
-    json["delta"] = std::move(delta);
-    json["logprobs"] = std::move(logprobs);
-    json["finish_reason"] = std::move(finish_reason);
-    return json;
-  }
-
-  ordered_json logprobs(const Piece& piece) const {
-    if (!records_) return nullptr;
-    ordered_json content = ordered_json::array();
-    for (const TokenRecord& record : piece.records) {
-      ordered_json entry = logprob_entry(tokenizer(), record.token.id, record.token.logprob);
-      entry["top_logprobs"] = ordered_json::array();
-      for (const TopLogprob& top : record.token.top) {
-        entry["top_logprobs"].push_back(logprob_entry(tokenizer(), top.id, top.logprob));
-      }
-      content.push_back(std::move(entry));
-    }
-    return {{"content", std::move(content)}, {"refusal", nullptr}};
-  }
-
-  bool records_;
-};
-
-class CompletionFormat final : public AnswerFormat {
- public:
-  CompletionFormat(AnswerIdentity identity, const Tokenizer& tokenizer, bool include_usage,
-                   bool records)
-      : AnswerFormat(std::move(identity), tokenizer, include_usage), records_(records) {}
-
-  ordered_json first_chunk(int) const override { return nullptr; }
-
-  std::vector<ordered_json> piece_chunks(int index, const Piece& piece) const override {
-    return {chunk(choice(index, piece, nullptr))};
-  }
-
-  ordered_json last_chunk(int index, const std::string& finish_reason) const override {
-    return chunk(choice(index, Piece{}, finish_reason));
-  }
-
-  ordered_json whole(const std::vector<FinishedChoice>& choices,
-                     const Usage& usage) const override {
-    ordered_json json = envelope(kTextObject);
-    json["choices"] = ordered_json::array();
-    for (int index = 0; const FinishedChoice& finished : choices) {
-      json["choices"].push_back(choice(index++, finished.piece, finished.finish_reason));
-    }
-    json["usage"] = usage_json(usage);
-    return json;
-  }
-
- private:
-  std::string_view chunk_object() const override { return kTextObject; }
-
-  ordered_json choice(int index, const Piece& piece, ordered_json finish_reason) const {
-    ordered_json json;
-    json["text"] = piece.text;
-    json["index"] = index;
-    json["logprobs"] = logprobs(piece);
-    json["finish_reason"] = std::move(finish_reason);
-    return json;
-  }
-
-  ordered_json logprobs(const Piece& piece) const {
-    if (!records_ || piece.empty()) return nullptr;
-    ordered_json json;
-    for (const char* name : {"tokens", "token_logprobs", "top_logprobs", "text_offset"}) {
-      json[name] = ordered_json::array();
-    }
-    for (const TokenRecord& record : piece.records) {
-      json["tokens"].push_back(repair_utf8(bytes_of(tokenizer(), record.token.id)));
-      json["token_logprobs"].push_back(record.token.logprob);
-      json["text_offset"].push_back(record.text_offset);
-      ordered_json top = ordered_json::object();
-      for (const TopLogprob& candidate : record.token.top) {
-        top[repair_utf8(bytes_of(tokenizer(), candidate.id))] = candidate.logprob;
-      }
-      json["top_logprobs"].push_back(std::move(top));
-    }
-    return json;
-  }
-
-  bool records_;
-};
-
-}  // namespace
-
-ordered_json AnswerFormat::envelope(std::string_view object) const {
+ordered_json ChunkFormat::envelope(std::string_view object) const {
   ordered_json json;
   json["id"] = identity_.id;
   json["object"] = object;
   json["created"] = identity_.created;
   json["model"] = identity_.model;
-  if (object != kTextObject) json["service_tier"] = "default";  // text completions have none
+  if (object != kTextCompletion) json["service_tier"] = identity_.service_tier;
   json["system_fingerprint"] = identity_.system_fingerprint;
   return json;
 }
 
-ordered_json AnswerFormat::chunk(ordered_json choice) const {
+ordered_json ChunkFormat::chunk(ordered_json choice) const {
   ordered_json json = envelope(chunk_object());
   json["choices"] = ordered_json::array({std::move(choice)});
   if (include_usage_) json["usage"] = nullptr;
+  if (identity_.obfuscated) obfuscate(json);
   return json;
 }
 
-ordered_json AnswerFormat::usage_chunk(const Usage& usage) const {
+ordered_json ChunkFormat::usage_chunk(const Usage& usage) const {
   if (!include_usage_) return nullptr;
   ordered_json json = envelope(chunk_object());
   json["choices"] = ordered_json::array();
@@ -264,15 +65,35 @@ ordered_json AnswerFormat::usage_chunk(const Usage& usage) const {
   return json;
 }
 
-std::unique_ptr<AnswerFormat> make_chat_format(AnswerIdentity identity, const Tokenizer& tokenizer,
-                                               bool include_usage, bool records) {
-  return std::make_unique<ChatFormat>(std::move(identity), tokenizer, include_usage, records);
+std::string ChunkFormat::choice_begun(int index) {
+  return events({first_chunk(index)});
 }
 
-std::unique_ptr<AnswerFormat> make_completion_format(AnswerIdentity identity,
-                                                     const Tokenizer& tokenizer, bool include_usage,
-                                                     bool records) {
-  return std::make_unique<CompletionFormat>(std::move(identity), tokenizer, include_usage, records);
+std::string ChunkFormat::piece(int index, const Piece& piece) {
+  return events(piece_chunks(index, piece));
+}
+
+std::string ChunkFormat::choice_ended(int index, const std::string& finish_reason) {
+  return events({last_chunk(index, finish_reason)});
+}
+
+std::string ChunkFormat::ended(const Usage& usage) {
+  return events({usage_chunk(usage)}) + std::string(kSseDone);
+}
+
+// Without [DONE], so that nobody takes it for whole.
+std::string ChunkFormat::failed(const Error&, const ordered_json& object) {
+  ordered_json event;
+  event["error"] = object;
+  return events({std::move(event)});
+}
+
+std::string ChunkFormat::events(const std::vector<ordered_json>& chunks) {
+  std::string out;
+  for (const ordered_json& json : chunks) {
+    if (!json.is_null()) out += sse_event(to_text(json));
+  }
+  return out;
 }
 
 }  // namespace tessera

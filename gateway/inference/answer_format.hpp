@@ -1,18 +1,22 @@
-// answer_format.hpp — the JSON of answers: chat and text completions, whole and in chunks.
+// answer_format.hpp — the JSON of answers, whole and as a stream's events (http-api.md 3.2 to 3.5).
 //
-// http-api.md 3.2 to 3.4. Each method returns one object; how they are sent is generation.cpp's
-// business. Members that clients require are always there, null where there is nothing to say.
+// chat_format.cpp, completion_format.cpp, embedding_format.cpp and response_format.cpp have one
+// each. Members that clients require are always there, null where there is nothing to say.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
 #include "engine/text/tokenizer.hpp"
 #include "gateway/inference/choice_text.hpp"
+#include "storage/result.hpp"
 
 namespace tessera {
 
@@ -37,31 +41,63 @@ struct AnswerIdentity {
   std::int64_t created = 0;  // Unix seconds
   std::string model;         // the pinned name, such as "support-bot@7"
   std::string system_fingerprint;
+  std::string service_tier = "default";
+  bool obfuscated = false;  // chunks are padded
 };
 
 struct FinishedChoice {
   Piece piece;  // all of it
   std::string finish_reason;
+  std::vector<float> state = {};  // of an embedding
 };
 
-// Immutable once made; used on the connection's strand.
+// One answer's; used on the connection's strand.
 class AnswerFormat {
  public:
-  AnswerFormat(AnswerIdentity identity, const Tokenizer& tokenizer, bool include_usage)
-      : identity_(std::move(identity)), tokenizer_(tokenizer), include_usage_(include_usage) {}
   virtual ~AnswerFormat() = default;
 
-  // Streaming. first_chunk() is null where a choice begins without one.
+  // A stream: events as they are sent, empty where there is nothing to say. A choice is begun
+  // before its first piece and ended after its last; the stream ends once, with all choices ended
+  // or in failure, whose error `object` is as error_body.hpp has it.
+  virtual std::string choice_begun(int index) = 0;
+  virtual std::string piece(int index, const Piece& piece) = 0;
+  virtual std::string choice_ended(int index, const std::string& finish_reason) = 0;
+  virtual std::string ended(const Usage& usage) = 0;
+  virtual std::string failed(const Error& error, const nlohmann::ordered_json& object) = 0;
+
+  // Not streaming.
+  virtual nlohmann::ordered_json whole(const std::vector<FinishedChoice>& choices,
+                                       const Usage& usage) = 0;
+};
+
+nlohmann::ordered_json usage_json(const Usage& usage);
+
+// Adds a member of random letters that makes the event's size a multiple of 64: what a chunk says
+// cannot be read from how long it is on the wire.
+void obfuscate(nlohmann::ordered_json& event);
+
+inline constexpr std::string_view kTextCompletion = "text_completion";
+
+// Answers that come in chunks, which say of themselves what they are: those of chats and text
+// completions. Immutable once made.
+class ChunkFormat : public AnswerFormat {
+ public:
+  ChunkFormat(AnswerIdentity identity, const Tokenizer& tokenizer, bool include_usage)
+      : identity_(std::move(identity)), tokenizer_(tokenizer), include_usage_(include_usage) {}
+
+  std::string choice_begun(int index) override;
+  std::string piece(int index, const Piece& piece) override;
+  std::string choice_ended(int index, const std::string& finish_reason) override;
+  std::string ended(const Usage& usage) override;
+  std::string failed(const Error& error, const nlohmann::ordered_json& object) override;
+
+  // first_chunk() is null where a choice begins without one.
   virtual nlohmann::ordered_json first_chunk(int index) const = 0;
   // One chunk, or several: a call is announced, with its name, before its arguments come.
   virtual std::vector<nlohmann::ordered_json> piece_chunks(int index, const Piece& piece) const = 0;
   virtual nlohmann::ordered_json last_chunk(int index, const std::string& finish_reason) const = 0;
   // The extra chunk with the usage; null if it was not asked for.
   nlohmann::ordered_json usage_chunk(const Usage& usage) const;
-
-  // Not streaming.
-  virtual nlohmann::ordered_json whole(const std::vector<FinishedChoice>& choices,
-                                       const Usage& usage) const = 0;
 
  protected:
   nlohmann::ordered_json envelope(std::string_view object) const;
@@ -71,16 +107,31 @@ class AnswerFormat {
   const Tokenizer& tokenizer() const { return tokenizer_; }
 
  private:
+  static std::string events(const std::vector<nlohmann::ordered_json>& chunks);
+
   AnswerIdentity identity_;
   const Tokenizer& tokenizer_;
   bool include_usage_;
 };
 
 // `tokenizer` outlives the format. `records`: the request asked for log-probabilities.
-std::unique_ptr<AnswerFormat> make_chat_format(AnswerIdentity identity, const Tokenizer& tokenizer,
-                                               bool include_usage, bool records);
-std::unique_ptr<AnswerFormat> make_completion_format(AnswerIdentity identity,
-                                                     const Tokenizer& tokenizer, bool include_usage,
-                                                     bool records);
+std::unique_ptr<ChunkFormat> make_chat_format(AnswerIdentity identity, const Tokenizer& tokenizer,
+                                              bool include_usage, bool records);
+std::unique_ptr<ChunkFormat> make_completion_format(AnswerIdentity identity,
+                                                    const Tokenizer& tokenizer, bool include_usage,
+                                                    bool records);
+
+// What an embedding's numbers are told as.
+struct EmbeddingForm {
+  bool base64 = false;                 // of little-endian float32
+  std::optional<int> dimensions = {};  // the first so many, made to be of length one again
+};
+std::unique_ptr<AnswerFormat> make_embedding_format(std::string model, const EmbeddingForm& form);
+
+// `response` is the object of the Responses API as it stands before the answer: all that the
+// request says of it. `records` as above.
+std::unique_ptr<AnswerFormat> make_response_format(nlohmann::ordered_json response,
+                                                   const Tokenizer& tokenizer, bool records,
+                                                   bool obfuscated = false);
 
 }  // namespace tessera

@@ -1,4 +1,5 @@
-// chat_api.cpp — POST /v1/chat/completions: a conversation, through the model's template.
+// chat_api.cpp — POST /v1/chat/completions and /v1/responses: a conversation, through the model's
+// template.
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -7,6 +8,7 @@
 #include "gateway/handlers.hpp"
 #include "gateway/inference/chat_encoding.hpp"
 #include "gateway/inference/inference.hpp"
+#include "gateway/inference/responses_request.hpp"
 #include "gateway/inference/tool_constraint.hpp"
 #include "storage/json.hpp"
 
@@ -29,6 +31,27 @@ Result<void> set_constraint(const ServedModel& model, const ChatTools& tools,
   return {};
 }
 
+Result<Reply> begin_chat(Platform& platform, Call& call, Permit permit, AnswerKind kind,
+                         ChatRequest request, nlohmann::ordered_json response) {
+  auto model = resolve_requested(platform, call.caller, request.options);
+  if (!model) return model.error();
+  auto prompt = encode_chat(platform.model, request.conversation, call.received_wall);
+  if (!prompt) return prompt.error();
+
+  PreparedInference prepared{
+      .kind = kind,
+      .model = *std::move(model),
+      .options = std::move(request.options),
+      .prompts = {},
+      .reading = reading_of(platform.model, request.conversation, prompt->text)};
+  prepared.response = std::move(response);
+  prepared.prompts.push_back(std::move(prompt->ids));
+  if (auto set = set_constraint(platform.model, request.conversation.tools, prepared); !set) {
+    return set.error();
+  }
+  return begin_constrained(platform, call, std::move(permit), std::move(prepared));
+}
+
 }  // namespace
 
 Result<Reply> create_chat_completion(Platform& platform, Call& call) {
@@ -38,22 +61,18 @@ Result<Reply> create_chat_completion(Platform& platform, Call& call) {
   if (!body) return body.error();
   auto request = parse_chat_request(*body, call.request.body);
   if (!request) return request.error();
-  auto model = resolve_requested(platform, call.caller, request->options);
-  if (!model) return model.error();
-  auto prompt = encode_chat(platform.model, request->conversation, call.received_wall);
-  if (!prompt) return prompt.error();
+  return begin_chat(platform, call, *std::move(permit), AnswerKind::kChat, *std::move(request), {});
+}
 
-  PreparedInference prepared{
-      .kind = AnswerKind::kChat,
-      .model = *std::move(model),
-      .options = std::move(request->options),
-      .prompts = {},
-      .reading = reading_of(platform.model, request->conversation, prompt->text)};
-  prepared.prompts.push_back(std::move(prompt->ids));
-  if (auto set = set_constraint(platform.model, request->conversation.tools, prepared); !set) {
-    return set.error();
-  }
-  return begin_constrained(platform, call, *std::move(permit), std::move(prepared));
+Result<Reply> create_response(Platform& platform, Call& call) {
+  auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
+  if (!permit) return Reply(refusal_response(permit.error(), call.id));
+  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
+  if (!body) return body.error();
+  auto request = parse_responses_request(*body);
+  if (!request) return request.error();
+  return begin_chat(platform, call, *std::move(permit), AnswerKind::kResponse,
+                    std::move(request->chat), std::move(request->response));
 }
 
 }  // namespace tessera

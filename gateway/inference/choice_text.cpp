@@ -14,12 +14,6 @@ namespace {
 constexpr std::size_t kShortIdChars = 9;
 constexpr std::size_t kIdChars = 24;
 
-// Of well-formed UTF-8: each code point has one byte that continues none.
-std::size_t count_code_points(std::string_view text) {
-  const auto begins = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U; };
-  return static_cast<std::size_t>(std::ranges::count_if(text, begins));
-}
-
 std::string random_letters(std::size_t count) {
   constexpr std::string_view kLetters =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -31,6 +25,12 @@ std::string random_letters(std::size_t count) {
 }
 
 }  // namespace
+
+// Of well-formed UTF-8: each code point has one byte that continues none.
+std::size_t count_code_points(std::string_view text) {
+  const auto begins = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U; };
+  return static_cast<std::size_t>(std::ranges::count_if(text, begins));
+}
 
 void Piece::append(Piece more) {
   text += more.text;
@@ -60,6 +60,7 @@ Piece ChoiceText::push(std::vector<GeneratedToken> tokens) {
   for (GeneratedToken& token : tokens) {
     if (stopped()) break;
     ++num_tokens_;
+    sum_logprob_ += static_cast<double>(token.logprob);
     const bool was_reasoning = in_reasoning();
     const std::string text = text_of(token.id);
     if (keep_records_) held_.push_back({{std::move(token), read_code_points_}, read_bytes_});

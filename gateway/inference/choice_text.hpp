@@ -11,6 +11,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/text/answer_parser.hpp"
@@ -20,10 +21,14 @@
 
 namespace tessera {
 
+// Of well-formed UTF-8.
+std::size_t count_code_points(std::string_view text);
+
 // A token as clients see it.
 struct TokenRecord {
   GeneratedToken token;
   std::size_t text_offset = 0;  // in code points of the choice's text: where the token's begins
+  bool has_logprob = true;      // not the first of a prompt
 };
 
 // What became visible.
@@ -54,6 +59,9 @@ class ChoiceText {
   ChoiceText(const Tokenizer& tokenizer, const std::vector<std::string>& stops, bool keep_records,
              const std::optional<AnswerReading>& reading = std::nullopt);
 
+  // So many code points of the choice's text stand before the answer. Before the first push().
+  void begin_behind(std::size_t code_points) { read_code_points_ = code_points; }
+
   // The next tokens. Nothing more becomes visible once it has stopped.
   Piece push(std::vector<GeneratedToken> tokens);
   // The end of the tokens: what was held back.
@@ -63,6 +71,8 @@ class ChoiceText {
   bool stopped() const { return stops_.hit().has_value() || has_the_call_; }
   // Pushed, up to and including the one that stopped it.
   int num_tokens() const { return num_tokens_; }
+  // The mean of the log-probabilities of the tokens pushed, which the request asked for; 0 if none.
+  double mean_logprob() const { return num_tokens_ > 0 ? sum_logprob_ / num_tokens_ : 0.0; }
   int num_reasoning_tokens() const { return num_reasoning_tokens_; }
   int num_calls() const { return parser_ ? parser_->num_calls() : 0; }
 
@@ -88,6 +98,7 @@ class ChoiceText {
   bool short_ids_ = false;     // of calls: Mistral's templates want nine characters
   bool has_the_call_ = false;  // the only one that was wanted
   int num_tokens_ = 0;
+  double sum_logprob_ = 0.0;
   int num_reasoning_tokens_ = 0;
   std::size_t read_bytes_ = 0;        // out of the detokenizer
   std::size_t read_code_points_ = 0;  // in them

@@ -1,5 +1,5 @@
 // completions_api.cpp — POST /v1/completions: texts or token ids, continued as they are.
-#include <algorithm>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -8,26 +8,16 @@
 #include "gateway/api/rate_limits.hpp"
 #include "gateway/handlers.hpp"
 #include "gateway/inference/inference.hpp"
+#include "gateway/inference/prompt_fields.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
 namespace {
 
-Result<std::vector<TokenId>> encode_prompt(const ServedModel& model, const Prompt& prompt) {
-  std::vector<TokenId> ids;
-  if (const auto* text = std::get_if<std::string>(&prompt)) {
-    ids = model.tokenizer->encode(*text, {.parse_special = true, .add_special = true});
-  } else {
-    ids = std::get<std::vector<TokenId>>(prompt);
-  }
-  if (ids.empty()) return Error{Code::kInvalidValue, "The prompt is empty.", "prompt"};
-  const int vocab_size = model.packed->spec().vocab_size;
-  if (std::ranges::any_of(ids, [&](TokenId id) { return id < 0 || id >= vocab_size; })) {
-    return Error{Code::kInvalidValue,
-                 "A token id is not in the vocabulary of " + std::to_string(vocab_size) + ".",
-                 "prompt"};
-  }
-  return ids;
+// What an echo shows: the client's own text, or that of its tokens.
+std::string text_of(const ServedModel& model, const Prompt& prompt) {
+  if (const auto* text = std::get_if<std::string>(&prompt)) return *text;
+  return model.tokenizer->decode(std::get<std::vector<TokenId>>(prompt), false);
 }
 
 }  // namespace
@@ -47,8 +37,9 @@ Result<Reply> create_completion(Platform& platform, Call& call) {
                              .options = std::move(request->options),
                              .prompts = {}};
   for (const Prompt& prompt : request->prompts) {
-    auto ids = encode_prompt(platform.model, prompt);
+    auto ids = encode_prompt(platform.model, prompt, "prompt");
     if (!ids) return ids.error();
+    if (prepared.options.echo) prepared.echoes.push_back(text_of(platform.model, prompt));
     prepared.prompts.push_back(*std::move(ids));
   }
   return begin_constrained(platform, call, *std::move(permit), std::move(prepared));

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <cassert>
 #include <exception>
+#include <functional>
+#include <iterator>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "adapters/registry.hpp"
+#include "gateway/config.hpp"
 #include "gateway/http/error_body.hpp"
-#include "gateway/http/sse.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 
@@ -28,10 +30,11 @@ Generation::Generation(const GenerationServices& services, const Tokenizer& toke
                        GenerationPlan plan)
     : services_(services), plan_(std::move(plan)) {
   for (const GenerationRequest& request : plan_.requests) {
-    const bool keep_records = request.sampling.num_logprobs >= 0;
     const bool is_first = std::ssize(choices_) % plan_.choices_per_prompt == 0;
-    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, keep_records, plan_.reading),
+    choices_.emplace_back(ChoiceText(tokenizer, plan_.stop, plan_.keep_records, plan_.reading),
                           is_first ? std::ssize(request.prompt) : 0);
+    const PromptEcho* echo = echo_of(static_cast<int>(choices_.size()) - 1);
+    if (echo != nullptr) choices_.back().text.begin_behind(echo->num_code_points());
   }
 }
 
@@ -48,23 +51,42 @@ Generation::~Generation() {
 }
 
 Result<void> Generation::start(const std::function<void()>& wake) {
-  for (std::size_t i = 0; i < choices_.size(); ++i) {
-    auto stream = std::make_shared<TokenStream>(wake);
-    auto submitted = submit(std::move(plan_.requests[i]), stream);
-    if (!submitted) {
-      abandon();  // those before it
-      return submitted.error();
-    }
-    choices_[i].stream = std::move(stream);
+  wake_ = wake;
+  if (auto submitted = submit_more(); !submitted) {
+    abandon();  // those before it
+    return submitted;
   }
   started_ = true;
   return {};
 }
 
-// The engine makes at least one token. Who asks for none has his answer already, and is charged for
-// the prompt.
+// Only so many at a time: a request of thousands leaves the engine's queue to others.
+Result<void> Generation::submit_more() {
+  auto running = std::ranges::count_if(choices_, &Choice::is_running);
+  for (; num_submitted_ < choices_.size() && running < kMaxInFlight; ++num_submitted_, ++running) {
+    auto stream = std::make_shared<TokenStream>(wake_);
+    GenerationRequest& request = plan_.requests[num_submitted_];
+    auto submitted = submit(request, stream);
+    if (!submitted) return submitted;
+    request = {};
+    choices_[num_submitted_].stream = std::move(stream);
+  }
+  return {};
+}
+
+void Generation::go_on() {
+  if (abandoned_ || failure_) return;
+  const auto submitted = submit_more();
+  if (submitted) return;
+  const bool is_full = submitted.error().code == Code::kQueueFull;
+  if (is_full && std::ranges::any_of(choices_, &Choice::is_running)) return;  // when one has ended
+  failure_ = submitted.error();
+}
+
+// Who asks for no token, and nothing of the prompt, has his answer already, and is charged for the
+// prompt.
 Result<void> Generation::submit(GenerationRequest request, std::shared_ptr<TokenStream> stream) {
-  if (request.sampling.max_tokens > 0) {
+  if (request.sampling.max_tokens > 0 || request.prompt_output != PromptOutput::kNone) {
     return services_.engine.submit(std::move(request), std::move(stream));
   }
   stream->finish({.reason = FinishReason::kLength,
@@ -77,34 +99,30 @@ Generation::Progress Generation::poll() {
   for (int index = 0; index < static_cast<int>(choices_.size()); ++index) {
     advance(index, progress.bytes);
   }
-  if (!std::ranges::all_of(choices_,
-                           [](const Choice& choice) { return choice.finish.has_value(); })) {
-    return progress;
-  }
+  go_on();
+  if (std::ranges::any_of(choices_, &Choice::is_running)) return progress;
   settle();
   progress.finished = true;
   if (!plan_.stream) return progress;
   if (failure_) {
-    // A broken stream ends with its error and without [DONE], so that nobody takes it for whole.
-    nlohmann::ordered_json event;
-    event["error"] = error_object(*failure_, plan_.record.request);
-    emit(event, progress.bytes);
-    return progress;
+    emit(plan_.format->failed(*failure_, error_object(*failure_, plan_.record.request)),
+         progress.bytes);
+  } else {
+    emit(plan_.format->ended(usage_), progress.bytes);
   }
-  emit(plan_.format->usage_chunk(usage_), progress.bytes);
-  progress.bytes += kSseDone;
   return progress;
 }
 
 // Takes the events of one choice and shows what they mean.
 void Generation::advance(int index, std::string& out) {
   Choice& choice = choices_[static_cast<std::size_t>(index)];
-  if (choice.finish) return;
+  if (!choice.is_running() || awaits_echo(index)) return;
   TokenEvents events = choice.stream->take();
   if (!events.tokens.empty() && !first_token_seen_) {
     first_token_seen_ = true;
     services_.metrics.time_to_first_token.observe(services_.clock.steady_now() - plan_.received_at);
   }
+  show_echo(index, std::move(events.prompt), out);
   if (choice.finish_reason.empty()) {
     show(index, choice.text.push(std::move(events.tokens)), out);
     if (choice.text.stopped()) {
@@ -122,6 +140,30 @@ void Generation::advance(int index, std::string& out) {
   if (choice.finish->reason == FinishReason::kCancelled) return;
   show(index, choice.text.flush(), out);
   end_choice(index, finish_reason_of(choice.finish->reason, choice.text), out);
+}
+
+PromptEcho* Generation::echo_of(int index) {
+  if (plan_.echoes.empty()) return nullptr;
+  return &plan_.echoes[static_cast<std::size_t>(index / plan_.choices_per_prompt)];
+}
+
+// The first choice of a prompt brings the log-probabilities that all of its choices show.
+bool Generation::awaits_echo(int index) {
+  const PromptEcho* echo = echo_of(index);
+  const int first = index - index % plan_.choices_per_prompt;
+  return echo != nullptr && !echo->complete() && index != first &&
+         choices_[static_cast<std::size_t>(first)].is_running();
+}
+
+// The prompt stands before the answer.
+void Generation::show_echo(int index, std::vector<GeneratedToken> scored, std::string& out) {
+  PromptEcho* echo = echo_of(index);
+  Choice& choice = choices_[static_cast<std::size_t>(index)];
+  if (echo == nullptr || choice.echoed) return;
+  echo->add(std::move(scored));
+  if (!echo->complete()) return;
+  choice.echoed = true;
+  show(index, echo->piece(), out);
 }
 
 // Why the engine ended a choice without an answer; nullopt if it did answer, or nobody wants one.
@@ -170,7 +212,7 @@ void Generation::show(int index, Piece piece, std::string& out) {
   if (!plan_.stream) return choice.shown.append(std::move(piece));
   if (piece.empty()) return;
   begin_through(index, out);
-  for (const auto& chunk : plan_.format->piece_chunks(index, piece)) emit(chunk, out);
+  emit(plan_.format->piece(index, piece), out);
 }
 
 void Generation::end_choice(int index, std::string reason, std::string& out) {
@@ -178,19 +220,19 @@ void Generation::end_choice(int index, std::string reason, std::string& out) {
   choice.finish_reason = std::move(reason);
   if (!plan_.stream) return;
   begin_through(index, out);
-  emit(plan_.format->last_chunk(index, choice.finish_reason), out);
+  emit(plan_.format->choice_ended(index, choice.finish_reason), out);
 }
 
 // Choices appear in the order of their numbers, whoever speaks first: clients append to a list.
 void Generation::begin_through(int index, std::string& out) {
   for (int i = 0; i <= index; ++i) {
     Choice& choice = choices_[static_cast<std::size_t>(i)];
-    if (!std::exchange(choice.begun, true)) emit(plan_.format->first_chunk(i), out);
+    if (!std::exchange(choice.begun, true)) emit(plan_.format->choice_begun(i), out);
   }
 }
 
-void Generation::emit(const nlohmann::ordered_json& chunk, std::string& out) const {
-  if (!chunk.is_null() && !abandoned_) out += sse_event(to_text(chunk));
+void Generation::emit(std::string event, std::string& out) const {
+  if (!abandoned_) out += event;
 }
 
 void Generation::abandon() {
@@ -234,6 +276,27 @@ HttpResponse Generation::stream_head() const {
   return head;
 }
 
+// Of each prompt's choices those whose tokens are the most likely on average, the best one first.
+std::vector<FinishedChoice> Generation::told_choices() const {
+  std::vector<FinishedChoice> told;
+  const auto per_prompt = static_cast<std::size_t>(plan_.choices_per_prompt);
+  const auto kept = static_cast<std::size_t>(plan_.told_per_prompt);
+  for (std::size_t first = 0; first < choices_.size(); first += per_prompt) {
+    std::vector<const Choice*> ranked;
+    for (std::size_t i = 0; i < per_prompt; ++i) ranked.push_back(&choices_[first + i]);
+    if (kept < per_prompt) {
+      std::ranges::stable_sort(ranked, std::ranges::greater(),
+                               [](const Choice* choice) { return choice->text.mean_logprob(); });
+    }
+    ranked.resize(kept);
+    for (const Choice* choice : ranked) {
+      told.push_back({choice->shown, choice->finish_reason,
+                      choice->finish ? choice->finish->state : std::vector<float>()});
+    }
+  }
+  return told;
+}
+
 HttpResponse Generation::whole_answer() const {
   assert(settled_);
   if (failure_) {
@@ -241,11 +304,9 @@ HttpResponse Generation::whole_answer() const {
     std::ranges::copy(plan_.headers, std::back_inserter(response.headers));
     return response;
   }
-  std::vector<FinishedChoice> choices;
-  for (const Choice& choice : choices_) choices.push_back({choice.shown, choice.finish_reason});
   HttpResponse response{.headers = plan_.headers};
   response.headers.emplace_back("Content-Type", "application/json");
-  response.body = to_text(plan_.format->whole(choices, usage_)) + "\n";
+  response.body = to_text(plan_.format->whole(told_choices(), usage_)) + "\n";
   return response;
 }
 

@@ -23,6 +23,7 @@
 #include "gateway/http/http.hpp"
 #include "gateway/inference/answer_format.hpp"
 #include "gateway/inference/choice_text.hpp"
+#include "gateway/inference/prompt_echo.hpp"
 #include "tenancy/admission.hpp"
 #include "tenancy/prices.hpp"
 #include "tenancy/usage_ledger.hpp"
@@ -41,6 +42,9 @@ struct GenerationServices {
 struct GenerationPlan {
   std::vector<GenerationRequest> requests;  // one a choice, those of a prompt adjacent
   int choices_per_prompt = 1;
+  int told_per_prompt = 1;         // of them: the most likely ones, if it is not all
+  std::vector<PromptEcho> echoes;  // one a prompt, or none
+  bool keep_records = false;       // the request asked for log-probabilities
   std::vector<std::string> stop;
   std::optional<AnswerReading> reading;  // of a chat whose answer is more than text
   bool stream = false;
@@ -92,6 +96,8 @@ class Generation {
     Choice(ChoiceText choice_text, std::int64_t prompt_size)
         : text(std::move(choice_text)), prompt_tokens(prompt_size) {}
 
+    bool is_running() const { return stream && !finish; }
+
     ChoiceText text;
     std::int64_t prompt_tokens;  // that it is charged for: 0 if another choice of its prompt is
     std::shared_ptr<TokenStream> stream;
@@ -99,14 +105,21 @@ class Generation {
     std::string finish_reason;     // set when no more text will come
     std::optional<Finish> finish;  // set when the engine is done with it
     bool begun = false;            // the first chunk is out
+    bool echoed = false;           // its prompt is shown
   };
 
+  Result<void> submit_more();
   Result<void> submit(GenerationRequest request, std::shared_ptr<TokenStream> stream);
+  void go_on();
+  PromptEcho* echo_of(int index);
+  bool awaits_echo(int index);
+  void show_echo(int index, std::vector<GeneratedToken> scored, std::string& out);
   void advance(int index, std::string& out);
   void end_choice(int index, std::string reason, std::string& out);
   void show(int index, Piece piece, std::string& out);
   void begin_through(int index, std::string& out);
-  void emit(const nlohmann::ordered_json& chunk, std::string& out) const;
+  void emit(std::string event, std::string& out) const;
+  std::vector<FinishedChoice> told_choices() const;
   std::optional<Error> failure_of(const Finish& finish) const;
   static Usage usage_of(const Choice& choice);
   std::string finish_code() const;
@@ -114,7 +127,9 @@ class Generation {
 
   GenerationServices services_;
   GenerationPlan plan_;
+  std::function<void()> wake_;
   std::vector<Choice> choices_;
+  std::size_t num_submitted_ = 0;
   std::optional<Error> failure_;
   Usage usage_;  // once settled
   bool started_ = false;

@@ -16,6 +16,8 @@
 namespace tessera {
 namespace {
 
+using nlohmann::ordered_json;
+
 constexpr std::size_t kMaxModelChars = 256;
 
 // Who may share cached prefixes: the tenant's own requests. Unknown to everyone outside.
@@ -33,25 +35,57 @@ std::uint64_t seed_of(const InferenceOptions& options) {
   return seed;
 }
 
+// The request's own id, under another prefix.
+std::string id_suffix(const Call& call) {
+  return call.id.str().substr(call.id.str().find('_') + 1);
+}
+
 AnswerIdentity identity_of(const Platform& platform, const Call& call,
                            const PreparedInference& prepared) {
   using std::chrono::floor, std::chrono::seconds;
   const std::string prefix = prepared.kind == AnswerKind::kChat ? "chatcmpl-" : "cmpl-";
-  return {.id = prefix + call.id.str().substr(call.id.str().find('_') + 1),
+  return {.id = prefix + id_suffix(call),
           .created = floor<seconds>(call.received_wall).time_since_epoch().count(),
           .model = prepared.model.name,
           .system_fingerprint =
-              system_fingerprint(platform.model.packed->digest(), prepared.model.adapter)};
+              system_fingerprint(platform.model.packed->digest(), prepared.model.adapter),
+          .service_tier = std::string(to_string(prepared.options.tier)),
+          .obfuscated = prepared.options.obfuscate};
+}
+
+// What the object of the Responses API says besides what the request had to say.
+ordered_json response_of(const AnswerIdentity& identity, const Call& call,
+                         const PreparedInference& prepared) {
+  ordered_json response = prepared.response;
+  response["id"] = "resp_" + id_suffix(call);
+  response["created_at"] = identity.created;
+  response["model"] = identity.model;
+  response["service_tier"] = identity.service_tier;
+  return response;
 }
 
 std::unique_ptr<AnswerFormat> format_of(const Platform& platform, const Call& call,
                                         const PreparedInference& prepared) {
-  const auto make = prepared.kind == AnswerKind::kChat ? make_chat_format : make_completion_format;
-  return make(identity_of(platform, call, prepared), *platform.model.tokenizer,
-              prepared.options.include_usage, prepared.options.sampling.num_logprobs >= 0);
+  AnswerIdentity identity = identity_of(platform, call, prepared);
+  const Tokenizer& tokenizer = *platform.model.tokenizer;
+  const bool records = prepared.options.sampling.num_logprobs >= 0;
+  const bool include_usage = prepared.options.include_usage;
+  switch (prepared.kind) {
+    case AnswerKind::kChat:
+      return make_chat_format(std::move(identity), tokenizer, include_usage, records);
+    case AnswerKind::kText:
+      return make_completion_format(std::move(identity), tokenizer, include_usage, records);
+    case AnswerKind::kEmbedding:
+      return make_embedding_format(std::move(identity.model), prepared.embedding);
+    case AnswerKind::kResponse:
+      return make_response_format(response_of(identity, call, prepared), tokenizer, records,
+                                  prepared.options.obfuscate);
+  }
+  return nullptr;
 }
 
-UsageRecord record_of(const Call& call, const ResolvedModel& model) {
+UsageRecord record_of(const Call& call, const PreparedInference& prepared) {
+  const ResolvedModel& model = prepared.model;
   UsageRecord record;
   record.request = call.id;
   record.tenant = call.caller.tenant;
@@ -59,6 +93,9 @@ UsageRecord record_of(const Call& call, const ResolvedModel& model) {
   record.adapter = model.adapter ? to_hex(*model.adapter) : "";
   record.model = model.name;
   record.started = call.received_wall;
+  if (prepared.options.tier != ServiceTier::kDefault) {
+    record.service_tier = to_string(prepared.options.tier);
+  }
   return record;
 }
 
@@ -68,10 +105,33 @@ std::string_view unpinned_name(std::string_view model) {
 }
 
 // An adapter without a price of its own costs what its base does.
-Price price_of(const Platform& platform, const ResolvedModel& model) {
+std::string_view priced_name(const Platform& platform, const ResolvedModel& model) {
   const std::string_view name = unpinned_name(model.name);
-  const bool known = platform.prices.names(name);
-  return platform.prices.of(known ? name : platform.model.name(), kDefaultServiceTier);
+  return platform.prices.names(name) ? name : platform.model.name();
+}
+
+// A tier that the model is not sold in is served, and paid, as the default one.
+ServiceTier tier_of(const Platform& platform, const PreparedInference& prepared) {
+  const ServiceTier asked = prepared.options.tier;
+  const std::string_view name = priced_name(platform, prepared.model);
+  return platform.prices.sells(name, to_string(asked)) ? asked : ServiceTier::kDefault;
+}
+
+int queue_rank(ServiceTier tier) {
+  return tier == ServiceTier::kPriority ? -1 : tier == ServiceTier::kFlex ? 1 : 0;
+}
+
+const char* prompt_param(AnswerKind kind) {
+  switch (kind) {
+    case AnswerKind::kChat:
+      return "messages";
+    case AnswerKind::kText:
+      return "prompt";
+    case AnswerKind::kEmbedding:
+    case AnswerKind::kResponse:
+      return "input";
+  }
+  return "";
 }
 
 GenerationRequest request_of(const Platform& platform, const Call& call,
@@ -81,18 +141,46 @@ GenerationRequest request_of(const Platform& platform, const Call& call,
                             .adapter = prepared.model.adapter,
                             .mix = prepared.model.mix,
                             .tenant = call.caller.tenant.str(),
+                            .queue_rank = queue_rank(prepared.options.tier),
                             .cache_salt = cache_salt(platform, call.caller.tenant),
                             .constraint = prepared.constraint};
   request.complete_within_max_tokens =
       prepared.constraint && prepared.options.format.rules.complete_within_max_tokens;
+  request.prompt_output = prepared.prompt_output;
   return request;
 }
 
 Result<void> check_choices(const PreparedInference& prepared) {
-  const auto sequences = std::ssize(prepared.prompts) * prepared.options.num_choices;
-  if (sequences <= kMaxSequences) return {};
-  return Error{Code::kInvalidValue,
-               "The prompts times 'n' are more than " + std::to_string(kMaxSequences) + ".", "n"};
+  if (prepared.kind == AnswerKind::kEmbedding) return {};  // they wait for their turn
+  const InferenceOptions& options = prepared.options;
+  if (std::ssize(prepared.prompts) * options.best_of <= kMaxSequences) return {};
+  const std::string param = options.best_of > options.num_choices ? "best_of" : "n";
+  return Error{
+      Code::kInvalidValue,
+      "The prompts times '" + param + "' are more than " + std::to_string(kMaxSequences) + ".",
+      param};
+}
+
+// The prompt, if it is to stand before the answer.
+void add_echo(const Platform& platform, const PreparedInference& prepared,
+              const std::vector<TokenId>& prompt, GenerationPlan& plan) {
+  if (prepared.echoes.empty()) return;
+  plan.echoes.emplace_back(*platform.model.tokenizer, prepared.echoes[plan.echoes.size()], prompt,
+                           plan.keep_records);
+}
+
+// The choices of one prompt, each with a seed of its own. The first tells the prompt's
+// log-probabilities for all of them.
+void add_choices(const PreparedInference& prepared, GenerationRequest request, std::uint64_t seed,
+                 GenerationPlan& plan) {
+  const bool ranked = prepared.options.best_of > prepared.options.num_choices;
+  if (ranked && !plan.keep_records) request.sampling.num_logprobs = 0;
+  for (int choice = 0; choice < prepared.options.best_of; ++choice) {
+    request.sampling.seed = seed + static_cast<std::uint64_t>(choice);
+    GenerationRequest& added = plan.requests.emplace_back(request);
+    const bool scores = choice == 0 && !prepared.echoes.empty() && plan.keep_records;
+    if (scores) added.prompt_output = PromptOutput::kLogprobs;
+  }
 }
 
 // The special tokens that are text in the answer, by which its vocabulary is chosen.
@@ -208,9 +296,13 @@ Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
 Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
                                PreparedInference prepared) {
   if (auto checked = check_choices(prepared); !checked) return checked.error();
+  prepared.options.tier = tier_of(platform, prepared);
   GenerationPlan plan;
-  plan.price = price_of(platform, prepared.model);
-  plan.choices_per_prompt = prepared.options.num_choices;
+  plan.price =
+      platform.prices.of(priced_name(platform, prepared.model), to_string(prepared.options.tier));
+  plan.choices_per_prompt = prepared.options.best_of;
+  plan.told_per_prompt = prepared.options.num_choices;
+  plan.keep_records = prepared.options.sampling.num_logprobs >= 0;
   Demand most;
   const std::uint64_t seed = seed_of(prepared.options);
   const ContextRoom room{.max_context = platform.engine->max_context(),
@@ -219,20 +311,18 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
     const auto max_tokens =
         answer_tokens(call.caller.limits, room, prompt.size(), prepared.options.max_tokens);
     if (!max_tokens) {
-      const char* const param = prepared.kind == AnswerKind::kChat ? "messages" : "prompt";
-      return Error{max_tokens.error().code, max_tokens.error().message, param};
+      return Error{max_tokens.error().code, max_tokens.error().message,
+                   prompt_param(prepared.kind)};
     }
     // A prompt is computed, and paid for, once for all of its choices.
     const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
-    const std::int64_t answers = std::int64_t{*max_tokens} * prepared.options.num_choices;
+    const std::int64_t answers = std::int64_t{*max_tokens} * prepared.options.best_of;
     most.tokens += prompt_tokens + answers;
     most.cost += plan.price.at_most(prompt_tokens, answers);
+    add_echo(platform, prepared, prompt, plan);
     GenerationRequest request = request_of(platform, call, prepared, std::move(prompt));
     request.sampling.max_tokens = *max_tokens;
-    for (int choice = 0; choice < prepared.options.num_choices; ++choice) {
-      request.sampling.seed = seed + static_cast<std::uint64_t>(choice);
-      plan.requests.push_back(request);
-    }
+    add_choices(prepared, std::move(request), seed, plan);
   }
   const auto reserved =
       permit.reserve(most, unpinned_name(prepared.model.name), now_of(platform.clock));
@@ -241,7 +331,7 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
   plan.stop = std::move(prepared.options.stop);
   plan.reading = std::move(prepared.reading);
   plan.stream = prepared.options.stream;
-  plan.record = record_of(call, prepared.model);
+  plan.record = record_of(call, prepared);
   plan.permit = std::move(permit);
   plan.pins = std::move(prepared.model.pins);
   plan.received_at = call.received_at;

@@ -1,4 +1,5 @@
-// inference.hpp — what chat and text completions have in common: the model, the permit, the limits.
+// inference.hpp — what all endpoints that ask the engine have in common: the model, the permit, the
+// limits.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 
 #include "adapters/package_shelf.hpp"
 #include "engine/adapter_mix.hpp"
+#include "gateway/inference/answer_format.hpp"
 #include "gateway/inference/openai_types.hpp"
 #include "gateway/routes.hpp"
 
@@ -39,7 +41,7 @@ std::string_view model_family(const Platform& platform, const Caller& caller,
 Result<ResolvedModel> resolve_requested(Platform& platform, const Caller& caller,
                                         const InferenceOptions& options);
 
-enum class AnswerKind : std::uint8_t { kChat, kText };
+enum class AnswerKind : std::uint8_t { kChat, kText, kEmbedding, kResponse };
 
 // A request that is ready but for its constraint and its reservation.
 struct PreparedInference {
@@ -49,6 +51,10 @@ struct PreparedInference {
   std::vector<std::vector<TokenId>> prompts;  // one a choice, none empty
   std::optional<AnswerReading> reading = {};
   std::shared_ptr<guided::Constraint> constraint = {};  // that options.format asks for
+  std::vector<std::string> echoes = {};                 // one a prompt, or none
+  PromptOutput prompt_output = PromptOutput::kNone;     // of an embedding
+  EmbeddingForm embedding = {};
+  nlohmann::ordered_json response = {};  // of the Responses API: what the request says of it
 };
 
 // Finds or compiles the constraint that the options ask for, if they do, and goes on with

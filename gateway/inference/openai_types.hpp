@@ -1,4 +1,4 @@
-// openai_types.hpp — OpenAI's inference requests, read strictly (http-api.md 3.1 and 3.4).
+// openai_types.hpp — OpenAI's inference requests, read strictly (http-api.md 3.1, 3.4 and 3.5).
 //
 // Every field of the published API has a decision here: used, accepted without effect, or refused
 // unless its value asks for nothing. A field that OpenAI does not have is refused too, so a
@@ -14,36 +14,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/generation_request.hpp"
 #include "gateway/inference/chat_tools.hpp"
-#include "gateway/inference/output_fields.hpp"
+#include "gateway/inference/option_fields.hpp"
 #include "storage/result.hpp"
 
 namespace tessera {
-
-// One of `adapters`: [{"model": "support-bot:prod", "weight": 0.7}, ...]
-struct RequestedAdapter {
-  std::string model;
-  double weight = 1.0;
-};
-
-// What both endpoints share.
-struct InferenceOptions {
-  std::string model;
-  std::vector<RequestedAdapter> adapters;  // to be mixed; then `model` is the base. Or none
-  SamplingParams sampling;  // seed and max_tokens are filled in later, from the two below
-  std::optional<std::int64_t> seed;
-  std::optional<int>
-      max_tokens;  // none: as many as the context has room for; 0: text completions only
-  std::vector<std::string> stop;
-  int num_choices = 1;  // of each prompt
-  bool stream = false;
-  bool include_usage = false;  // one more chunk with the usage
-  OutputFormat format;
-  // Who is asking, by which the traffic of a split alias is divided; empty if it is not said.
-  std::string user;     // `safety_identifier`, or else `user`
-  std::string session;  // `prompt_cache_key`
-};
 
 // What is rendered as a prompt; also that of a tokenize request.
 struct Conversation {
@@ -84,6 +59,14 @@ struct CompletionRequest {
   std::vector<Prompt> prompts;  // at least one; each is a choice of the answer
 };
 
+struct EmbeddingRequest {
+  InferenceOptions options;            // of which a model, who asks, and no answer
+  std::vector<Prompt> inputs;          // at least one
+  bool base64 = false;                 // little-endian float32 instead of numbers
+  std::optional<int> dimensions = {};  // the first so many, and of length one again
+  PromptOutput pooling = PromptOutput::kLastState;
+};
+
 // Errors: kMissingRequiredParameter, kInvalidValue, kUnknownParameter, kUnsupportedParameter,
 // kUnsupportedContent, kStringAboveMaxLength, kRequestExceedsLimit; param is the JSON path.
 // Token ids are checked against the vocabulary later, by the engine. `text` is what `body` was
@@ -92,6 +75,7 @@ Result<ChatRequest> parse_chat_request(const nlohmann::ordered_json& body,
                                        std::string_view text = {});
 Result<CompletionRequest> parse_completion_request(const nlohmann::ordered_json& body,
                                                    std::string_view text = {});
+Result<EmbeddingRequest> parse_embedding_request(const nlohmann::ordered_json& body);
 Result<TokenizeRequest> parse_tokenize_request(const nlohmann::ordered_json& body);
 Result<DetokenizeRequest> parse_detokenize_request(const nlohmann::ordered_json& body);
 

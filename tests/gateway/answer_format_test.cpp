@@ -13,10 +13,10 @@ using Json = nlohmann::ordered_json;
 
 class AnswerFormatTest : public testing::Test {
  protected:
-  std::unique_ptr<AnswerFormat> chat(bool include_usage = false, bool records = false) {
+  std::unique_ptr<ChunkFormat> chat(bool include_usage = false, bool records = false) {
     return make_chat_format(identity("chatcmpl-1"), *tokenizer_, include_usage, records);
   }
-  std::unique_ptr<AnswerFormat> text(bool include_usage = false, bool records = false) {
+  std::unique_ptr<ChunkFormat> text(bool include_usage = false, bool records = false) {
     return make_completion_format(identity("cmpl-1"), *tokenizer_, include_usage, records);
   }
 
@@ -60,6 +60,22 @@ TEST_F(AnswerFormatTest, WithUsageEveryChunkHasNullAndOneMoreHasNoChoices) {
     EXPECT_EQ(last.at("usage").at("completion_tokens"), 2);
     EXPECT_EQ(last.at("usage").at("total_tokens"), 9);
     EXPECT_EQ(last.at("usage").at("prompt_tokens_details").at("cached_tokens"), 4);
+  }
+}
+
+TEST_F(AnswerFormatTest, ObfuscatedChunksAreOfLikeSizes) {
+  const auto tokenizer = byte_tokenizer();
+  const auto format = make_chat_format({.id = "chatcmpl-1",
+                                        .created = 1,
+                                        .model = "bot@7",
+                                        .system_fingerprint = "fp_1",
+                                        .obfuscated = true},
+                                       *tokenizer,
+                                       /*include_usage=*/false, /*records=*/false);
+  for (const char* text : {"a", "ab", "a longer text than most"}) {
+    const auto chunk = format->piece_chunks(0, {.text = text}).front();
+    EXPECT_EQ(chunk.dump().size() % 64, 0U);
+    EXPECT_FALSE(chunk.at("obfuscation").get<std::string>().empty());
   }
 }
 

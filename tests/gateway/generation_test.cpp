@@ -147,6 +147,31 @@ TEST_F(GenerationTest, AnAnswerCostsItsPromptAndWhatWasGenerated) {
   EXPECT_EQ(records().front().finish, "length");
 }
 
+// More prompts than the engine takes at a time wait for each other, not for a refusal.
+TEST_F(GenerationTest, ManyPromptsGoToTheEngineInTurn) {
+  EngineConfig config;
+  config.max_requests = 2 * kMaxInFlight;
+  restart(config);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 3 * kMaxInFlight; ++i) requests.push_back(request({1, 2, 3}, 2));
+  const auto generation = make(std::move(requests));
+  ASSERT_TRUE(start(*generation));
+  finish(*generation);
+  EXPECT_FALSE(generation->failure());
+  EXPECT_EQ(usage().prompt_tokens, 9 * kMaxInFlight);
+  EXPECT_EQ(usage().completion_tokens, 6 * kMaxInFlight);
+}
+
+TEST_F(GenerationTest, AStateCostsItsPromptAlone) {
+  auto asked = request({1, 2, 3}, 0);
+  asked.prompt_output = PromptOutput::kMeanState;
+  const auto generation = run(asked);
+  EXPECT_FALSE(generation->failure());
+  EXPECT_EQ(usage().prompt_tokens, 3);
+  EXPECT_EQ(usage().completion_tokens, 0);
+  EXPECT_EQ(records().front().finish, "stop");
+}
+
 TEST_F(GenerationTest, AnAdapterThatCannotBeLoadedCostsNothingAndTellsNothing) {
   auto with_adapter = request({1, 2, 3}, 5);
   with_adapter.adapter.emplace();

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/inference/chat_messages.hpp"
+#include "gateway/inference/responses_request.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -63,8 +64,8 @@ const Refusal kChatRefusals[] = {
     {R"("stream": 1)", Code::kInvalidValue, "stream"},
     {R"("stream_options": {"include_usage": true})", Code::kInvalidValue, "stream_options"},
     {R"("stream": true, "stream_options": {"x": 1})", Code::kUnknownParameter, "stream_options.x"},
-    {R"("stream": true, "stream_options": {"include_obfuscation": true})",
-     Code::kUnsupportedParameter, "stream_options.include_obfuscation"},
+    {R"("stream": true, "stream_options": {"include_obfuscation": 1})", Code::kInvalidValue,
+     "stream_options.include_obfuscation"},
     {R"("logprobs": 3)", Code::kInvalidValue, "logprobs"},
     {R"("top_logprobs": 3)", Code::kInvalidValue, "top_logprobs"},
     {R"("logprobs": true, "top_logprobs": 21)", Code::kInvalidValue, "top_logprobs"},
@@ -157,7 +158,8 @@ const Refusal kChatRefusals[] = {
     {R"("continue_final_message": true, "add_generation_prompt": true)", Code::kInvalidValue,
      "add_generation_prompt"},
     {R"("store": true)", Code::kUnsupportedParameter, "store"},
-    {R"("service_tier": "priority")", Code::kUnsupportedParameter, "service_tier"},
+    {R"("service_tier": "gold")", Code::kInvalidValue, "service_tier"},
+    {R"("service_tier": 1)", Code::kInvalidValue, "service_tier"},
     {R"("priority": 0)", Code::kUnsupportedParameter, "priority"},
     {R"("modalities": ["audio"])", Code::kUnsupportedParameter, "modalities"},
     {R"("prediction": {})", Code::kUnsupportedParameter, "prediction"},
@@ -470,6 +472,65 @@ TEST(ParseCompletionRequest, DefaultsAreOpenAis) {
   EXPECT_EQ(request->options.sampling.num_logprobs, -1);
 }
 
+TEST(ParseChatRequest, TiersHaveTheirNames) {
+  const auto tier = [](const std::string& name) {
+    const auto request = parse_chat_request(chat_with(R"("service_tier": ")" + name + '"'));
+    return std::string(to_string(request.value().options.tier));
+  };
+  EXPECT_EQ(tier("auto"), "default");
+  EXPECT_EQ(tier("flex"), "flex");
+  EXPECT_EQ(tier("priority"), "priority");
+  EXPECT_EQ(tier("fast"), "priority");
+}
+
+TEST(ParseCompletionRequest, MoreMayBeMadeThanAreTold) {
+  const auto request =
+      parse_completion_request(completion_with(R"("n": 2, "best_of": 5, "echo": true)"));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->options.num_choices, 2);
+  EXPECT_EQ(request->options.best_of, 5);
+  EXPECT_TRUE(request->options.echo);
+  const auto plain = parse_completion_request(completion_with(R"("n": 3)"));
+  EXPECT_EQ(plain->options.best_of, 3);
+}
+
+TEST(ParseEmbeddingRequest, ReadsWhatIsAskedFor) {
+  const auto request = parse_embedding_request(
+      parse_json(R"({"model": "m", "input": ["a", "b"], "encoding_format": "base64",
+                     "dimensions": 8, "pooling": "mean", "user": "u"})")
+          .value());
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->inputs.size(), 2U);
+  EXPECT_TRUE(request->base64);
+  EXPECT_EQ(request->dimensions, 8);
+  EXPECT_EQ(request->pooling, PromptOutput::kMeanState);
+  EXPECT_EQ(request->options.max_tokens, 0);
+  const auto plain = parse_embedding_request(parse_json(R"({"model": "m", "input": "a"})").value());
+  EXPECT_FALSE(plain->base64);
+  EXPECT_EQ(plain->pooling, PromptOutput::kLastState);
+}
+
+TEST(ParseResponsesRequest, IsTheChatThatItMeans) {
+  const auto request = parse_responses_request(
+      parse_json(R"({"model": "m", "instructions": "Be kind.", "max_output_tokens": 9,
+          "input": [{"role": "user", "content": [{"type": "input_text", "text": "a"}]},
+                    {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                    {"type": "function_call_output", "call_id": "c", "output": "b"}],
+          "tools": [{"type": "function", "name": "f"}], "top_logprobs": 2})")
+          .value());
+  ASSERT_TRUE(request) << request.error().message;
+  const auto& messages = request->chat.conversation.messages;
+  ASSERT_EQ(messages.size(), 4U);
+  EXPECT_EQ(messages[0].at("content"), "Be kind.");
+  EXPECT_EQ(messages[2].at("tool_calls")[0].at("function").at("name"), "f");
+  EXPECT_EQ(messages[3].at("role"), "tool");
+  EXPECT_EQ(request->chat.options.max_tokens, 9);
+  EXPECT_EQ(request->chat.options.sampling.num_logprobs, 2);
+  EXPECT_EQ(request->chat.conversation.tools.names, std::vector<std::string>{"f"});
+  EXPECT_EQ(request->response.at("instructions"), "Be kind.");
+  EXPECT_EQ(request->response.at("store"), false);
+}
+
 TEST(ParseCompletionRequest, NoTokensAtAllMayBeAskedFor) {
   const auto request = parse_completion_request(completion_with(R"("max_tokens": 0)"));
   ASSERT_TRUE(request) << request.error().message;
@@ -487,8 +548,10 @@ const Refusal kCompletionRefusals[] = {
     {R"("max_tokens": -1)", Code::kInvalidValue, "max_tokens"},
     {R"("logprobs": 6)", Code::kInvalidValue, "logprobs"},
     {R"("logprobs": true)", Code::kInvalidValue, "logprobs"},
-    {R"("best_of": 2)", Code::kUnsupportedParameter, "best_of"},
-    {R"("echo": true)", Code::kUnsupportedParameter, "echo"},
+    {R"("best_of": 21)", Code::kInvalidValue, "best_of"},
+    {R"("best_of": 1, "n": 2)", Code::kInvalidValue, "best_of"},
+    {R"("best_of": 2, "stream": true)", Code::kInvalidValue, "best_of"},
+    {R"("echo": 1)", Code::kInvalidValue, "echo"},
     {R"("suffix": "x")", Code::kUnsupportedParameter, "suffix"},
     {R"("n": 9)", Code::kInvalidValue, "n"},
     {R"("messages": [])", Code::kUnknownParameter, "messages"},

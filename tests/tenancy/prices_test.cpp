@@ -43,6 +43,19 @@ TEST(Prices, CostOfARequestIsTheSumOfItsTokens) {
   EXPECT_LE(price.of(1000, 400, 10), price.at_most(1000, 10));
 }
 
+TEST(Prices, ATierIsSoldWhereItHasAPrice) {
+  const auto table = PriceTable::parse(
+      R"({"models": {"a": {"default": {"input": "1", "output": "1"},
+                           "flex": {"input": "1", "output": "1"}},
+                     "*": {"default": {"input": "1", "output": "1"}}}})");
+  ASSERT_TRUE(table);
+  EXPECT_TRUE(table->sells("a", "flex"));
+  EXPECT_FALSE(table->sells("a", "priority"));
+  EXPECT_FALSE(table->sells("b", "flex"));
+  EXPECT_TRUE(table->sells("b", "default"));
+  EXPECT_TRUE(PriceTable().sells("b", "flex")) << "where nothing costs, everything is sold";
+}
+
 TEST(Prices, WhatIsNotUnderstoodIsRefusedByItsPlace) {
   const auto place_of = [](std::string_view text) {
     const auto table = PriceTable::parse(text);
