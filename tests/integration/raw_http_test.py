@@ -54,6 +54,47 @@ PROBES = {
     "a head without an end of 64 KiB": b"GET / HTTP/1.1\r\nX-Long: " + b"a" * 65536,
     "a thousand fields": head(b"Host: t", *[b"X-%d: a" % i for i in range(1000)]),
     "TLS where plain text is spoken": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "transfer-encoding xchunked": head(b"Host: t", b"Transfer-Encoding: xchunked"),
+    "transfer-encoding in quotes": head(b"Host: t", b'Transfer-Encoding: "chunked"'),
+    "transfer-encoding with a parameter": head(b"Host: t", b"Transfer-Encoding: chunked;q=1"),
+    "transfer-encoding after a comma": head(b"Host: t", b"Transfer-Encoding: ,chunked"),
+    "transfer-encoding of nothing": head(b"Host: t", b"Transfer-Encoding:"),
+    "transfer-encoding with a space before the colon": head(
+        b"Host: t", b"Transfer-Encoding : chunked", b"Content-Length: 27") + BODY,
+    "transfer-encoding behind a bare CR": head(
+        b"Host: t", b"X-A: b\rTransfer-Encoding: chunked", b"Content-Length: 27") + BODY,
+    "transfer-encoding in a folded line": head(b"Host: t", b"X-A: b",
+                                               b"\tTransfer-Encoding: chunked"),
+    "a gzip that is chunked": head(b"Host: t", b"Transfer-Encoding: gzip, chunked"),
+    "a length of nothing": head(b"Host: t", b"Content-Length:"),
+    "a negative length": head(b"Host: t", b"Content-Length: -1"),
+    "a length with an exponent": head(b"Host: t", b"Content-Length: 1e1"),
+    "a length with a space within": head(b"Host: t", b"Content-Length: 2 7") + BODY,
+    "a length with a comment": head(b"Host: t", b"Content-Length: 27;0") + BODY,
+    "two lengths in two cases": head(b"Host: t", b"Content-Length: 27",
+                                     b"content-length: 28") + BODY,
+    "a NUL in a name": head(b"Host: t", b"X\0A: b"),
+    "a control byte in the target": head(b"Host: t", path=b"/v1/mo\x01dels"),
+    "a target that is not a path": head(b"Host: t", path=b"v1/models"),
+    "an empty request line": b" \r\nHost: t\r\n\r\n",
+    "HTTP/2 without agreement": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "HTTP/0.9": b"GET /v1/models\r\n\r\n",
+    "a field without a colon": head(b"Host: t", b"Content-Length 27"),
+}
+
+# Bodies behind a head that is in order, of somebody who may chat.
+BODIES = {
+    "a chunk of a negative size": b"-1\r\n",
+    "a chunk with a plus": b"+1b\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk with 0x": b"0x1b\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk beyond 64 bits": b"1000000000000001b\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk without a size": b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk with a space in its size": b"1 b\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk whose size line ends bare": b"1b\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk that is longer than its size": b"1a\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk without its end": b"1b\r\n" + BODY + b"0\r\n\r\n",
+    "an extension without an end": b"1b;" + b"a" * 8192 + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "trailers without an end": b"1b\r\n" + BODY + b"\r\n0\r\nX: " + b"a" * 8192 + b"\r\n\r\n",
 }
 
 
@@ -75,6 +116,19 @@ class RawHttp(unittest.TestCase):
                 self.assertEqual(len(found), 1, answer[:300])
                 self.assertIn(found[0], (400, 413, 431, 501, 505), answer[:300])
                 self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
+
+    def test_ambiguous_chunks_are_refused_and_end_the_connection(self):
+        key = self.server.new_tenant("chunks").key.key.encode()
+        start = head(b"Host: t", b"Authorization: Bearer " + key,
+                     b"Content-Type: application/json", b"Transfer-Encoding: chunked")
+        for what, body in BODIES.items():
+            with self.subTest(what):
+                answer = harness.raw_exchange(self.server.api, start + body + SECOND)
+                self.assertEqual(statuses(answer), [400], answer[:300])
+                self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
+
+    def test_the_corpus_is_as_large_as_promised(self):
+        self.assertGreaterEqual(len(PROBES) + len(BODIES), 40)
 
     def test_requests_that_are_plain_are_answered_one_by_one_on_one_connection(self):
         last = head(b"Host: t", b"Connection: close", method=b"GET", path=b"/v1/models")
