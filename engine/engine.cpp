@@ -45,14 +45,23 @@ Result<void> Engine::submit(GenerationRequest request, std::shared_ptr<TokenStre
     std::lock_guard lock(mutex_);
     if (draining_)
       return Error{Code::kDraining, "The server is shutting down. Try again elsewhere."};
-    if (num_requests_ >= max_requests_) {
-      return Error{Code::kQueueFull, "The server has too many requests waiting. Try again soon."};
+    if (num_requests_ >= max_requests_ && !may_displace(request.tenant)) {
+      return EngineCore::queue_full();
     }
     ++num_requests_;
     inbox_.push_back({std::move(request), std::move(stream)});
   }
   changed_.notify_all();
   return {};
+}
+
+// Whether another tenant has more requests waiting than this one with one more. Under mutex_.
+bool Engine::may_displace(const std::string& tenant) const {
+  if (std::ssize(inbox_) >= max_requests_) return false;
+  auto counts = waiting_;
+  for (const Submission& submission : inbox_) ++counts[submission.request.tenant];
+  const int with_this = ++counts[tenant];
+  return std::ranges::any_of(counts, [&](const auto& of) { return of.second > with_this; });
 }
 
 bool Engine::drain(std::chrono::steady_clock::time_point deadline) {
@@ -167,6 +176,7 @@ void Engine::take_inbox() {
     submission.stream = nullptr;
   }
   arrived_.clear();
+  core_.shed();
   for (const auto& [digest, deleted] : evictions) {
     deleted ? core_.forget_adapter(digest) : core_.evict_adapter(digest);
   }
@@ -175,10 +185,13 @@ void Engine::take_inbox() {
 
 void Engine::publish() {
   const EngineStats stats = core_.stats();
+  const bool half_full = 2 * core_.num_requests() >= max_requests_;
+  auto waiting = half_full ? core_.num_waiting_by_tenant() : decltype(waiting_)();
   bool drained = false;
   {
     std::lock_guard lock(mutex_);
     stats_ = stats;
+    waiting_.swap(waiting);
     num_requests_ = core_.num_requests() + static_cast<int>(inbox_.size());
     if (core_.adapter_changes() != resident_version_) {
       resident_ = core_.resident_adapters();

@@ -10,9 +10,12 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <stop_token>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -33,7 +36,9 @@ class Engine {
   void stop();
 
   // Queues a request whose tokens and finish will come through `stream`. On an error the stream is
-  // left alone. Errors: those of EngineCore::check; kQueueFull; kDraining.
+  // left alone. Where max_requests are there, one of the tenant with most of them that wait has to
+  // go, the newest: if that is this one it is refused, else the other's stream ends with
+  // kQueueFull. Errors: those of EngineCore::check; kQueueFull; kDraining.
   Result<void> submit(GenerationRequest request, std::shared_ptr<TokenStream> stream);
 
   // Refuses new requests from now on, and returns when none is left (true) or at the deadline
@@ -65,6 +70,7 @@ class Engine {
     bool deleted;
   };
 
+  bool may_displace(const std::string& tenant) const;
   void request_eviction(const Eviction& eviction);
   void run(const std::stop_token& stop);
   void wait_for_work(const std::stop_token& stop);
@@ -87,6 +93,8 @@ class Engine {
   std::vector<AdapterDigest> resident_;  // as of resident_version_ changes
   std::uint64_t resident_version_ = 0;
   int num_requests_ = 0;  // submitted and not finished
+  std::map<std::string, int, std::less<>>
+      waiting_;  // of the core, by tenant; empty if there is room
   bool woken_ = false;
   bool cancel_all_ = false;
   bool draining_ = false;

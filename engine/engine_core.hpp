@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,7 +41,7 @@ struct EngineConfig {
   BackendLimits backend = {};         // what the backend was made with
   SlotLimits adapters;                // distinct ones that may run at a time, and their bytes
   int max_context = 0;                // tokens of prompt and answer; 0: the model's max_positions
-  int max_requests = 1024;            // submitted and not finished; one more is kQueueFull
+  int max_requests = 1024;            // submitted and not finished; one more sheds one
   int max_logprobs = 20;              // that a request may ask for, for each token
   std::vector<TokenId> eos_ids = {};  // the model's own end tokens
   int mask_threads = 1;               // of MaskWorkers' fast lane; 0: masks are made by the step
@@ -82,6 +83,12 @@ class EngineCore {
   std::vector<AdapterDigest> resident_adapters() const { return slots_.resident(); }
   std::uint64_t adapter_changes() const { return slots_.num_loads() + slots_.num_evictions(); }
 
+  // While there are more than max_requests, the newest of those who wait for their first step goes,
+  // with kQueueFull: one of the tenant that has most of them.
+  void shed();
+  // How many wait for their first step.
+  std::map<std::string, int, std::less<>> num_waiting_by_tenant() const;
+
   // Finishes every request that is left with kCancelled.
   void cancel_all();
 
@@ -91,6 +98,7 @@ class EngineCore {
 
   // What clients are told when the server, not the request, is at fault.
   static Error failure();
+  static Error queue_full();
 
   int num_requests() const { return static_cast<int>(requests_.size()); }
   // Tokens that prompt and answer may have together: what the configuration, the model and the pool
@@ -103,6 +111,7 @@ class EngineCore {
   // A sequence with what the scheduler need not know about it.
   struct Request;
 
+  Request* newest_of_heaviest();
   void drop_cancelled();
   void receive_adapters();
   void receive_adapter(Request& request);

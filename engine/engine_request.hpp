@@ -63,6 +63,11 @@ struct EngineCore::Request : Sequence {
     return output;
   }
 
+  bool waits_for_first_step() const {
+    return state != SequenceState::kRunning && state != SequenceState::kFinished &&
+           num_prompt_computed == 0;
+  }
+
   // As Sequence's, and counted.
   void append(TokenId token) {
     Sequence::append(token);

@@ -720,5 +720,55 @@ TEST_F(EngineCoreTest, WhoIsLeftWhenTheEngineGoesIsCancelled) {
   EXPECT_EQ(waiting.finish->reason, FinishReason::kCancelled);
 }
 
+TEST_F(EngineCoreTest, BeyondItsLimitTheNewestOfTheHeaviestTenantGoes) {
+  EngineConfig config;
+  config.max_requests = 4;
+  restart(config);
+  const auto of_tenant = [](const char* tenant) {
+    auto asked = request({1, 2, 3}, 2);
+    asked.tenant = tenant;
+    return asked;
+  };
+  std::vector<Answer> heavy;
+  for (int i = 0; i < 4; ++i) heavy.push_back(add(of_tenant("heavy")));
+  core_->shed();
+  EXPECT_EQ(core_->num_requests(), 4);
+  Answer light = add(of_tenant("light"));
+  Answer other = add(of_tenant("other"));
+  core_->shed();
+  EXPECT_EQ(core_->num_requests(), 4);
+  for (Answer& answer : heavy) collect(answer);
+  EXPECT_FALSE(heavy[0].finish);
+  EXPECT_FALSE(heavy[1].finish);
+  for (const int shed : {2, 3}) {
+    const auto& finish = heavy[static_cast<std::size_t>(shed)].finish;
+    ASSERT_TRUE(finish);
+    EXPECT_EQ(finish->reason, FinishReason::kError);
+    EXPECT_EQ(finish->code, Code::kQueueFull);
+    EXPECT_EQ(finish->computed_prompt_tokens, 0);
+  }
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(light);
+  collect(other);
+  EXPECT_EQ(light.tokens.size(), 2U);
+  EXPECT_EQ(other.tokens.size(), 2U);
+}
+
+TEST_F(EngineCoreTest, WhoHasBegunIsNotShed) {
+  EngineConfig config;
+  config.max_requests = 1;
+  restart(config);
+  Answer first = add(request({1, 2, 3}, 3));
+  step();
+  Answer second = add(request({1, 2}, 3));
+  core_->shed();
+  collect(second);
+  ASSERT_TRUE(second.finish);
+  EXPECT_EQ(second.finish->code, Code::kQueueFull);
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  collect(first);
+  EXPECT_EQ(first.tokens.size(), 3U);
+}
+
 }  // namespace
 }  // namespace tessera

@@ -157,6 +157,29 @@ TEST_F(EngineTest, AFullQueueRefusesAndLeavesTheStreamAlone) {
   EXPECT_EQ(third.wait_for_finish().reason, FinishReason::kLength);
 }
 
+TEST_F(EngineTest, AFullQueueLetsALightTenantInAndShedsTheHeavyOnesNewest) {
+  EngineConfig config;
+  config.max_requests = 3;
+  restart(config);
+  shelf_.close_gate();
+  std::vector<std::unique_ptr<Reader>> heavy;
+  for (int i = 0; i < 3; ++i) {
+    heavy.push_back(std::make_unique<Reader>());
+    ASSERT_TRUE(engine_->submit(stuck_request(), heavy.back()->stream()));
+  }
+  auto light_request = request({1, 2, 3}, 2);
+  light_request.tenant = "light";
+  Reader light;
+  ASSERT_TRUE(engine_->submit(light_request, light.stream()));
+  const Finish shed = heavy[2]->wait_for_finish();
+  EXPECT_EQ(shed.reason, FinishReason::kError);
+  EXPECT_EQ(shed.code, Code::kQueueFull);
+  EXPECT_EQ(light.wait_for_finish().reason, FinishReason::kLength);
+  shelf_.open_gate();
+  heavy[0]->wait_for_finish();
+  heavy[1]->wait_for_finish();
+}
+
 TEST_F(EngineTest, ARequestThatCannotBeServedIsRefusedAtTheDoor) {
   Reader reader;
   const auto refused = engine_->submit(request(std::vector<TokenId>(300, 1), 1), reader.stream());
