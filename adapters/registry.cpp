@@ -74,7 +74,12 @@ AdapterRegistry::AdapterRegistry(Store& store, BaseModel base, RegistryJournal* 
 Result<std::unique_ptr<AdapterRegistry>> AdapterRegistry::open(Store& store, BaseModel base,
                                                                RegistryJournal* journal,
                                                                WallTime now) {
-  auto tenants = read_registry(store);
+  return open(store, std::move(base), journal, now, read_registry(store));
+}
+
+Result<std::unique_ptr<AdapterRegistry>> AdapterRegistry::open(
+    Store& store, BaseModel base, RegistryJournal* journal, WallTime now,
+    Result<RegistryIndex::Tenants> tenants) {
   if (!tenants) return tenants.error();
   std::vector<ChangeRequest> interrupted;
   std::vector<const AdapterVersion*> whole;

@@ -120,6 +120,10 @@ class AdapterRegistry {
   static Result<std::unique_ptr<AdapterRegistry>> open(Store& store, BaseModel base,
                                                        RegistryJournal* journal = nullptr,
                                                        WallTime now = {});
+  // The same with what read_registry() has read of the store, while others read theirs.
+  static Result<std::unique_ptr<AdapterRegistry>> open(Store& store, BaseModel base,
+                                                       RegistryJournal* journal, WallTime now,
+                                                       Result<RegistryIndex::Tenants> tenants);
 
   const BaseModel& base() const { return base_; }
 

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "storage/flat_json.hpp"
 #include "storage/json.hpp"
 #include "storage/keys.hpp"
 
@@ -21,15 +22,18 @@ Error corrupt(std::string_view what) {
   return {Code::kCorrupt, "an adapter record in the store is damaged: " + std::string(what)};
 }
 
-// Reads the fields of one record. The first that is missing or of the wrong kind is remembered, and
-// the values read after it mean nothing. Those that were added to the form later have a default.
+// Reads the fields of one record, parsed or only cut into its members. The first that is missing or
+// of the wrong kind is remembered, and the values read after it mean nothing. Those that were added
+// to the form later have a default.
 class RecordReader {
  public:
-  explicit RecordReader(const Json& json) : json_(json) {}
+  explicit RecordReader(const Json& json) : json_(&json) {}
+  explicit RecordReader(const FlatJson& flat) : flat_(&flat) {}
 
-  bool has(const char* field) const { return json_.contains(field); }
+  bool has(const char* field) const { return flat_ ? flat_->has(field) : json_->contains(field); }
 
   std::string text(const char* field) {
+    if (flat_) return std::string(or_fail(field, FlatJson::as_text(flat_value(field))));
     const Json* value = find(field);
     if (value == nullptr || !value->is_string()) return fail(field), std::string();
     return value->get<std::string>();
@@ -37,6 +41,7 @@ class RecordReader {
 
   template <class Number = std::int64_t>
   Number number(const char* field) {
+    if (flat_) return or_fail(field, FlatJson::as_integer<Number>(flat_value(field)));
     const Json* value = find(field);
     if (value == nullptr || !value->is_number_integer()) return fail(field), Number{0};
     return value->get<Number>();
@@ -44,8 +49,13 @@ class RecordReader {
 
   template <class Item>
   std::vector<Item> list(const char* field) {
-    const Json* value = find(field);
     std::vector<Item> items;
+    if (flat_) {
+      const auto add = [&](std::string_view item) { return append(item, items); };
+      if (!FlatJson::each_item(flat_value(field), add)) fail(field);
+      return items;
+    }
+    const Json* value = find(field);
     if (value == nullptr || !value->is_array()) return fail(field), items;
     for (const Json& item : *value) {
       if (!is_a<Item>(item)) return fail(field), items;
@@ -55,8 +65,9 @@ class RecordReader {
   }
 
   Labels labels(const char* field) {
-    const Json* value = find(field);
     Labels labels;
+    if (flat_) return fail(field), labels;  // few have any
+    const Json* value = find(field);
     if (value == nullptr || !value->is_object()) return fail(field), labels;
     for (const auto& [key, item] : value->items()) {
       if (!item.is_string()) return fail(field), labels;
@@ -86,6 +97,11 @@ class RecordReader {
   }
 
   bool flag(const char* field) {
+    if (flat_) {
+      const std::string_view value = flat_value(field);
+      if (value != "true" && value != "false") fail(field);
+      return value == "true";
+    }
     const Json* value = find(field);
     if (value == nullptr || !value->is_boolean()) return fail(field), false;
     return value->get<bool>();
@@ -104,11 +120,30 @@ class RecordReader {
     return std::is_integral_v<Item> ? item.is_number_integer() : item.is_string();
   }
   const Json* find(const char* field) const {
-    const auto found = json_.find(field);
-    return found == json_.end() ? nullptr : &*found;
+    const auto found = json_->find(field);
+    return found == json_->end() ? nullptr : &*found;
   }
 
-  const Json& json_;
+  std::string_view flat_value(const char* field) const { return flat_->find(field).value_or(""); }
+  template <class T>
+  T or_fail(const char* field, const std::optional<T>& value) {
+    if (!value) fail(field);
+    return value.value_or(T{});
+  }
+  static bool append(std::string_view item, std::vector<std::string>& items) {
+    const auto text = FlatJson::as_text(item);
+    if (text) items.emplace_back(*text);
+    return text.has_value();
+  }
+  template <class Integer>
+  static bool append(std::string_view item, std::vector<Integer>& items) {
+    const auto number = FlatJson::as_integer<Integer>(item);
+    if (number) items.push_back(*number);
+    return number.has_value();
+  }
+
+  const FlatJson* flat_ = nullptr;  // one of the two
+  const Json* json_ = nullptr;
   std::optional<Error> error_;
 };
 
@@ -116,6 +151,22 @@ Result<Json> parse_record(std::string_view text) {
   auto json = parse_json(text);
   if (!json || !json->is_object()) return corrupt("not a JSON object");
   return json;
+}
+
+// What `read` makes of the record, which is cut if it can be, and parsed where that does not do.
+template <class Record, class Read>
+Result<Record> read_record(std::string_view text, Read read) {
+  if (const auto flat = FlatJson::cut(text)) {
+    RecordReader reader(*flat);
+    Record record = read(reader);
+    if (!reader.error()) return record;
+  }
+  const auto json = parse_record(text);
+  if (!json) return json.error();
+  RecordReader reader(*json);
+  Record record = read(reader);
+  if (reader.error()) return *reader.error();
+  return record;
 }
 
 std::int64_t micros(WallTime time) {
@@ -229,10 +280,9 @@ std::string version_record(const AdapterVersion& version) {
   return to_text(json);
 }
 
-Result<AdapterVersion> parse_version_record(std::string_view text) {
-  const auto json = parse_record(text);
-  if (!json) return json.error();
-  RecordReader reader(*json);
+namespace {
+
+AdapterVersion read_version(RecordReader& reader) {
   AdapterVersion version;
   version.id = reader.text("id");
   version.status = read_status(reader);
@@ -244,8 +294,30 @@ Result<AdapterVersion> parse_version_record(std::string_view text) {
   const bool needs_bytes =
       version.status == VersionStatus::kReady || version.status == VersionStatus::kQuarantined;
   if (needs_bytes != version.has_bytes()) reader.fail("digest");
-  if (reader.error()) return *reader.error();
   return version;
+}
+
+AdapterInfo read_adapter(RecordReader& reader) {
+  AdapterInfo adapter;
+  adapter.id = reader.text("id");
+  adapter.created_at = reader.time("created_at");
+  adapter.next_version = reader.number<int>("next_version");
+  if (reader.has("revision")) adapter.revision = reader.number<std::uint64_t>("revision");
+  if (reader.has("labels")) adapter.labels = reader.labels("labels");
+  return adapter;
+}
+
+Alias read_alias(RecordReader& reader) {
+  return {.target = reader.target(),
+          .revision = reader.number<std::uint64_t>("revision"),
+          .moved_at = reader.time("moved_at"),
+          .moved_by = KeyId(reader.text("moved_by"))};
+}
+
+}  // namespace
+
+Result<AdapterVersion> parse_version_record(std::string_view text) {
+  return read_record<AdapterVersion>(text, read_version);
 }
 
 std::string adapter_record(const AdapterInfo& adapter) {
@@ -258,17 +330,7 @@ std::string adapter_record(const AdapterInfo& adapter) {
 }
 
 Result<AdapterInfo> parse_adapter_record(std::string_view text) {
-  const auto json = parse_record(text);
-  if (!json) return json.error();
-  RecordReader reader(*json);
-  AdapterInfo adapter;
-  adapter.id = reader.text("id");
-  adapter.created_at = reader.time("created_at");
-  adapter.next_version = reader.number<int>("next_version");
-  if (reader.has("revision")) adapter.revision = reader.number<std::uint64_t>("revision");
-  if (reader.has("labels")) adapter.labels = reader.labels("labels");
-  if (reader.error()) return *reader.error();
-  return adapter;
+  return read_record<AdapterInfo>(text, read_adapter);
 }
 
 std::string alias_record(const Alias& alias) {
@@ -285,15 +347,7 @@ Result<Alias> parse_alias_record(std::string_view text) {
     const auto version = static_cast<int>(keys::number_at_end(text));
     return Alias{.target = AliasTarget::one(version)};
   }
-  const auto json = parse_record(text);
-  if (!json) return json.error();
-  RecordReader reader(*json);
-  Alias alias{.target = reader.target(),
-              .revision = reader.number<std::uint64_t>("revision"),
-              .moved_at = reader.time("moved_at"),
-              .moved_by = KeyId(reader.text("moved_by"))};
-  if (reader.error()) return *reader.error();
-  return alias;
+  return read_record<Alias>(text, read_alias);
 }
 
 std::string history_record(const std::vector<AliasMove>& history) {

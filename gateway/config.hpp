@@ -61,7 +61,8 @@ struct ServerConfig {
 
 inline constexpr std::size_t kMaxHeadBytes = 16 * 1024;
 inline constexpr int kMaxHeaderFields = 100;
-inline constexpr int kMaxConnections = 4096;
+inline constexpr int kMaxConnections = 16'384;
+inline constexpr int kMaxConnectionsOfAddress = 8192;
 inline constexpr int kMaxOpsConnections = 64;  // of the operations listener, apart from the others
 inline constexpr std::chrono::milliseconds kAcceptPause{
     100};                                                // when a connection was not to be had

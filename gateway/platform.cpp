@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -10,7 +11,6 @@
 
 #include "adapters/adapter_loader.hpp"
 #include "gateway/adapters/package_context.hpp"
-#include "kernels/backend.hpp"
 #include "kernels/cpu/kv_layout.hpp"
 #include "kernels/gpu.hpp"
 #include "storage/durable_file.hpp"
@@ -91,19 +91,6 @@ BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   return limits;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
-                                              const ModelWeights& weights,
-                                              const BackendLimits& limits) {
-  if (config.backend == "reference") return make_reference_backend(weights, limits);
-  try {
-    const auto adapter_bytes = static_cast<std::size_t>(config.adapter_device_bytes);
-    if (config.backend == "cuda") return make_gpu_backend(weights, limits, adapter_bytes);
-    return make_cpu_backend(weights, limits);
-  } catch (const std::exception& unavailable) {
-    return Error{Code::kInvalidValue, unavailable.what()};
-  }
-}
-
 EngineConfig engine_config(const ServerConfig& config, const BackendLimits& limits,
                            const ModelInfo& info, int max_context) {
   EngineConfig engine;
@@ -143,6 +130,9 @@ Result<void> open_storage(Platform& platform) {
   auto store = open_rocks_store(config.data / "store");
   if (!store) return explained(store.error(), "The store cannot be opened");
   platform.store = *std::move(store);
+  // Most of a start with many keys and adapters is to read both; a core for each.
+  auto adapter_records =
+      std::async(std::launch::async, [&store = *platform.store] { return read_registry(store); });
   auto peppers = PepperFile::open(config.data / "peppers");
   if (!peppers) return explained(peppers.error(), "The pepper file cannot be used");
   platform.peppers.emplace(*std::move(peppers));
@@ -159,7 +149,8 @@ Result<void> open_storage(Platform& platform) {
   platform.prices = *std::move(prices);
   platform.journal = std::make_unique<AuditedJournal>(*platform.directory, platform.events);
   auto adapters = AdapterRegistry::open(*platform.store, base_of(*platform.model.packed, config),
-                                        platform.journal.get(), platform.clock.wall_now());
+                                        platform.journal.get(), platform.clock.wall_now(),
+                                        adapter_records.get());
   if (!adapters) return explained(adapters.error(), "The adapters cannot be read");
   platform.adapters = *std::move(adapters);
   return {};
@@ -230,14 +221,14 @@ Result<void> open_host_cache(Platform& platform) {
 }
 
 // What computes: backend, adapter cache, engine.
-Result<void> start_engine(Platform& platform) {
+Result<void> start_engine(Platform& platform, const BackendMaker& make) {
   const ServerConfig& config = platform.config;
   const PackedModel& packed = *platform.model.packed;
   const int longest = packed.spec().max_positions;
   const int max_context = config.max_context > 0 ? std::min(config.max_context, longest) : longest;
   platform.num_kv_blocks = num_kv_blocks(packed.spec(), config, max_context);
   const BackendLimits limits = backend_limits(config, platform.num_kv_blocks);
-  auto backend = make_backend(config, packed.weights(), limits);
+  auto backend = make(config, packed.weights(), limits);
   if (!backend) return backend.error();
   platform.backend_name = (*backend)->name();
   platform.page_type = config.adapter_pages == "int8" ? PageType::kInt8 : (*backend)->page_type();
@@ -270,7 +261,21 @@ Result<void> start_intake(Platform& platform) {
 
 }  // namespace
 
-Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
+Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
+                                              const ModelWeights& weights,
+                                              const BackendLimits& limits) {
+  if (config.backend == "reference") return make_reference_backend(weights, limits);
+  try {
+    const auto adapter_bytes = static_cast<std::size_t>(config.adapter_device_bytes);
+    if (config.backend == "cuda") return make_gpu_backend(weights, limits, adapter_bytes);
+    return make_cpu_backend(weights, limits);
+  } catch (const std::exception& unavailable) {
+    return Error{Code::kInvalidValue, unavailable.what()};
+  }
+}
+
+Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config,
+                                                 const BackendMaker& make) {
   auto platform = std::make_unique<Platform>();
   platform->config = config;
   platform->started_at = platform->clock.wall_now();
@@ -280,7 +285,7 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config) {
   platform->model = *std::move(model);
   if (auto opened = open_storage(*platform); !opened) return opened.error();
   if (auto opened = open_upload_folders(*platform); !opened) return opened.error();
-  if (auto started = start_engine(*platform); !started) return started.error();
+  if (auto started = start_engine(*platform, make); !started) return started.error();
   platform->trials.emplace(
       *platform->adapters,
       [raw = platform.get()](const AdapterDigest& digest) { raw->drop_adapter(digest); });
@@ -325,6 +330,7 @@ void Platform::stop() {
   if (stage_workers) stage_workers->join();
   if (constraints) constraints->join();
   if (engine) engine->stop();
+  if (ledger) ledger->finish_waiting();
 }
 
 }  // namespace tessera

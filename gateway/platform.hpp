@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@
 #include "gateway/inference/constraint_compiler.hpp"
 #include "gateway/served_model.hpp"
 #include "gateway/workers.hpp"
+#include "kernels/backend.hpp"
 #include "storage/clock.hpp"
 #include "storage/staged_file.hpp"
 #include "storage/store.hpp"
@@ -40,9 +42,18 @@
 
 namespace tessera {
 
+// What computes, as a configuration asks for it. Errors: kInvalidValue if this machine cannot.
+using BackendMaker = std::function<Result<std::unique_ptr<Backend>>(
+    const ServerConfig& config, const ModelWeights& weights, const BackendLimits& limits)>;
+Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
+                                              const ModelWeights& weights,
+                                              const BackendLimits& limits);
+
 struct Platform {
+  // `make` is for who measures the rest of the house and brings a backend of his own.
   // Errors: those of the parts; the message says which file or setting is wrong.
-  static Result<std::unique_ptr<Platform>> open(const ServerConfig& config);
+  static Result<std::unique_ptr<Platform>> open(const ServerConfig& config,
+                                                const BackendMaker& make = make_backend);
 
   Platform() = default;
   ~Platform();

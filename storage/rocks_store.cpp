@@ -17,6 +17,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
@@ -38,6 +39,7 @@ constexpr std::size_t kTableBytes = std::size_t{16} << 20;  // that are worth a 
 constexpr std::string_view kIngestedFile = "ingest-";       // then a number: on its way in
 
 constexpr std::size_t kCacheBytes = std::size_t{64} << 20;    // of uncompressed blocks
+constexpr double kFilterBitsPerKey = 10.0;                    // a false alarm in a hundred
 constexpr std::size_t kMaxLogBytes = std::size_t{256} << 20;  // bounds the time of a restart
 
 rocksdb::Slice slice(std::string_view bytes) {
@@ -99,6 +101,8 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
                                             const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
+  // The ledger asks of each request whether it is there already, and it never is.
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kFilterBitsPerKey));
   rocksdb::ColumnFamilyOptions options;
   if (family == Family::kChunks) {
     // Weights do not compress, and the page cache holds them well enough.

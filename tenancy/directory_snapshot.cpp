@@ -1,8 +1,8 @@
 #include "tenancy/directory_snapshot.hpp"
 
 #include <algorithm>
-#include <map>
 #include <tuple>
+#include <unordered_map>
 
 namespace tessera {
 namespace {
@@ -78,7 +78,7 @@ void DirectorySnapshot::put_key(ApiKeyRecord key) {
 }
 
 void DirectorySnapshot::put_keys(std::vector<ApiKeyRecord> keys) {
-  std::map<TenantId, std::vector<KeyId>> ids;
+  std::unordered_map<TenantId, std::vector<KeyId>> ids;
   for (ApiKeyRecord& key : keys) {
     const KeyId id = key.id;
     ids[key.tenant].push_back(id);

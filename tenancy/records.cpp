@@ -1,10 +1,12 @@
 #include "tenancy/records.hpp"
 
+#include <optional>
 #include <type_traits>
 
 #include <nlohmann/json.hpp>
 
 #include "storage/digest.hpp"
+#include "storage/flat_json.hpp"
 #include "storage/json.hpp"
 #include "tenancy/api_key.hpp"
 
@@ -174,6 +176,84 @@ struct Reader {
   }
 };
 
+// The same from a text that was only cut into its members. Whatever it cannot read makes it not ok,
+// and the whole record is then read by a Reader.
+class FlatReader {
+ public:
+  explicit FlatReader(const FlatJson& json) : json_(json) {}
+
+  bool ok() const { return ok_; }
+
+  template <class T>
+  void operator()(const char* name, T& value) {
+    const auto text = json_.find(name);
+    ok_ = ok_ && text && read(*text, value);
+  }
+  template <class T>
+  void operator()(const char* name, std::optional<T>& value) {
+    if (const auto text = json_.find(name)) ok_ = ok_ && read(*text, value.emplace());
+  }
+  template <class T>
+  void operator()(const char* name, Later<T> field) {
+    if (const auto text = json_.find(name)) ok_ = ok_ && read(*text, field.value);
+  }
+
+ private:
+  template <class T>
+  static bool keep(const std::optional<T>& read, auto& value) {
+    if (read) value = *read;
+    return read.has_value();
+  }
+
+  static bool read(std::string_view text, std::string& value) {
+    return keep(FlatJson::as_text(text), value);
+  }
+  static bool read(std::string_view text, std::int64_t& value) {
+    return keep(FlatJson::as_integer<std::int64_t>(text), value);
+  }
+  static bool read(std::string_view text, std::uint32_t& value) {
+    return keep(FlatJson::as_integer<std::uint32_t>(text), value);
+  }
+  static bool read(std::string_view text, WallTime& value) {
+    const auto micros = FlatJson::as_integer<std::int64_t>(text);
+    if (micros) value = WallTime(std::chrono::microseconds(*micros));
+    return micros.has_value();
+  }
+  static bool read(std::string_view text, Money& value) {
+    return keep(FlatJson::as_integer<std::int64_t>(text), value.pico_dollars);
+  }
+  template <class Tag>
+  static bool read(std::string_view text, Id<Tag>& id) {
+    const auto value = FlatJson::as_text(text);
+    if (value) id = Id<Tag>(std::string(*value));
+    return value.has_value();
+  }
+  static bool read(std::string_view text, KeyKind& kind) {
+    const auto name = FlatJson::as_text(text);
+    return name && keep(key_kind_from_string(*name), kind);
+  }
+  static bool read(std::string_view text, ScopeSet& scopes) {
+    return FlatJson::each_item(text, [&](std::string_view item) {
+      const auto name = FlatJson::as_text(item);
+      const auto scope = name ? scope_from_string(*name) : std::nullopt;
+      if (scope) scopes.insert(*scope);
+      return scope.has_value();
+    });
+  }
+  static bool read(std::string_view text, std::array<std::uint8_t, 32>& digest) {
+    const auto hex = FlatJson::as_text(text);
+    return hex && keep(digest_from_hex(*hex), digest);
+  }
+  // What few records have.
+  template <class T>
+  static bool read(std::string_view, T&) {
+    return false;
+  }
+
+  const FlatJson& json_;
+  bool ok_ = true;
+};
+
 // One description a record; `Record` is const when writing.
 template <class R, class T>
 concept Is = std::is_same_v<std::remove_const_t<R>, T>;
@@ -289,6 +369,17 @@ void from_json(const Json& json, MeterLimits& limits) {
 }
 
 template <class Record>
+std::optional<Record> decode_flat(std::string_view text) {
+  const auto json = FlatJson::cut(text);
+  if (!json) return std::nullopt;
+  Record record{};
+  FlatReader reader(*json);
+  fields(record, std::ref(reader));
+  if (!reader.ok()) return std::nullopt;
+  return record;
+}
+
+template <class Record>
 std::string encode_fields(const Record& record) {
   Writer writer;
   fields(record, std::ref(writer));
@@ -324,6 +415,7 @@ std::string encode(const UsageTotals& totals) {
 
 template <class Record>
 Result<Record> decode(std::string_view text) {
+  if (auto flat = decode_flat<Record>(text)) return *std::move(flat);
   const Error corrupt{Code::kCorrupt, "a record of the store cannot be read"};
   const auto json = parse_json(text);
   if (!json || !json->is_object()) return corrupt;

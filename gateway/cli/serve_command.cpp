@@ -1,4 +1,6 @@
 // serve_command.cpp — `tessera serve`: options, start, banner, and the end in good order.
+#include "gateway/cli/serve_command.hpp"
+
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -267,11 +269,11 @@ void wait_for_end(const sigset_t& signals, TlsContexts* tls) {
   }
 }
 
-int serve(const ServerConfig& config) {
+int serve(const ServerConfig& config, const BackendMaker& make) {
   set_log_level(log_level(config));
   const sigset_t signals = block_signals();
   raise_descriptor_limit();
-  auto platform = Platform::open(config);
+  auto platform = Platform::open(config, make);
   if (!platform) return failure(platform.error().message);
 
   std::unique_ptr<TlsContexts> tls;
@@ -303,6 +305,10 @@ int serve(const ServerConfig& config) {
 }  // namespace
 
 int serve_command(std::span<const std::string> arguments) {
+  return serve_with(make_backend, arguments);
+}
+
+int serve_with(const BackendMaker& make, std::span<const std::string> arguments) {
   ServerConfig config;
   bool no_sandbox = false;
   std::int64_t drain_seconds = config.drain.count();
@@ -322,7 +328,7 @@ int serve_command(std::span<const std::string> arguments) {
   }
   config.drain = std::chrono::seconds(drain_seconds);
   if (!no_sandbox) config.sandbox_program = "/proc/self/exe";
-  return serve(config);
+  return serve(config, make);
 }
 
 }  // namespace tessera

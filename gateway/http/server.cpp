@@ -1,5 +1,6 @@
 #include "gateway/http/server.hpp"
 
+#include <atomic>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -66,24 +67,14 @@ void log_stray_exception(const std::exception_ptr& thrown) {
 
 }  // namespace
 
-class Server::Place {
- public:
-  explicit Place(Count count) : count_(std::move(count)) { ++*count_; }
-  ~Place() { --*count_; }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
- private:
-  Count count_;
-};
-
 Server::Server(net::io_context& io, Platform& platform, std::span<const Route> routes,
                const ListenerPolicy& policy)
     : io_(io),
       platform_(platform),
       routes_(routes),
       policy_(policy),
-      num_connections_(std::make_shared<std::atomic<int>>(0)),
+      places_(std::make_shared<ConnectionPlaces>(policy.max_connections,
+                                                 policy.max_connections_of_address)),
       acceptor_(net::make_strand(io)) {}
 
 Result<std::string> Server::listen(const std::string& address) {
@@ -119,18 +110,27 @@ net::awaitable<void> Server::accept_loop() {
       co_await pause.async_wait(kTuple);
       continue;
     }
-    if (*num_connections_ >= policy_.max_connections) continue;  // closes the socket
-    auto place = std::make_unique<Place>(num_connections_);
-    net::co_spawn(strand, session(std::move(socket), std::move(place)), log_stray_exception);
+    boost::system::error_code gone;
+    const auto endpoint = socket.remote_endpoint(gone);
+    if (gone) continue;
+    std::string address = endpoint.address().to_string();
+    Place place = place_of(address);
+    if (!place) continue;  // closes the socket
+    net::co_spawn(strand, session(std::move(socket), std::move(address), std::move(place)),
+                  log_stray_exception);
   }
 }
 
-net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::unique_ptr<Place>) {
+// Null if there is none.
+Server::Place Server::place_of(const std::string& address) {
+  const IpSet& proxies = platform_.config.trusted_proxies;
+  const bool speaks_for_many = !proxies.empty() && proxies.contains(address);
+  return places_->enter(speaks_for_many ? std::string() : address);
+}
+
+net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::string address, Place) {
   const Gauge open(platform_.metrics.connections);
-  boost::system::error_code gone;
-  const auto endpoint = socket.remote_endpoint(gone);
-  const std::string address = gone ? std::string() : endpoint.address().to_string();
-  Peer peer(connect(std::move(socket)), address);
+  Peer peer(connect(std::move(socket)), std::move(address));
   const Connection::Deadline deadline = SteadyClock::now() + policy_.head_timeout;
   const IoStatus greeted = co_await peer.connection->handshake(deadline);
   bool go_on = greeted == IoStatus::kOk;

@@ -15,7 +15,6 @@
 // here every argument of a coroutine is a named object or has a constructor, and no lambda is one.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <span>
@@ -28,6 +27,7 @@
 
 #include "gateway/config.hpp"
 #include "gateway/http/connection.hpp"
+#include "gateway/http/connection_places.hpp"
 #include "gateway/http/exchange.hpp"
 #include "gateway/http/tls_context.hpp"
 #include "gateway/http/wakeup.hpp"
@@ -38,8 +38,9 @@ namespace tessera {
 
 // How a listener treats those who connect to it.
 struct ListenerPolicy {
-  int max_connections = kMaxConnections;  // further ones are closed
-  bool quick_handlers = false;            // they run on the session's strand, not on a worker
+  int max_connections = kMaxConnections;                      // further ones are closed
+  int max_connections_of_address = kMaxConnectionsOfAddress;  // but for trusted proxies
+  bool quick_handlers = false;  // they run on the session's strand, not on a worker
   std::chrono::milliseconds idle_timeout = kIdleTimeout;
   std::chrono::milliseconds head_timeout = kHeadTimeout;
   std::chrono::milliseconds body_grace = kBodyGrace;
@@ -82,13 +83,11 @@ class Server {
     bool gone = false;
   };
 
-  // A number of open connections. Shared, because sessions that are left when the io context goes
-  // are destroyed after their Server.
-  using Count = std::shared_ptr<std::atomic<int>>;
-  class Place;  // one of them
+  using Place = std::unique_ptr<ConnectionPlaces::Place>;
 
   net::awaitable<void> accept_loop();
-  net::awaitable<void> session(net::ip::tcp::socket socket, std::unique_ptr<Place> place);
+  Place place_of(const std::string& address);
+  net::awaitable<void> session(net::ip::tcp::socket socket, std::string address, Place place);
   std::unique_ptr<Connection> connect(net::ip::tcp::socket socket) const;
   net::awaitable<bool> serve_one(Peer& peer);
 
@@ -122,7 +121,7 @@ class Server {
   Platform& platform_;
   std::span<const Route> routes_;
   ListenerPolicy policy_;
-  Count num_connections_;
+  std::shared_ptr<ConnectionPlaces> places_;
   net::ip::tcp::acceptor acceptor_;
 };
 
