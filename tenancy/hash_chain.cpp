@@ -22,10 +22,7 @@ Kept records_of(Chain chain) {
   return {Family::kAudit, "", 'a'};
 }
 
-struct Head {
-  std::uint64_t number = 0;
-  ChainHash hash{};
-};
+using Head = ChainEnd;
 
 std::string_view bytes_of(const ChainHash& hash) {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
@@ -43,6 +40,15 @@ std::optional<Head> parse_head(std::string_view text) {
   }
   std::ranges::copy(text.substr(sizeof head.number), head.hash.begin());
   return head;
+}
+
+// None is the end of a chain that is empty. Errors: kCorrupt.
+Result<Head> parse_end(const std::optional<std::string>& text, Chain chain) {
+  if (!text) return Head();
+  const auto head = parse_head(*text);
+  if (head) return *head;
+  return Error{Code::kCorrupt,
+               "The head of the " + std::string(to_string(chain)) + " records' chain is damaged."};
 }
 
 ChainHash next_hash(const Head& before, std::string_view key, std::string_view value) {
@@ -169,40 +175,43 @@ std::string_view to_string(Chain chain) {
 }
 
 Result<ChainHash> chain_head(const Store& store, Chain chain) {
+  const auto end = chain_end(store, chain);
+  if (!end) return end.error();
+  return end->hash;
+}
+
+Result<ChainEnd> chain_end(const Store& store, Chain chain) {
   const auto found = store.get(Family::kLedger, keys::chain_head(records_of(chain).letter));
   if (!found) return found.error();
-  if (!*found) return ChainHash{};
-  const auto head = parse_head(**found);
-  if (head) return head->hash;
-  return Error{Code::kCorrupt,
-               "The head of the " + std::string(to_string(chain)) + " records' chain is damaged."};
+  return parse_end(*found, chain);
 }
 
 Result<void> append_to_chain(const Store& store, Chain chain, const std::string& key,
                              std::string value, Batch& batch) {
+  const std::string head_key = keys::chain_head(records_of(chain).letter);
+  const auto found = head_text(store, head_key, batch);
+  if (!found) return found.error();
+  auto end = parse_end(*found, chain);
+  if (!end) return end.error();
+  append_to_chain(*end, chain, key, std::move(value), batch);
+  return {};
+}
+
+void append_to_chain(ChainEnd& end, Chain chain, const std::string& key, std::string value,
+                     Batch& batch) {
   const Kept kept = records_of(chain);
   const std::string head_key = keys::chain_head(kept.letter);
-  auto found = head_text(store, head_key, batch);
-  if (!found) return found.error();
-  Head head;
-  if (*found) {
-    const auto parsed = parse_head(**found);
-    if (!parsed) {
-      return Error{Code::kCorrupt, "The head of the " + std::string(to_string(chain)) +
-                                       " records' chain is damaged."};
-    }
-    head = *parsed;
-  }
   const bool first_of_batch = std::ranges::none_of(
       batch.expectations, [&](const Batch::Expect& expect) { return expect.key == head_key; });
-  if (first_of_batch) batch.expect(Family::kLedger, head_key, *found);
-
-  head = {.number = head.number + 1, .hash = next_hash(head, key, value)};
-  batch.put(Family::kLedger, keys::chain_link(kept.letter, head.number),
-            std::string(bytes_of(head.hash)) + key);
-  batch.put(Family::kLedger, head_key, to_text(head));
+  if (first_of_batch) {
+    batch.expect(Family::kLedger, head_key,
+                 end.number == 0 ? std::nullopt : std::optional(to_text(end)));
+  }
+  end = {.number = end.number + 1, .hash = next_hash(end, key, value)};
+  batch.put(Family::kLedger, keys::chain_link(kept.letter, end.number),
+            std::string(bytes_of(end.hash)) + key);
+  batch.put(Family::kLedger, head_key, to_text(end));
   batch.put(kept.family, key, std::move(value));
-  return {};
 }
 
 Result<ChainReport> verify_chain(const Store& store, Chain chain) {

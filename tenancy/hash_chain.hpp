@@ -29,6 +29,16 @@ std::string_view to_string(Chain chain);
 Result<void> append_to_chain(const Store& store, Chain chain, const std::string& key,
                              std::string value, Batch& batch);
 
+// The same for a writer that remembers where the chain ends. `end` moves on to the new link; it is
+// to be read again if the batch is not written.
+struct ChainEnd {
+  std::uint64_t number = 0;  // of the last link; 0: there is none
+  ChainHash hash{};
+};
+Result<ChainEnd> chain_end(const Store& store, Chain chain);
+void append_to_chain(ChainEnd& end, Chain chain, const std::string& key, std::string value,
+                     Batch& batch);
+
 // The last link; zero if there is none. Errors: kCorrupt, those of Store.
 Result<ChainHash> chain_head(const Store& store, Chain chain);
 

@@ -1,8 +1,12 @@
 #include "tenancy/usage_ledger.hpp"
 
 #include <algorithm>
+#include <array>
+#include <exception>
 #include <map>
+#include <set>
 #include <tuple>
+#include <unordered_map>
 
 #include "storage/keys.hpp"
 #include "storage/log.hpp"
@@ -20,18 +24,16 @@ Result<UsageTotals> totals_at(const Store& store, const std::string& key) {
   return decode<UsageTotals>(**found);
 }
 
-// Adds to `batch` the totals under `key` with `more` added to them.
-Result<void> add_totals(const Store& store, Batch& batch, const std::string& key,
-                        const UsageTotals& more) {
-  auto totals = totals_at(store, key);
-  if (!totals) return totals.error();
-  *totals += more;
-  batch.put(Family::kLedger, key, encode(*totals));
-  return {};
-}
-
 std::uint32_t number_of(std::chrono::sys_days day) {
   return static_cast<std::uint32_t>(day.time_since_epoch().count());
+}
+
+// Of all that the record adds to.
+std::array<std::string, 4> totals_keys(const UsageRecord& record) {
+  const std::string& tenant = record.tenant.str();
+  const std::uint32_t day = number_of(day_of(record.started));
+  return {keys::totals_of_tenant(tenant), keys::totals_of_adapter(tenant, record.adapter),
+          keys::totals_of_day(tenant, "", day), keys::totals_of_day(tenant, record.key.str(), day)};
 }
 
 std::int64_t tokens_of(const UsageTotals& totals) {
@@ -57,10 +59,48 @@ UsageTotals totals_of(const UsageRecord& record) {
           .cost = record.cost};
 }
 
+// At most kMaxTotals of them; those of ten thousand tenants, of their keys and days, are more.
+class UsageLedger::Books {
+ public:
+  // What is pointed at is to be changed along with the store, or forgotten. Valid until the next
+  // call, that of another's totals excepted. Errors: those of Store, kCorrupt.
+  Result<ChainEnd*> end(const Store& store) {
+    if (!end_) {
+      auto read = chain_end(store, Chain::kUsage);
+      if (!read) return read.error();
+      end_ = *read;
+      totals_.clear();
+    }
+    if (totals_.size() > kMaxTotals) totals_.clear();
+    return &*end_;
+  }
+  Result<UsageTotals*> totals(const Store& store, const std::string& key) {
+    const auto found = totals_.find(key);
+    if (found != totals_.end()) return &found->second;
+    auto read = totals_at(store, key);
+    if (!read) return read.error();
+    return &totals_.emplace(key, *read).first->second;
+  }
+  void forget() {
+    end_.reset();
+    totals_.clear();
+  }
+
+ private:
+  static constexpr std::size_t kMaxTotals = 50'000;
+
+  std::optional<ChainEnd> end_;
+  std::unordered_map<std::string, UsageTotals> totals_;  // by key in the store
+};
+
 UsageLedger::UsageLedger(Store& store)
-    : store_(store), syncer_([this](const std::stop_token& stop) { sync_periodically(stop); }) {}
+    : store_(store),
+      books_(std::make_unique<Books>()),
+      syncer_([this](const std::stop_token& stop) { sync_periodically(stop); }),
+      writer_([this](const std::stop_token& stop) { write_waiting(stop); }) {}
 
 UsageLedger::~UsageLedger() {
+  finish_waiting();
   syncer_.request_stop();
   syncer_.join();
   if (auto flushed = flush(); !flushed) {
@@ -69,32 +109,120 @@ UsageLedger::~UsageLedger() {
 }
 
 Result<void> UsageLedger::record(const UsageRecord& record) {
-  Batch batch;
-  batch.expect(Family::kLedger, keys::usage_by_request(record.request.str()), std::nullopt)
-      .put(Family::kLedger, keys::usage_by_request(record.request.str()),
-           keys::big_endian(record.finished));
+  return write_or_keep(std::span(&record, 1));
+}
 
-  const MutexLock lock(mutex_);
-  auto appended = append_to_chain(store_, Chain::kUsage,
-                                  keys::usage_record(record.finished, record.request.str()),
-                                  encode(record), batch);
-  if (!appended) return appended;
-  const std::string& tenant = record.tenant.str();
-  const std::uint32_t day = number_of(day_of(record.started));
-  for (const std::string& key :
-       {keys::totals_of_tenant(tenant), keys::totals_of_adapter(tenant, record.adapter),
-        keys::totals_of_day(tenant, "", day), keys::totals_of_day(tenant, record.key.str(), day)}) {
-    if (auto added = add_totals(store_, batch, key, totals_of(record)); !added) return added;
+void UsageLedger::finish_waiting() {
+  if (!writer_.joinable()) return;
+  writer_.request_stop();
+  writer_.join();
+}
+
+void UsageLedger::record_later(UsageRecord record, Done done) {
+  if (!writer_.joinable()) return done(write_or_keep(std::span(&record, 1)));
+  {
+    const std::lock_guard lock(queue_);
+    waiting_.records.push_back(std::move(record));
+    waiting_.done.push_back(std::move(done));
   }
-  auto written = store_.write(batch, Durability::kBuffered);
-  if (!written && written.error().code == Code::kPreconditionFailed) return {};  // again
-  if (written) dirty_ = true;
+  has_waiting_.notify_one();
+}
+
+// Until it is stopped and nobody waits.
+void UsageLedger::write_waiting(const std::stop_token& stop) {
+  for (;;) {
+    Waiting now;
+    {
+      std::unique_lock lock(queue_);
+      has_waiting_.wait(lock, stop, [this] { return !waiting_.records.empty(); });
+      if (waiting_.records.empty()) return;
+      std::swap(now, waiting_);
+    }
+    Result<void> written;
+    try {
+      written = write_or_keep(now.records);
+    } catch (const std::exception& failure) {  // no memory, most likely
+      written = Error{Code::kInternalError, failure.what()};
+      const MutexLock lock(mutex_);
+      books_->forget();  // they may be ahead of the store
+    }
+    for (const Done& done : now.done) done(written);
+  }
+}
+
+Result<void> UsageLedger::write_or_keep(std::span<const UsageRecord> records) {
+  const MutexLock lock(mutex_);
+  auto written = write_unwritten();  // they come first in the chain
+  if (written) written = write(records);
+  if (written || written.error().code == Code::kCorrupt) return written;
+  for (const UsageRecord& record : records) {
+    if (unwritten_.size() < kMaxUnwritten) unwritten_.push_back(record);
+  }
   return written;
+}
+
+std::size_t UsageLedger::num_unwritten() const {
+  const MutexLock lock(mutex_);
+  return unwritten_.size();
+}
+
+Result<void> UsageLedger::write_unwritten() {
+  while (!unwritten_.empty()) {
+    if (auto written = write(std::span(&unwritten_.front(), 1)); !written) return written;
+    unwritten_.pop_front();
+  }
+  return {};
+}
+
+// All of them in one batch; one by one if one was there already.
+Result<void> UsageLedger::write(std::span<const UsageRecord> records) {
+  const auto end = books_->end(store_);
+  if (!end) return end.error();
+  Batch batch;
+  std::map<std::string, const UsageTotals*> changed;
+  std::set<std::string> names;
+  for (const UsageRecord& record : records) {
+    const std::string name = keys::usage_by_request(record.request.str());
+    if (!names.insert(name).second) continue;
+    batch.expect(Family::kLedger, name, std::nullopt)
+        .put(Family::kLedger, name, keys::big_endian(record.finished));
+    append_to_chain(**end, Chain::kUsage, keys::usage_record(record.finished, record.request.str()),
+                    encode(record), batch);
+    for (const std::string& key : totals_keys(record)) {
+      const auto totals = books_->totals(store_, key);
+      if (!totals) {
+        books_->forget();
+        return totals.error();
+      }
+      **totals += totals_of(record);
+      changed[key] = *totals;
+    }
+  }
+  for (const auto& [key, totals] : changed) batch.put(Family::kLedger, key, encode(*totals));
+  auto written = store_.write(batch, Durability::kBuffered);
+  if (written) {
+    dirty_ = true;
+    return written;
+  }
+  books_->forget();
+  return written.error().code == Code::kPreconditionFailed ? write_each(records) : written;
+}
+
+// One was recorded already, or another ledger has written to the chain.
+Result<void> UsageLedger::write_each(std::span<const UsageRecord> records) {
+  for (const UsageRecord& record : records) {
+    const auto there = store_.get(Family::kLedger, keys::usage_by_request(record.request.str()));
+    if (!there) return there.error();
+    if (*there) continue;
+    if (auto written = write(std::span(&record, 1)); !written) return written;
+  }
+  return {};
 }
 
 Result<void> UsageLedger::flush() {
   {
     const MutexLock lock(mutex_);
+    if (auto written = write_unwritten(); !written) return written;
     if (!std::exchange(dirty_, false)) return {};
   }
   auto synced = store_.sync();

@@ -13,9 +13,14 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -67,6 +72,7 @@ UsageTotals totals_of(const UsageRecord& record);
 class UsageLedger {
  public:
   static constexpr std::chrono::milliseconds kSyncInterval{1000};
+  static constexpr std::size_t kMaxUnwritten = 100'000;
 
   explicit UsageLedger(Store& store);
   ~UsageLedger();  // syncs what is not yet synced
@@ -74,8 +80,20 @@ class UsageLedger {
   UsageLedger& operator=(const UsageLedger&) = delete;
 
   // Appends `record` and adds it to the totals of its tenant, adapter and days; does nothing if
-  // that request is recorded already. Errors: those of Store; then nothing was written.
+  // that request is recorded already. Errors: those of Store; then nothing was written, and where
+  // the store is full or fails, the record is kept and written when it takes writes again (tried at
+  // the next record() and every kSyncInterval), if the process lives to see it: totals lack it
+  // until then. Of kMaxUnwritten such records the oldest are kept.
   Result<void> record(const UsageRecord& record);
+  // The same, later and without waiting: a thread of the ledger's writes what has come meanwhile in
+  // one batch, and tells each `done` what record() would have returned. A disk that stalls so holds
+  // up those whose records wait for it, and nobody else. `done` must not block.
+  using Done = std::function<void(const Result<void>&)>;
+  void record_later(UsageRecord record, Done done);
+  // Ends that thread when all who wait have been told; what comes later is written by its caller.
+  // Before what `done` reaches for goes, and when nobody else calls.
+  void finish_waiting();
+  std::size_t num_unwritten() const;
 
   // Makes everything recorded so far survive power loss. Errors: those of Store.
   Result<void> flush();
@@ -95,13 +113,31 @@ class UsageLedger {
                     const std::function<bool(const UsageRecord&)>& visit) const;
 
  private:
+  class Books;  // what was last written of the chain and the totals, so as not to be read again
+
+  struct Waiting {
+    std::vector<UsageRecord> records;
+    std::vector<Done> done;  // of each
+  };
+
+  Result<void> write_or_keep(std::span<const UsageRecord> records);
+  Result<void> write_each(std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
+  Result<void> write(std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
+  Result<void> write_unwritten() TESSERA_REQUIRES(mutex_);
+  void write_waiting(const std::stop_token& stop);
   void sync_periodically(const std::stop_token& stop);
 
   Store& store_;
-  Mutex mutex_;  // totals are read, changed and written under it
+  mutable Mutex mutex_;  // totals are read, changed and written under it
+  const std::unique_ptr<Books> books_ TESSERA_GUARDED_BY(mutex_);
+  std::deque<UsageRecord> unwritten_ TESSERA_GUARDED_BY(mutex_);
   bool dirty_ TESSERA_GUARDED_BY(mutex_) = false;
   std::condition_variable_any wake_;
-  std::jthread syncer_;  // last: stops before the rest is destroyed
+  std::mutex queue_;
+  Waiting waiting_;  // guarded by queue_
+  std::condition_variable_any has_waiting_;
+  std::jthread syncer_;  // last, with the next: they stop before the rest is destroyed
+  std::jthread writer_;
 };
 
 // Records summed up by time and by what the caller groups by, as GET /v1/organization/usage wants.

@@ -24,6 +24,10 @@ const char* finish_reason_of(FinishReason reason, const ChoiceText& text) {
   return text.num_calls() > 0 ? "tool_calls" : "stop";
 }
 
+void log_unrecorded(const RequestId& request, const Error& error) {
+  log_error("usage_not_recorded", {{"request", request.str()}, {"reason", error.message}});
+}
+
 }  // namespace
 
 Generation::Generation(const GenerationServices& services, const Tokenizer& tokenizer,
@@ -44,6 +48,12 @@ Generation::~Generation() {
     abandon();
     std::string unread;
     for (int index = 0; index < static_cast<int>(choices_.size()); ++index) advance(index, unread);
+    if (!is_recorded_) {
+      close_books();
+      if (auto recorded = services_.ledger.record(plan_.record); !recorded) {
+        log_unrecorded(plan_.record.request, recorded.error());
+      }
+    }
     settle();
   } catch (const std::exception&) {
     // There is nobody to tell; the permit gives back what it holds by itself.
@@ -101,7 +111,11 @@ Generation::Progress Generation::poll() {
   }
   go_on();
   if (std::ranges::any_of(choices_, &Choice::is_running)) return progress;
+  if (!is_recorded_) begin_record();
+  held_ += std::exchange(progress.bytes, {});
+  if (!is_recorded_->load()) return progress;
   settle();
+  progress.bytes = std::exchange(held_, {});
   progress.finished = true;
   if (!plan_.stream) return progress;
   if (failure_) {
@@ -243,10 +257,8 @@ void Generation::abandon() {
   services_.engine.wake();
 }
 
-// Charges and records what it cost; before the last bytes of the answer are sent.
-void Generation::settle() {
-  assert(!settled_);
-  settled_ = true;
+// Says in the record what it came to.
+void Generation::close_books() {
   if (!failure_) {
     for (const Choice& choice : choices_) usage_ += usage_of(choice);
   }
@@ -258,13 +270,26 @@ void Generation::settle() {
       plan_.price.of(usage_.prompt_tokens, usage_.cached_tokens, usage_.completion_tokens);
   record.finish = finish_code();
   record.finished = services_.clock.wall_now();
-  if (auto recorded = services_.ledger.record(record); !recorded) {
-    log_error("usage_not_recorded",
-              {{"request", record.request.str()}, {"reason", recorded.error().message}});
-  }
-  // After the record: whoever sees the slot free finds what was charged for it.
+}
+
+void Generation::begin_record() {
+  close_books();
+  is_recorded_ = std::make_shared<std::atomic<bool>>(false);
+  services_.ledger.record_later(plan_.record,
+                                [request = plan_.record.request, is_recorded = is_recorded_,
+                                 wake = wake_](const Result<void>& recorded) {
+                                  if (!recorded) log_unrecorded(request, recorded.error());
+                                  is_recorded->store(true);
+                                  wake();
+                                });
+}
+
+// After the record: whoever sees the slot free finds what was charged for it.
+void Generation::settle() {
+  assert(!settled_);
+  settled_ = true;
   plan_.permit.settle(
-      {.tokens = usage_.prompt_tokens + usage_.completion_tokens, .cost = record.cost});
+      {.tokens = usage_.prompt_tokens + usage_.completion_tokens, .cost = plan_.record.cost});
   services_.metrics.request_latency.observe(services_.clock.steady_now() - plan_.received_at);
 }
 

@@ -4,13 +4,15 @@
 // session's strand drives it: start() hands the prompts to the engine, poll() turns what has come
 // since into bytes, until it says finished. However it ends (a stop string, the engine, an absent
 // client, its own destruction), what it cost is charged and recorded once, before the last bytes go
-// out.
+// out. The ledger's own thread writes the record; what is left of the answer waits for it, and
+// nobody else does.
 //
 // What it costs: for an answer, its prompt and all that was generated; for one that the client gave
 // up, as much of the prompt as was computed and all that was generated; for one that failed,
 // nothing: the reservation is given back, and the usage record has no tokens and the error's code.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -75,7 +77,7 @@ class Generation {
   // Errors: those of Engine::submit; then nothing runs on.
   Result<void> start(const std::function<void()>& wake);
 
-  // Takes what has come. Never waits.
+  // Takes what has come. Never waits, for the disk neither.
   Progress poll();
 
   // The client is gone: ends the generation within a step. poll() still has to be called until it
@@ -123,6 +125,8 @@ class Generation {
   std::optional<Error> failure_of(const Finish& finish) const;
   static Usage usage_of(const Choice& choice);
   std::string finish_code() const;
+  void close_books();
+  void begin_record();
   void settle();
 
   GenerationServices services_;
@@ -131,7 +135,9 @@ class Generation {
   std::vector<Choice> choices_;
   std::size_t num_submitted_ = 0;
   std::optional<Error> failure_;
-  Usage usage_;  // once settled
+  Usage usage_;  // once every choice has finished
+  std::string held_;                                     // bytes that wait for the record
+  std::shared_ptr<std::atomic<bool>> is_recorded_ = {};  // null: not asked for
   bool started_ = false;
   bool abandoned_ = false;
   bool settled_ = false;

@@ -31,6 +31,7 @@ class GenerationTest : public testing::Test {
   ~GenerationTest() override {
     let_go();
     engine_.reset();
+    ledger_->finish_waiting();  // its thread may still be about to wake us
   }
 
   void restart(EngineConfig config) {

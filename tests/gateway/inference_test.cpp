@@ -55,9 +55,9 @@ class InferenceTest : public testing::Test {
   HttpResponse answer_of(Result<Reply> reply) {
     if (auto* response = std::get_if<HttpResponse>(&*reply)) return *response;
     Generation& generation = *std::get<std::unique_ptr<Generation>>(*reply);
-    std::counting_semaphore<> woken{0};
-    EXPECT_TRUE(generation.start([&] { woken.release(); }));
-    while (!generation.poll().finished) woken.acquire();
+    const auto woken = std::make_shared<std::counting_semaphore<>>(0);  // the last call may be late
+    EXPECT_TRUE(generation.start([woken] { woken->release(); }));
+    while (!generation.poll().finished) woken->acquire();
     const HttpResponse response = generation.whole_answer();
     reply = Error{};
     platform_->engine->drain(std::chrono::steady_clock::time_point::max());

@@ -1,11 +1,13 @@
 #include "tenancy/usage_ledger.hpp"
 
+#include <atomic>
 #include <map>
 #include <random>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "tenancy/hash_chain.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
@@ -245,6 +247,99 @@ TEST_F(UsageLedgerTest, SenselessBucketsAreRefused) {
   EXPECT_EQ(code_of({.from = kStart, .to = kStart + 1s, .bucket_width = 0s}), Code::kInvalidValue);
   EXPECT_EQ(code_of({.from = kStart, .to = kStart + 10'001s, .bucket_width = 1s}),
             Code::kInvalidValue);
+}
+
+// A store that can be full.
+class FullableStore final : public Store {
+ public:
+  explicit FullableStore(Store& store) : store_(store) {}
+
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    return store_.get(family, key);
+  }
+  Result<void> scan(
+      Family family, std::string_view prefix, std::string_view start,
+      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
+    return store_.scan(family, prefix, start, visit);
+  }
+  Result<void> write(const Batch& batch, Durability durability) override {
+    if (is_full) return Error{Code::kStorageFull, "no space left"};
+    return store_.write(batch, durability);
+  }
+  Result<void> sync() override { return store_.sync(); }
+
+  std::atomic<bool> is_full = false;
+
+ private:
+  Store& store_;
+};
+
+TEST_F(UsageLedgerTest, WhatAFullDiskRefusesIsWrittenOnceThereIsRoom) {
+  ledger_.reset();
+  FullableStore fullable(*store_);
+  {
+    UsageLedger ledger(fullable);
+    ASSERT_TRUE(ledger.record(request(1, "a", "")));
+    fullable.is_full = true;
+    for (int i = 2; i <= 5; ++i) {
+      EXPECT_EQ(ledger.record(request(i, "a", "")).error().code, Code::kStorageFull);
+    }
+    EXPECT_EQ(ledger.num_unwritten(), 4U);
+    EXPECT_EQ(ledger.totals_by_tenant(TenantId("a")).value().requests, 1);
+    EXPECT_FALSE(ledger.flush());
+    fullable.is_full = false;
+    ASSERT_TRUE(ledger.record(request(6, "a", "")));
+    EXPECT_EQ(ledger.num_unwritten(), 0U);
+  }
+  ledger_.emplace(*store_);
+  EXPECT_EQ(num_records(), 6);
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("a")).value(), (UsageTotals{6, 600, 384, 21}));
+  const auto chain = verify_chain(*store_, Chain::kUsage).value();
+  EXPECT_TRUE(chain.holds());
+  EXPECT_EQ(chain.num_links, 6U);
+}
+
+TEST_F(UsageLedgerTest, RecordsThatWaitTogetherAreEachWrittenOnceInOrder) {
+  constexpr int kRecords = 200;
+  std::atomic<int> done = 0;
+  for (int i = 1; i <= kRecords; ++i) {
+    ledger_->record_later(request(i, i % 3 == 0 ? "a" : "b", ""), [&](const Result<void>& written) {
+      EXPECT_TRUE(written);
+      ++done;
+      done.notify_all();
+    });
+    // Some come twice, in the same batch or later.
+    if (i % 10 == 0) ledger_->record_later(request(i, "a", ""), [](const Result<void>&) {});
+  }
+  for (int seen = done; seen < kRecords; seen = done) done.wait(seen);
+  reopen();
+  EXPECT_EQ(num_records(), kRecords);
+  const auto a = ledger_->totals_by_tenant(TenantId("a")).value().requests;
+  EXPECT_EQ(a + ledger_->totals_by_tenant(TenantId("b")).value().requests, kRecords);
+  const auto chain = verify_chain(*store_, Chain::kUsage).value();
+  EXPECT_TRUE(chain.holds());
+  EXPECT_EQ(chain.num_links, std::uint64_t{kRecords});
+}
+
+TEST_F(UsageLedgerTest, WhatWaitsIsWrittenBeforeTheEnd) {
+  int done = 0;
+  for (int i = 1; i <= 20; ++i) {
+    ledger_->record_later(request(i, "a", ""), [&](const Result<void>&) { ++done; });
+  }
+  reopen();
+  EXPECT_EQ(done, 20);
+  EXPECT_EQ(num_records(), 20);
+}
+
+TEST_F(UsageLedgerTest, WhatItRemembersGivesWayToWhatAnotherWrote) {
+  UsageLedger other(*store_);
+  ASSERT_TRUE(ledger_->record(request(1, "a", "")));
+  ASSERT_TRUE(other.record(request(1, "a", "")));
+  ASSERT_TRUE(other.record(request(2, "a", "")));
+  ASSERT_TRUE(ledger_->record(request(3, "a", "")));
+  EXPECT_EQ(num_records(), 3);
+  EXPECT_EQ(other.totals_by_tenant(TenantId("a")).value().requests, 3);
+  EXPECT_TRUE(verify_chain(*store_, Chain::kUsage).value().holds());
 }
 
 }  // namespace
