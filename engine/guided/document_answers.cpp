@@ -1,6 +1,7 @@
 // What a document's position is asked besides the next byte: ends, masks, forced and shortest text.
 
 #include <algorithm>
+#include <bit>
 
 #include "engine/guided/code_point_partition.hpp"
 #include "engine/guided/document_machine.hpp"
@@ -147,16 +148,19 @@ void DocumentMachine::fill(Position position, const Vocabulary& vocabulary, Toke
 // names it is only that one may come again within the same token, which then holds the quote behind
 // it and two more.
 // Those few tokens are read once more, whole and recorded.
-void DocumentMachine::check_repeats(Position position, std::span<const TokenId> tokens,
+void DocumentMachine::check_repeats(Position position, std::span<const MaskWord> tokens,
                                     const Vocabulary& vocabulary, TokenMask& mask) {
-  for (const TokenId id : tokens) {
-    if (!mask[id]) continue;
-    Position at = position;
-    for (const char byte : vocabulary.bytes(id)) {
-      at = step(at, static_cast<std::uint8_t>(byte));
-      if (at.dead()) break;
+  for (const auto& [index, bits] : tokens) {
+    for (std::uint64_t left = mask.words()[index] & bits; left != 0; left &= left - 1) {
+      const auto id =
+          static_cast<TokenId>(64 * index + static_cast<unsigned>(std::countr_zero(left)));
+      Position at = position;
+      for (const char byte : vocabulary.bytes(id)) {
+        at = step(at, static_cast<std::uint8_t>(byte));
+        if (at.dead()) break;
+      }
+      if (at.dead()) mask.clear(id);
     }
-    if (at.dead()) mask.clear(id);
   }
 }
 

@@ -150,7 +150,7 @@ class DocumentMachine final : public Recognizer {
     return mode_of(position) == Mode::kKey ? states_.keys().other(text) : text;
   }
   TextClasses classes_of(std::uint32_t region);
-  void check_repeats(Position position, std::span<const TokenId> tokens,
+  void check_repeats(Position position, std::span<const MaskWord> tokens,
                      const Vocabulary& vocabulary, TokenMask& mask);
 
   std::string find_rest(Position position);

@@ -58,7 +58,7 @@ class TokenClasses {
   std::span<const Exit> exits() const { return exits_; }
   // A code point of the class as UTF-8.
   std::string_view sample(std::uint32_t of) const { return samples_[of]; }
-  const TokenMask& all() const { return all_; }  // ids() as a mask
+  const TokenMask& all() const { return *all_; }  // ids() as a mask
   std::size_t bytes() const;
 
  private:
@@ -70,7 +70,7 @@ class TokenClasses {
   std::vector<TokenId> ids_;
   std::vector<Exit> exits_;
   std::vector<std::string> samples_;
-  TokenMask all_;
+  const TokenMask* all_;  // the vocabulary's
 };
 
 }  // namespace tessera::guided

@@ -43,4 +43,10 @@ class TokenMask {
   std::vector<std::uint64_t> words_;
 };
 
+// A word of a sparse mask.
+struct MaskWord {
+  std::uint32_t index = 0;
+  std::uint64_t bits = 0;
+};
+
 }  // namespace tessera::guided

@@ -33,6 +33,7 @@
 #include "engine/guided/token_classes.hpp"
 #include "engine/guided/token_mask.hpp"
 #include "engine/guided/token_slice.hpp"
+#include "engine/guided/utf8_pending.hpp"
 #include "engine/guided/vocabulary.hpp"
 
 namespace tessera::guided {
@@ -72,6 +73,10 @@ class TokenWalk {
   static constexpr std::size_t kMaxBases = 4;
   // Subtrees with fewer tokens are walked even where they are in a loop.
   static constexpr std::uint32_t kLoopFrom = 256;
+  // Tokens below the nodes that one mask makes slices for, if they are several.
+  static constexpr std::uint32_t kMostSliced = 16'384;
+  // Steps of a walk that is tried before classes or slices are made.
+  static constexpr std::uint32_t kShortWalk = 16'384;
   // Merging pays if one token in so many begins with a byte that leads to the same loop.
   static constexpr std::uint32_t kMergeShare = 64;
   static constexpr std::uint32_t kMergeFrom = 256;    // tokens
@@ -152,14 +157,18 @@ class TokenWalk {
     return false;
   }
 
-  // Whether so much of the vocabulary may leave the loop by a letter or a digit that its suffixes
-  // are most of it: then a plain walk is the shorter way.
+  // Whether so much of the vocabulary may leave the loop by a letter or a digit, here or behind one
+  // of its code points, that its suffixes are most of it: then a plain walk is the shorter way.
   bool leaves_often(R& recognizer, Position position, const ByteLoop& loop) const {
+    Position inside = position;
+    for (const char byte : Utf8Pending().rest_of(loop.set->ranges().front().begin)) {
+      inside = recognizer.step(inside, static_cast<std::uint8_t>(byte));
+    }
     std::size_t leaving = 0;  // tokens
     for (std::uint8_t byte = '0'; byte <= 'z'; ++byte) {
       const bool word = byte <= '9' || byte >= 'a' || (byte >= 'A' && byte <= 'Z');
       if (!word || loop.set->contains(byte)) continue;
-      if (recognizer.step(position, byte).dead()) continue;
+      if (recognizer.step(position, byte).dead() && recognizer.step(inside, byte).dead()) continue;
       leaving += vocabulary_->containing(byte).size();
       if (leaving > kMostLeaving) return true;
     }
@@ -173,6 +182,7 @@ class TokenWalk {
       bases_.clear();
     }
     vocabulary_ = &vocabulary;
+    sliced_ = 0;
     open_.clear();
     merge_open_.clear();
   }
@@ -217,8 +227,8 @@ class TokenWalk {
     if (node.rank_end - node.rank < kLoopFrom) return false;
     const ByteLoop loop = recognizer.loop(position);
     if (!pays(loop) || !is_counted(loop) || leaves_often(recognizer, position, loop)) return false;
-    const auto tokens = slice(vocabulary_->trie().index(node), loop);
-    return fill_counted(recognizer, *tokens, position, loop, mask);
+    const auto tokens = slice_below(node, loop);
+    return tokens && fill_counted(recognizer, *tokens, position, loop, mask);
   }
 
   // merge() below a node of the whole vocabulary: a blank, behind which any name may begin. What is
@@ -233,8 +243,8 @@ class TokenWalk {
     const Position base = most_common_loop(recognizer, children, first, size);
     if (base.dead()) return false;
     const ByteLoop loop = recognizer.loop(base);
-    const auto tokens = slice(vocabulary_->trie().index(node), loop);
-    if (!fill_counted(recognizer, *tokens, base, loop, mask, false)) return false;
+    const auto tokens = slice_below(node, loop);
+    if (!tokens || !fill_counted(recognizer, *tokens, base, loop, mask, false)) return false;
     for (std::size_t i = 0; i < children.size(); ++i) {
       const bool apart = std::ranges::count(tokens->apart(), node.children + i) != 0;
       const Position other = apart ? Position{} : recognizer.step(base, children[i].byte);
@@ -243,16 +253,47 @@ class TokenWalk {
     return true;
   }
 
+  // `mask` is all clear.
   void fill_anything(R& recognizer, Position position, TokenMask& mask) {
     const ByteLoop loop = recognizer.loop(position);
     const bool loops = pays(loop);
     const bool counted = loops && is_counted(loop) && !leaves_often(recognizer, position, loop);
     if (!counted && fill_by_classes(recognizer, position, mask)) return;
     if (loops) {
+      if (!slice(RankedTrie::kRoot, loop, false) && fill_shortly(recognizer, position, mask))
+        return;
       fill_loop(recognizer, RankedTrie::kRoot, position, loop, mask, true);
     } else {
       fill_all(recognizer, whole(), position, mask);
     }
+  }
+
+  // By a plain walk, if that is short: before something is made that takes as long as a long one.
+  // False, and nothing done, if it is not.
+  bool fill_shortly(R& recognizer, Position position, TokenMask& mask) {
+    const Node& root = whole().trie[RankedTrie::kRoot];
+    const std::size_t below = open_.size();
+    std::uint32_t steps = 0;
+    open_.push_back({root.children, root.children + root.num_children, position});
+    while (open_.size() > below) {
+      Open& siblings = open_.back();
+      if (siblings.next == siblings.end) {
+        open_.pop_back();
+        continue;
+      }
+      const Node& child = whole().trie[siblings.next++];
+      if (++steps > kShortWalk) {
+        open_.resize(below);
+        mask.clear();
+        return false;
+      }
+      const Position at = recognizer.step(siblings.parent, child.byte);
+      if (at.dead()) continue;
+      set_own(whole(), child, mask);
+      if (child.num_children == 0) continue;
+      open_.push_back({child.children, child.children + child.num_children, at});
+    }
+    return true;
   }
 
   // ---- classes of code points (token_classes.hpp)
@@ -262,7 +303,11 @@ class TokenWalk {
     if (!recognizer.has_classes(position) || !is_alive_often(recognizer, position)) return false;
     TextClasses classes = recognizer.text_classes(position);
     for (int i = 0; classes.classes && i < kMaxRefinements; ++i) {
-      const std::shared_ptr<const TokenClasses> tokens = classes_of(classes, i == 0);
+      std::shared_ptr<const TokenClasses> tokens = classes_of(classes, false);
+      if (!tokens && i == 0) {
+        if (fill_shortly(recognizer, position, mask)) return true;
+        tokens = classes_of(classes, true);
+      }
       if (!tokens || !tokens->pays()) return false;
       const Position coarse = walk_classes(recognizer, position, classes, *tokens);
       if (coarse.dead()) {
@@ -552,12 +597,26 @@ class TokenWalk {
     }
   }
 
-  std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const ByteLoop& loop) {
+  std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const ByteLoop& loop,
+                                          bool may_make = true) {
     const SliceKey key{node, loop.set, loop.escapes};
     const auto found = slices_.find(key);
     if (found != slices_.end()) return found->second;
     if (slices_.size() >= kMaxSlices) slices_.clear();
-    return (slices_[key] = vocabulary_->slice(node, *loop.set, loop.escapes));
+    auto made = vocabulary_->slice(node, *loop.set, loop.escapes, may_make);
+    if (made) slices_[key] = made;
+    return made;
+  }
+
+  // That of a subtree: nullptr where it is not there and this mask has made enough of them, so that
+  // no one mask pays for all that later ones gain by.
+  std::shared_ptr<const TokenSlice> slice_below(const Node& node, const ByteLoop& loop) {
+    const std::uint32_t index = vocabulary_->trie().index(node);
+    if (auto known = slice(index, loop, false)) return known;
+    const std::uint32_t size = node.rank_end - node.rank;
+    if (sliced_ > 0 && sliced_ + size > kMostSliced) return nullptr;
+    sliced_ += size;
+    return slice(index, loop, true);
   }
 
   // What lies below `node`, where `position` is in a loop.
@@ -706,6 +765,7 @@ class TokenWalk {
 
   const Vocabulary* vocabulary_ = nullptr;
   std::unordered_map<SliceKey, std::shared_ptr<const TokenSlice>, SliceKeyHash> slices_;
+  std::uint32_t sliced_ = 0;           // tokens, for this mask
   std::array<Position, 256> first_{};  // behind the first byte of tokens
   std::vector<Open> open_;
   std::vector<Open> suffix_open_;

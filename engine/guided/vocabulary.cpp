@@ -5,9 +5,11 @@
 #include <bit>
 #include <cstring>
 #include <list>
+#include <mutex>
 #include <unordered_map>
 #include <utility>
 
+#include "engine/guided/code_point_trie.hpp"
 #include "engine/guided/token_classes.hpp"
 #include "engine/guided/token_slice.hpp"
 #include "storage/mutex.hpp"
@@ -122,6 +124,14 @@ class Shelf {
   std::list<std::uint64_t> recent_ TESSERA_GUARDED_BY(mutex_);  // hashes, the latest first
 };
 
+std::vector<MaskWord> sparse(const TokenMask& mask) {
+  std::vector<MaskWord> words;
+  for (std::uint32_t i = 0; i < mask.words().size(); ++i) {
+    if (mask.words()[i] != 0) words.push_back({i, mask.words()[i]});
+  }
+  return words;
+}
+
 }  // namespace
 
 struct Vocabulary::Impl {
@@ -140,10 +150,13 @@ struct Vocabulary::Impl {
   RankedTrie trie;
   std::array<std::uint32_t, 257> containing_begins{};
   std::vector<std::uint32_t> containing;  // ranks
-  std::vector<TokenId> behind_quotes;
-  std::vector<TokenId> three_quotes;
+  std::vector<MaskWord> behind_quotes;
+  std::vector<MaskWord> three_quotes;
   std::vector<bool> is_end;
   std::size_t longest = 0;
+  std::optional<CodePointTrie> quoted;
+  std::optional<CodePointTrie> unquoted;  // made when first asked for
+  std::once_flag unquoted_made;
   Shelf<TokenSlice> slices{kMaxSliceBytes};
   Shelf<TokenClasses> classes{kMaxClassesBytes};
 };
@@ -194,13 +207,17 @@ void Vocabulary::Impl::index_bytes() {
 }
 
 void Vocabulary::Impl::index_quotes() {
+  TokenMask behind(tokens.vocab_size);
+  TokenMask three(tokens.vocab_size);
   for (std::uint32_t i = containing_begins['"']; i < containing_begins['"' + 1]; ++i) {
     const std::uint32_t rank = containing[i];
     const std::string_view bytes =
         std::string_view(arena).substr(begins[rank], begins[rank + 1] - begins[rank]);
-    if (bytes.find('"') + 1 < bytes.size()) behind_quotes.push_back(ids[rank]);
-    if (std::ranges::count(bytes, '"') >= 3) three_quotes.push_back(ids[rank]);
+    if (bytes.find('"') + 1 < bytes.size()) behind.set(ids[rank]);
+    if (std::ranges::count(bytes, '"') >= 3) three.set(ids[rank]);
   }
+  behind_quotes = sparse(behind);
+  three_quotes = sparse(three);
 }
 
 Vocabulary::Vocabulary(VocabularyTokens tokens) : impl_(std::make_unique<Impl>(std::move(tokens))) {
@@ -212,6 +229,7 @@ Vocabulary::Vocabulary(VocabularyTokens tokens) : impl_(std::make_unique<Impl>(s
   impl_->is_end.resize(static_cast<std::size_t>(vocab_size()));
   for (const TokenId id : ends) impl_->is_end[static_cast<std::size_t>(id)] = true;
   make_string_slice();
+  impl_->quoted.emplace(*this, true);
 }
 
 // What nearly every constraint asks for, so that no mask has to wait for it.
@@ -283,20 +301,29 @@ std::span<const std::uint32_t> Vocabulary::containing(std::uint8_t byte) const {
   return {impl_->containing.data() + begin, end - begin};
 }
 
-std::span<const TokenId> Vocabulary::behind_quotes() const {
+std::span<const MaskWord> Vocabulary::behind_quotes() const {
   return impl_->behind_quotes;
 }
 
-std::span<const TokenId> Vocabulary::three_quotes() const {
+std::span<const MaskWord> Vocabulary::three_quotes() const {
   return impl_->three_quotes;
 }
 
+const CodePointTrie& Vocabulary::code_points(bool quoted) const {
+  if (quoted) return *impl_->quoted;
+  std::call_once(impl_->unquoted_made, [this] { impl_->unquoted.emplace(*this, false); });
+  return *impl_->unquoted;
+}
+
 std::shared_ptr<const TokenSlice> Vocabulary::slice(std::uint32_t node, const CodePointSet& set,
-                                                    std::optional<Escapes> escapes) const {
+                                                    std::optional<Escapes> escapes,
+                                                    bool may_make) const {
   return impl_->slices.get(
       hash_of(node, set, escapes),
       [&](const TokenSlice& slice) { return slice.is(node, set, escapes); },
-      [&] { return std::make_shared<const TokenSlice>(*this, node, set, escapes); });
+      [&] {
+        return may_make ? std::make_shared<const TokenSlice>(*this, node, set, escapes) : nullptr;
+      });
 }
 
 std::shared_ptr<const TokenClasses> Vocabulary::classes(const Partition& classes, bool quoted,

@@ -25,6 +25,7 @@
 
 namespace tessera::guided {
 
+class CodePointTrie;
 class TokenClasses;
 class TokenSlice;
 struct Partition;
@@ -67,15 +68,18 @@ class Vocabulary {
   // Ranks of the tokens in which `byte` occurs, rising.
   std::span<const std::uint32_t> containing(std::uint8_t byte) const;
   // Tokens with something behind a quote, and those of three quotes and more: what a JSON text may
-  // have in one token of two of its members or items.
-  std::span<const TokenId> behind_quotes() const;
-  std::span<const TokenId> three_quotes() const;
+  // have in one token of two of its members or items. As masks, without words that are 0.
+  std::span<const MaskWord> behind_quotes() const;
+  std::span<const MaskWord> three_quotes() const;
+  // The tokens as sequences of code points; `quoted`: between the quotes of a JSON string.
+  const CodePointTrie& code_points(bool quoted) const;
   // The tokens below `node` of the trie, seen from a loop over `set` (and escapes). The vocabulary
-  // must outlive it.
+  // must outlive it. nullptr if it is not there and is not to be made.
   std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const CodePointSet& set,
-                                          std::optional<Escapes> escapes = {}) const;
+                                          std::optional<Escapes> escapes = {},
+                                          bool may_make = true) const;
   // The tokens as sequences of classes of code points. The vocabulary must outlive them. nullptr if
-  // they are not there and are not to be made, which takes as long as a walk.
+  // they are not there and are not to be made, which takes half as long as a walk.
   std::shared_ptr<const TokenClasses> classes(const Partition& classes, bool quoted,
                                               bool may_make = true) const;
 

@@ -9,6 +9,7 @@ there.
 guided/README.md says what is compared and how. Without the shared data only the rest is run.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -53,12 +54,15 @@ class Replays:
         self.quick = quick
         self.tokenizer = shared / "tokenizers" / "llama3.tokenizer.json"
         folder = maskbench.unpack(shared / maskbench.ARCHIVE, CACHE / "maskbench")
-        self.driver = worker.Worker(os.environ["TESSERA_DRIVER"],
-                                    greeting=(dict(tokenizer=str(self.tokenizer)),))
+        self.driver = self.start_driver()
         self.files = maskbench.files(folder)
         self.names = maskbench.sample(self.files, QUICK_SCHEMAS if quick else len(self.files))
         self.own, self.by_schema_order = maskbench.Results(), maskbench.Results()
         self.peers = {name: maskbench.Results() for name in PEERS}
+
+    def start_driver(self):
+        return worker.Worker(os.environ["TESSERA_DRIVER"],
+                             greeting=(dict(tokenizer=str(self.tokenizer)),))
 
     def case(self, name):
         return maskbench.tokenized(maskbench.read(self.files[name]), self.driver)
@@ -184,16 +188,28 @@ def exactness(report, quick):
     report.bar("exactness-under", under, 0, at_least=False, digits=0)
 
 
-def random_walks(report, replays, quick):
-    validator = peer_program("validate.py")
-    run = walks.Walks()
-    for name in replays.names[:QUICK_WALKED if quick else WALKED_SCHEMAS]:
+def walk_share(replays, names):
+    """Of some of the schemas, by a driver and a validator of their own."""
+    driver, validator = replays.start_driver(), peer_program("validate.py")
+    run = walks.Walks(validator.name)
+    for name in names:
         schema = maskbench.read(replays.files[name])["schema"]
-        run.add(name, schema, replays.driver, validator, order="any")
-    print(f"    walks, judged by {validator.name}: {dict(run.counts)}")
+        run.add(name, schema, driver, validator, order="any")
+    driver.close()
+    validator.close()
+    return run
+
+
+def random_walks(report, replays):
+    names = replays.names[:QUICK_WALKED if replays.quick else WALKED_SCHEMAS]
+    at_once = os.cpu_count()
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        shares = [names[i::at_once] for i in range(at_once)]
+        run = sum(pool.map(lambda share: walk_share(replays, share), shares), walks.Walks())
+    print(f"    walks, judged by {run.judge_name}: {dict(run.counts)}")
     for name, text, why in run.invalid[:10]:
         print(f"      invalid: {name}: {text[:200]}: {why}")
-    if not quick:
+    if not replays.quick:
         report.bar("walks", run.counts["documents"], 100_000, at_least=True, digits=0)
     report.bar("walks-invalid", run.counts["invalid"], 0, at_least=False, digits=0)
     report.bar("walks-dead-ends", run.dead_ends(), 0, at_least=False, digits=0)
@@ -214,20 +230,31 @@ def other_suites(report, quick):
                    or int(done.returncode != 0), 0, at_least=False, digits=0)
 
 
+# In TESSERA_BENCH_PARTS some of these, to run a suite of many minutes in pieces.
+PARTS = ("replay", "suite", "walks", "exactness", "server")
+
+
 def main():
     options = bench_report.arguments(__doc__)
     report = bench_report.Report("guided", options.quick)
+    parts = os.environ.get("TESSERA_BENCH_PARTS", " ".join(PARTS)).split()
     shared = maskbench.shared_data()
-    if (shared / maskbench.ARCHIVE).exists():
+    has_data = (shared / maskbench.ARCHIVE).exists()
+    if not has_data:
+        print(f"    no {shared / maskbench.ARCHIVE}: only exactness and the server are measured")
+    if has_data and {"replay", "walks"} & set(parts):
         replays = Replays(shared, options.quick)
+    if has_data and "replay" in parts:
         replays.run()
         replays.report(report)
+    if has_data and "suite" in parts:
         official_suite(report, shared)
-        random_walks(report, replays, options.quick)
-    else:
-        print(f"    no {shared / maskbench.ARCHIVE}: only exactness and the server are measured")
-    exactness(report, options.quick)
-    other_suites(report, options.quick)
+    if has_data and "walks" in parts:
+        random_walks(report, replays)
+    if "exactness" in parts:
+        exactness(report, options.quick)
+    if "server" in parts:
+        other_suites(report, options.quick)
     sys.exit(report.finish(options.json))
 
 

@@ -15,10 +15,18 @@ WALKS = 50  # of a schema
 
 
 class Walks:
-    def __init__(self):
+    def __init__(self, judge_name=""):
+        self.judge_name = judge_name
         self.counts = collections.Counter()
         self.invalid = []  # (name, document, why)
         self.stuck = []    # (name, what, text)
+
+    def __add__(self, other):
+        both = Walks(self.judge_name or other.judge_name)
+        both.counts = self.counts + other.counts
+        both.invalid = self.invalid + other.invalid
+        both.stuck = self.stuck + other.stuck
+        return both
 
     def add(self, name, schema, driver, validator, count=WALKS, seed=maskbench.SEED, **options):
         request = dict(schema=schema, **options)

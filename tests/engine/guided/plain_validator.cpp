@@ -1,10 +1,12 @@
 #include "tests/engine/guided/plain_validator.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -33,22 +35,24 @@ std::int64_t code_points(const std::string& text) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; });
 }
 
-// The limit that `schema` sets under `keyword`, or `otherwise`.
-std::int64_t limit(const Value& schema, const char* keyword, std::int64_t otherwise) {
-  const auto found = schema.find(keyword);
-  return found == schema.end() ? otherwise : found->get<std::int64_t>();
+// The limit that is set, or `otherwise`.
+std::int64_t limit(const Value* set, std::int64_t otherwise) {
+  return set == nullptr ? otherwise : set->get<std::int64_t>();
 }
 
 constexpr std::int64_t kNone = INT64_MAX;
 
-bool within(const Value& schema, const char* least, const char* most, std::int64_t count) {
-  return count >= limit(schema, least, 0) && count <= limit(schema, most, kNone);
+bool within(const Value* least, const Value* most, std::int64_t count) {
+  return count >= limit(least, 0) && count <= limit(most, kNone);
 }
 
-std::vector<std::string> names_of(const Value& value) {
-  std::vector<std::string> names;
-  for (const auto& [name, member] : value.items()) names.push_back(name);
-  return names;
+bool same_members(const Value& a, const Value& b) {
+  if (a.size() != b.size()) return false;
+  for (auto member = a.begin(); member != a.end(); ++member) {
+    const auto other = b.find(member.key());
+    if (other == b.end() || !same(*member, *other)) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -69,225 +73,272 @@ std::string key_of(const Value& value) {
 }
 
 bool same(const Value& a, const Value& b) {
-  return key_of(a) == key_of(b);
+  if (a.is_number() && b.is_number()) return thousandths(a) == thousandths(b);
+  if (a.type() != b.type()) return false;
+  if (a.is_array()) {
+    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), same);
+  }
+  return a.is_object() ? same_members(a, b) : a == b;
 }
 
+PlainValidator::PlainValidator(Value root) : root_(std::move(root)) {}
+
 PlainValidator::~PlainValidator() {
-  for (const auto& [pattern, code] : patterns_) {
-    pcre2_code_free(static_cast<pcre2_code*>(code));
+  for (const auto& [pattern, compiled] : patterns_) {
+    pcre2_match_data_free(static_cast<pcre2_match_data*>(compiled.match));
+    pcre2_code_free(static_cast<pcre2_code*>(compiled.code));
   }
 }
 
 bool PlainValidator::matches(const std::string& pattern, const std::string& text) const {
-  void*& code = patterns_[pattern];
-  if (code == nullptr) {
+  Pattern& known = patterns_[pattern];
+  if (known.code == nullptr) {
     int error = 0;
     PCRE2_SIZE where = 0;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.c_str()), pattern.size(),
-                         PCRE2_UTF | PCRE2_DOLLAR_ENDONLY, &error, &where, nullptr);
+    pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.c_str()), pattern.size(),
+                                     PCRE2_UTF | PCRE2_DOLLAR_ENDONLY, &error, &where, nullptr);
     if (code == nullptr) {
       std::fprintf(stderr, "PCRE2 does not take %s\n", pattern.c_str());
       std::abort();
     }
+    known = {code, pcre2_match_data_create_from_pattern(code, nullptr)};
   }
-  auto* compiled = static_cast<pcre2_code*>(code);
-  pcre2_match_data* match = pcre2_match_data_create_from_pattern(compiled, nullptr);
-  const int found = pcre2_match(compiled, reinterpret_cast<PCRE2_SPTR>(text.c_str()), text.size(),
-                                0, 0, match, nullptr);
-  pcre2_match_data_free(match);
-  return found >= 0;
+  return pcre2_match(static_cast<pcre2_code*>(known.code),
+                     reinterpret_cast<PCRE2_SPTR>(text.c_str()), text.size(), 0, 0,
+                     static_cast<pcre2_match_data*>(known.match), nullptr) >= 0;
 }
 
-void PlainValidator::Evaluated::add(const Evaluated& other) {
-  names.insert(other.names.begin(), other.names.end());
-  items.insert(other.items.begin(), other.items.end());
+const PlainValidator::Keywords& PlainValidator::keywords(const Value& schema) const {
+  static constexpr std::array<const char*, kNumKeywords> kNames = {"type",
+                                                                   "const",
+                                                                   "enum",
+                                                                   "$ref",
+                                                                   "not",
+                                                                   "if",
+                                                                   "then",
+                                                                   "else",
+                                                                   "allOf",
+                                                                   "anyOf",
+                                                                   "oneOf",
+                                                                   "minimum",
+                                                                   "maximum",
+                                                                   "exclusiveMinimum",
+                                                                   "exclusiveMaximum",
+                                                                   "multipleOf",
+                                                                   "minLength",
+                                                                   "maxLength",
+                                                                   "pattern",
+                                                                   "minItems",
+                                                                   "maxItems",
+                                                                   "uniqueItems",
+                                                                   "prefixItems",
+                                                                   "items",
+                                                                   "contains",
+                                                                   "minContains",
+                                                                   "maxContains",
+                                                                   "unevaluatedItems",
+                                                                   "minProperties",
+                                                                   "maxProperties",
+                                                                   "required",
+                                                                   "dependentRequired",
+                                                                   "dependentSchemas",
+                                                                   "propertyNames",
+                                                                   "properties",
+                                                                   "patternProperties",
+                                                                   "additionalProperties",
+                                                                   "unevaluatedProperties"};
+  const auto [found, is_new] = keywords_.try_emplace(&schema);
+  if (!is_new) return found->second;
+  for (std::size_t i = 0; i < kNumKeywords; ++i) {
+    const auto argument = schema.find(kNames[i]);
+    found->second[i] = argument == schema.end() ? nullptr : &*argument;
+  }
+  if (const Value* ref = found->second[kRef]) {
+    found->second[kRef] = &root_.at(Value::json_pointer(ref->get<std::string>().substr(1)));
+  }
+  return found->second;
 }
 
 bool PlainValidator::valid(const Value& schema, const Value& value) const {
-  Evaluated evaluated;
+  Evaluated evaluated = 0;
   return check(schema, value, evaluated);
 }
 
 // `evaluated` is added to only if the value is valid.
 bool PlainValidator::check(const Value& schema, const Value& value, Evaluated& evaluated) const {
   if (schema.is_boolean()) return schema.get<bool>();
-  Evaluated own;
-  for (const auto& [keyword, argument] : schema.items()) {
-    if (keyword == "type") {
-      const bool any = argument.is_string()
-                           ? has_type(value, argument)
-                           : std::any_of(argument.begin(), argument.end(), [&](const Value& type) {
-                               return has_type(value, type.get<std::string>());
-                             });
-      if (!any) return false;
-    } else if (keyword == "const") {
-      if (!same(argument, value)) return false;
-    } else if (keyword == "enum") {
-      if (std::none_of(argument.begin(), argument.end(),
-                       [&](const Value& one) { return same(one, value); })) {
-        return false;
-      }
-    }
-  }
-  if (value.is_number() && !check_number(schema, value)) return false;
-  if (value.is_string() && !check_string(schema, value)) return false;
-  if (value.is_array() && !check_array(schema, value, own)) return false;
-  if (value.is_object() && !check_object(schema, value, own)) return false;
-  if (!check_in_place(schema, value, own)) return false;
-  if (!check_unevaluated(schema, value, own)) return false;
-  evaluated.add(own);
+  const Keywords& says = keywords(schema);
+  Evaluated own = 0;
+  if (!check_whole(says, value)) return false;
+  if (value.is_number() && !check_number(says, value)) return false;
+  if (value.is_string() && !check_string(says, value)) return false;
+  if (value.is_array() && !check_array(says, value, own)) return false;
+  if (value.is_object() && !check_object(says, value, own)) return false;
+  if (!check_in_place(says, value, own)) return false;
+  if (!check_unevaluated(says, value, own)) return false;
+  evaluated |= own;
   return true;
 }
 
-bool PlainValidator::check_in_place(const Value& schema, const Value& value,
+bool PlainValidator::check_whole(const Keywords& says, const Value& value) const {
+  if (const Value* type = says[kType]) {
+    const auto is = [&](const Value& one) {
+      return has_type(value, one.get_ref<const std::string&>());
+    };
+    if (!(type->is_string() ? is(*type) : std::any_of(type->begin(), type->end(), is)))
+      return false;
+  }
+  if (says[kConst] != nullptr && !same(*says[kConst], value)) return false;
+  const auto equals = [&](const Value& one) { return same(one, value); };
+  return says[kEnum] == nullptr || std::any_of(says[kEnum]->begin(), says[kEnum]->end(), equals);
+}
+
+bool PlainValidator::check_in_place(const Keywords& says, const Value& value,
                                     Evaluated& evaluated) const {
-  if (schema.contains("$ref")) {
-    const std::string pointer = schema["$ref"].get<std::string>().substr(1);
-    if (!check(root_.at(Value::json_pointer(pointer)), value, evaluated)) return false;
+  if (says[kRef] != nullptr && !check(*says[kRef], value, evaluated)) return false;
+  if (says[kNot] != nullptr && valid(*says[kNot], value)) return false;
+  if (says[kIf] != nullptr) {
+    const Value* branch = says[check(*says[kIf], value, evaluated) ? kThen : kElse];
+    if (branch != nullptr && !check(*branch, value, evaluated)) return false;
   }
-  if (schema.contains("not") && valid(schema["not"], value)) return false;
-  if (schema.contains("if")) {
-    const bool holds = check(schema["if"], value, evaluated);
-    const char* branch = holds ? "then" : "else";
-    if (schema.contains(branch) && !check(schema[branch], value, evaluated)) return false;
-  }
-  if (value.is_object() && schema.contains("dependentSchemas")) {
-    for (const auto& [name, dependent] : schema["dependentSchemas"].items()) {
+  if (value.is_object() && says[kDependentSchemas] != nullptr) {
+    for (const auto& [name, dependent] : says[kDependentSchemas]->items()) {
       if (value.contains(name) && !check(dependent, value, evaluated)) return false;
     }
   }
-  return check_choices(schema, value, evaluated);
+  return check_choices(says, value, evaluated);
 }
 
-bool PlainValidator::check_choices(const Value& schema, const Value& value,
+bool PlainValidator::check_choices(const Keywords& says, const Value& value,
                                    Evaluated& evaluated) const {
-  const auto count = [&](const char* keyword) {
+  const auto count = [&](const Value& branches) {
     std::size_t holding = 0;
-    for (const Value& one : schema[keyword]) {
+    for (const Value& one : branches) {
       if (check(one, value, evaluated)) ++holding;
     }
     return holding;
   };
-  if (schema.contains("allOf") && count("allOf") != schema["allOf"].size()) return false;
-  if (schema.contains("anyOf") && count("anyOf") == 0) return false;
-  return !schema.contains("oneOf") || count("oneOf") == 1;
+  if (says[kAllOf] != nullptr && count(*says[kAllOf]) != says[kAllOf]->size()) return false;
+  if (says[kAnyOf] != nullptr && count(*says[kAnyOf]) == 0) return false;
+  return says[kOneOf] == nullptr || count(*says[kOneOf]) == 1;
 }
 
-bool PlainValidator::check_number(const Value& schema, const Value& value) const {
+bool PlainValidator::check_number(const Keywords& says, const Value& value) const {
   const std::int64_t number = thousandths(value);
-  const auto bound = [&](const char* keyword) { return thousandths(schema[keyword]); };
-  if (schema.contains("minimum") && number < bound("minimum")) return false;
-  if (schema.contains("maximum") && number > bound("maximum")) return false;
-  if (schema.contains("exclusiveMinimum") && number <= bound("exclusiveMinimum")) return false;
-  if (schema.contains("exclusiveMaximum") && number >= bound("exclusiveMaximum")) return false;
-  return !schema.contains("multipleOf") || number % bound("multipleOf") == 0;
+  const auto bound = [&](Keyword keyword) { return thousandths(*says[keyword]); };
+  if (says[kMinimum] != nullptr && number < bound(kMinimum)) return false;
+  if (says[kMaximum] != nullptr && number > bound(kMaximum)) return false;
+  if (says[kExclusiveMinimum] != nullptr && number <= bound(kExclusiveMinimum)) return false;
+  if (says[kExclusiveMaximum] != nullptr && number >= bound(kExclusiveMaximum)) return false;
+  return says[kMultipleOf] == nullptr || number % bound(kMultipleOf) == 0;
 }
 
-bool PlainValidator::check_string(const Value& schema, const Value& value) const {
-  const std::string text = value.get<std::string>();
-  if (!within(schema, "minLength", "maxLength", code_points(text))) return false;
-  return !schema.contains("pattern") || matches(schema["pattern"], text);
+bool PlainValidator::check_string(const Keywords& says, const Value& value) const {
+  const auto& text = value.get_ref<const std::string&>();
+  if (!within(says[kMinLength], says[kMaxLength], code_points(text))) return false;
+  return says[kPattern] == nullptr || matches(says[kPattern]->get_ref<const std::string&>(), text);
 }
 
-bool PlainValidator::check_array(const Value& schema, const Value& value,
+bool PlainValidator::check_array(const Keywords& says, const Value& value,
                                  Evaluated& evaluated) const {
-  if (!within(schema, "minItems", "maxItems", static_cast<std::int64_t>(value.size())))
+  if (!within(says[kMinItems], says[kMaxItems], static_cast<std::int64_t>(value.size())))
     return false;
-  if (schema.value("uniqueItems", false)) {
-    std::set<std::string> keys;
-    for (const Value& item : value) keys.insert(key_of(item));
-    if (keys.size() != value.size()) return false;
+  if (says[kUniqueItems] != nullptr && says[kUniqueItems]->get<bool>()) {
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        if (same(value[i], value[j])) return false;
+      }
+    }
   }
   std::size_t begin = 0;
-  if (schema.contains("prefixItems")) {
-    const Value& prefix = schema["prefixItems"];
-    for (; begin < std::min(prefix.size(), value.size()); ++begin) {
-      if (!valid(prefix[begin], value[begin])) return false;
-      evaluated.items.insert(begin);
+  if (const Value* prefix = says[kPrefixItems]) {
+    for (; begin < std::min(prefix->size(), value.size()); ++begin) {
+      if (!valid((*prefix)[begin], value[begin])) return false;
+      evaluated |= Evaluated{1} << begin;
     }
   }
-  if (schema.contains("items")) {
+  if (says[kItems] != nullptr) {
     for (std::size_t i = begin; i < value.size(); ++i) {
-      if (!valid(schema["items"], value[i])) return false;
-      evaluated.items.insert(i);
+      if (!valid(*says[kItems], value[i])) return false;
+      evaluated |= Evaluated{1} << i;
     }
   }
-  return !schema.contains("contains") || check_contains(schema, value, evaluated);
+  return says[kContains] == nullptr || check_contains(says, value, evaluated);
 }
 
-bool PlainValidator::check_contains(const Value& schema, const Value& value,
+bool PlainValidator::check_contains(const Keywords& says, const Value& value,
                                     Evaluated& evaluated) const {
   std::int64_t count = 0;
   for (std::size_t i = 0; i < value.size(); ++i) {
-    if (!valid(schema["contains"], value[i])) continue;
+    if (!valid(*says[kContains], value[i])) continue;
     ++count;
-    evaluated.items.insert(i);
+    evaluated |= Evaluated{1} << i;
   }
-  return count >= limit(schema, "minContains", 1) && count <= limit(schema, "maxContains", kNone);
+  return count >= limit(says[kMinContains], 1) && count <= limit(says[kMaxContains], kNone);
 }
 
-bool PlainValidator::check_object(const Value& schema, const Value& value,
+bool PlainValidator::check_object(const Keywords& says, const Value& value,
                                   Evaluated& evaluated) const {
-  if (!within(schema, "minProperties", "maxProperties", static_cast<std::int64_t>(value.size()))) {
+  if (!within(says[kMinProperties], says[kMaxProperties],
+              static_cast<std::int64_t>(value.size()))) {
     return false;
   }
   const auto has_all = [&](const Value& names) {
-    return std::all_of(names.begin(), names.end(),
-                       [&](const Value& name) { return value.contains(name.get<std::string>()); });
+    return std::all_of(names.begin(), names.end(), [&](const Value& name) {
+      return value.contains(name.get_ref<const std::string&>());
+    });
   };
-  if (schema.contains("required") && !has_all(schema["required"])) return false;
-  if (schema.contains("dependentRequired")) {
-    for (const auto& [name, needed] : schema["dependentRequired"].items()) {
+  if (says[kRequired] != nullptr && !has_all(*says[kRequired])) return false;
+  if (says[kDependentRequired] != nullptr) {
+    for (const auto& [name, needed] : says[kDependentRequired]->items()) {
       if (value.contains(name) && !has_all(needed)) return false;
     }
   }
-  if (schema.contains("propertyNames")) {
-    for (const std::string& name : names_of(value)) {
-      if (!valid(schema["propertyNames"], name)) return false;
+  if (says[kPropertyNames] != nullptr) {
+    for (const auto& [name, member] : value.items()) {
+      if (!valid(*says[kPropertyNames], name)) return false;
     }
   }
-  return check_members(schema, value, evaluated);
+  return check_members(says, value, evaluated);
 }
 
-bool PlainValidator::check_members(const Value& schema, const Value& value,
+bool PlainValidator::check_members(const Keywords& says, const Value& value,
                                    Evaluated& evaluated) const {
-  for (const auto& [name, member] : value.items()) {
+  Evaluated place = 1;
+  for (auto member = value.begin(); member != value.end(); ++member, place <<= 1U) {
     bool covered = false;
-    const auto holds = [&, &member = member](const Value& part) {
+    const auto holds = [&](const Value& part) {
       covered = true;
-      return valid(part, member);
+      return valid(part, *member);
     };
-    if (schema.contains("properties") && schema["properties"].contains(name)) {
-      if (!holds(schema["properties"][name])) return false;
+    if (const Value* properties = says[kProperties]) {
+      const auto part = properties->find(member.key());
+      if (part != properties->end() && !holds(*part)) return false;
     }
-    if (schema.contains("patternProperties")) {
-      for (const auto& [pattern, part] : schema["patternProperties"].items()) {
-        if (matches(pattern, name) && !holds(part)) return false;
+    if (says[kPatternProperties] != nullptr) {
+      for (const auto& [pattern, part] : says[kPatternProperties]->items()) {
+        if (matches(pattern, member.key()) && !holds(part)) return false;
       }
     }
-    if (!covered && schema.contains("additionalProperties")) {
-      if (!holds(schema["additionalProperties"])) return false;
+    if (!covered && says[kAdditionalProperties] != nullptr) {
+      if (!holds(*says[kAdditionalProperties])) return false;
     }
-    if (covered) evaluated.names.insert(name);
+    if (covered) evaluated |= place;
   }
   return true;
 }
 
-bool PlainValidator::check_unevaluated(const Value& schema, const Value& value,
+bool PlainValidator::check_unevaluated(const Keywords& says, const Value& value,
                                        Evaluated& evaluated) const {
-  if (value.is_object() && schema.contains("unevaluatedProperties")) {
-    for (const auto& [name, member] : value.items()) {
-      if (evaluated.names.contains(name)) continue;
-      if (!valid(schema["unevaluatedProperties"], member)) return false;
-      evaluated.names.insert(name);
-    }
-  }
-  if (value.is_array() && schema.contains("unevaluatedItems")) {
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      if (evaluated.items.contains(i)) continue;
-      if (!valid(schema["unevaluatedItems"], value[i])) return false;
-      evaluated.items.insert(i);
-    }
+  const Value* rest = value.is_object()  ? says[kUnevaluatedProperties]
+                      : value.is_array() ? says[kUnevaluatedItems]
+                                         : nullptr;
+  if (rest == nullptr) return true;
+  Evaluated place = 1;
+  for (auto part = value.begin(); part != value.end(); ++part, place <<= 1U) {
+    if ((evaluated & place) != 0) continue;
+    if (!valid(*rest, *part)) return false;
+    evaluated |= place;
   }
   return true;
 }
