@@ -43,12 +43,12 @@ struct MaskKey {
 };
 
 // Like TextLoop. The promises on which masks rest:
-//   set    any text of at most `remaining` code points that are all in `set` (raw, unescaped) is
-//   alive same   (within `set`) any one code point of it leads to one and the same position. Of use
-//   only
-//          where it is the very object `set` points to: then positions differ by their number of
-//          code points alone, and are followed as long as the loop's set stays the same object. A
-//          loop without a bound should step into itself
+//   set     any text of at most `remaining` code points that are all in `set` (raw, unescaped) is
+//           alive
+//   same    (within `set`) any one code point of it leads to one and the same position. Of use only
+//           where it is the very object `set` points to: then positions differ by their number of
+//           code points alone, and are followed as long as the loop's set stays the same object. A
+//           loop without a bound should step into itself
 //   escapes (only where same is set) between the quotes of a JSON string: the escape of any code
 //   point at all, spelled so, does what a code point of `set` does
 // The sets stay where they are, unchanged, as long as the recognizer lives.

@@ -58,6 +58,8 @@ class TokenClasses {
   std::span<const Exit> exits() const { return exits_; }
   // A code point of the class as UTF-8.
   std::string_view sample(std::uint32_t of) const { return samples_[of]; }
+  // Of all classes; empty where no token has one of the class.
+  std::span<const std::string> samples() const { return samples_; }
   const TokenMask& all() const { return *all_; }  // ids() as a mask
   std::size_t bytes() const;
 

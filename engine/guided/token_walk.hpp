@@ -4,15 +4,15 @@
 // behind a dead one. Three things keep it short:
 //
 //   loops    where any code points of a set may follow, a slice of the vocabulary says at once
-//   which
-//            tokens are alive, and only the texts with which tokens leave the loop are walked
+//            which tokens are alive, and only the texts with which tokens leave the loop are walked
+//            (token_loop_walk.hpp)
 //   merging  at the start of a key nearly every byte leads to one and the same loop (a name that is
 //            none of the declared ones): its mask is the base, and only where the two readings
 //            differ is anything walked
 //   likeness the same within a key, where the recognizer says which other position it is like and
 //            by which bytes the two differ: the base's mask is kept, and only those are looked at
 //   classes  in a text that an automaton reads, tokens of the same classes of code points go
-//            together
+//            together (token_class_walk.hpp)
 //   memory   siblings lie side by side, and buffers are kept from mask to mask
 //
 // A template over the recognizer, so that its step() is inlined: each recognizer keeps a TokenWalk
@@ -30,10 +30,10 @@
 #include <vector>
 
 #include "engine/guided/recognizer.hpp"
-#include "engine/guided/token_classes.hpp"
+#include "engine/guided/token_class_walk.hpp"
+#include "engine/guided/token_loop_walk.hpp"
 #include "engine/guided/token_mask.hpp"
 #include "engine/guided/token_slice.hpp"
-#include "engine/guided/utf8_pending.hpp"
 #include "engine/guided/vocabulary.hpp"
 
 namespace tessera::guided {
@@ -61,7 +61,7 @@ class TokenWalk {
   }
 
   std::size_t bytes() const {
-    std::size_t total = class_at_.capacity() * sizeof(Position);
+    std::size_t total = classes_.bytes();
     for (const Base& base : bases_) total += sizeof base + base.mask.words().size_bytes();
     return total;
   }
@@ -82,12 +82,6 @@ class TokenWalk {
   static constexpr std::uint32_t kMergeFrom = 256;    // tokens
   static constexpr std::uint32_t kMergeBelow = 2048;  // tokens below a node within the trie
   static constexpr std::size_t kMaxSlices = 64;
-  static constexpr std::size_t kMostLeaving = 16'384;   // tokens
-  static constexpr std::uint32_t kClassesFrom = 8'192;  // tokens alive
-  static constexpr std::uint32_t kMostCoarse = 1'024;   // tokens where classes are too coarse
-  static constexpr int kMaxRefinements = 4;
-  // So few long members are tried one by one.
-  static constexpr std::size_t kFewMembers = 64;
 
   struct Tokens {  // all, or a part
     const RankedTrie& trie;
@@ -105,24 +99,9 @@ class TokenWalk {
     Position base;                   // the same bytes read from the base's position
     const ByteSet* apart = nullptr;  // the only ones that matter, if known
   };
-  struct Gap {  // nodes of a trie of classes that were not walked
-    std::uint32_t begin = 0;
-    std::uint32_t end = 0;
-    bool dead = false;
-  };
-  struct KnownClasses {
-    const Partition* classes = nullptr;
-    bool quoted = false;
-    std::shared_ptr<const TokenClasses> tokens;
-  };
   struct Base {
     Position position;
     TokenMask mask;
-  };
-  struct Run {  // positions after begin, begin + 1, ... code points of a loop: one position
-    Position position;
-    std::uint32_t begin = 0;
-    std::uint32_t end = 0;
   };
   struct SliceKey {
     std::uint32_t node = 0;
@@ -137,52 +116,15 @@ class TokenWalk {
     }
   };
 
-  static bool is_loop(const ByteLoop& loop) {
-    return loop.set && loop.remaining > 0 && !loop.set->empty();
-  }
-
-  // Whether it matters only how many code points were read.
-  static bool is_counted(const ByteLoop& loop) { return loop.same == loop.set; }
-
-  // Whether a loop is worth a slice, which is not made for less than a few characters that may come
-  // again, or many that come once.
-  static bool pays(const ByteLoop& loop) {
-    if (!is_loop(loop)) return false;
-    const std::uint32_t few = loop.remaining == 1 ? 64 : 8;
-    std::uint32_t count = 0;
-    for (const CodePointSet::Range& range : loop.set->ranges()) {
-      count += range.end - range.begin;
-      if (count >= few) return true;
-    }
-    return false;
-  }
-
-  // Whether so much of the vocabulary may leave the loop by a letter or a digit, here or behind one
-  // of its code points, that its suffixes are most of it: then a plain walk is the shorter way.
-  bool leaves_often(R& recognizer, Position position, const ByteLoop& loop) const {
-    Position inside = position;
-    for (const char byte : Utf8Pending().rest_of(loop.set->ranges().front().begin)) {
-      inside = recognizer.step(inside, static_cast<std::uint8_t>(byte));
-    }
-    std::size_t leaving = 0;  // tokens
-    for (std::uint8_t byte = '0'; byte <= 'z'; ++byte) {
-      const bool word = byte <= '9' || byte >= 'a' || (byte >= 'A' && byte <= 'Z');
-      if (!word || loop.set->contains(byte)) continue;
-      if (recognizer.step(position, byte).dead() && recognizer.step(inside, byte).dead()) continue;
-      leaving += vocabulary_->containing(byte).size();
-      if (leaving > kMostLeaving) return true;
-    }
-    return false;
-  }
-
   void begin(const Vocabulary& vocabulary) {
     if (vocabulary_ != &vocabulary) {
       slices_.clear();
-      classes_.clear();
       bases_.clear();
     }
     vocabulary_ = &vocabulary;
     sliced_ = 0;
+    classes_.begin(vocabulary);
+    loops_.begin(vocabulary);
     open_.clear();
     merge_open_.clear();
   }
@@ -226,7 +168,8 @@ class TokenWalk {
   bool fill_if_loop(R& recognizer, const Node& node, Position position, TokenMask& mask) {
     if (node.rank_end - node.rank < kLoopFrom) return false;
     const ByteLoop loop = recognizer.loop(position);
-    if (!pays(loop) || !is_counted(loop) || leaves_often(recognizer, position, loop)) return false;
+    if (!pays(loop) || !is_counted(loop) || loops_.leaves_often(recognizer, position, loop))
+      return false;
     const auto tokens = slice_below(node, loop);
     return tokens && fill_counted(recognizer, *tokens, position, loop, mask);
   }
@@ -257,8 +200,10 @@ class TokenWalk {
   void fill_anything(R& recognizer, Position position, TokenMask& mask) {
     const ByteLoop loop = recognizer.loop(position);
     const bool loops = pays(loop);
-    const bool counted = loops && is_counted(loop) && !leaves_often(recognizer, position, loop);
-    if (!counted && fill_by_classes(recognizer, position, mask)) return;
+    const bool counted =
+        loops && is_counted(loop) && !loops_.leaves_often(recognizer, position, loop);
+    const auto shortly = [&] { return fill_shortly(recognizer, position, mask); };
+    if (!counted && classes_.fill(recognizer, position, mask, shortly)) return;
     if (loops) {
       if (!slice(RankedTrie::kRoot, loop, false) && fill_shortly(recognizer, position, mask))
         return;
@@ -294,152 +239,6 @@ class TokenWalk {
       open_.push_back({child.children, child.children + child.num_children, at});
     }
     return true;
-  }
-
-  // ---- classes of code points (token_classes.hpp)
-
-  // False, and nothing done, if there are none or few tokens are alive.
-  bool fill_by_classes(R& recognizer, Position position, TokenMask& mask) {
-    if (!recognizer.has_classes(position) || !is_alive_often(recognizer, position)) return false;
-    TextClasses classes = recognizer.text_classes(position);
-    for (int i = 0; classes.classes && i < kMaxRefinements; ++i) {
-      std::shared_ptr<const TokenClasses> tokens = classes_of(classes, false);
-      if (!tokens && i == 0) {
-        if (fill_shortly(recognizer, position, mask)) return true;
-        tokens = classes_of(classes, true);
-      }
-      if (!tokens || !tokens->pays()) return false;
-      const Position coarse = walk_classes(recognizer, position, classes, *tokens);
-      if (coarse.dead()) {
-        set_classes(recognizer, position, *tokens, mask);
-        return true;
-      }
-      classes = recognizer.refine_classes(position, coarse);
-    }
-    return false;
-  }
-
-  // Whether much of the vocabulary is alive, as far as its first two bytes tell.
-  bool is_alive_often(R& recognizer, Position position) const {
-    const RankedTrie& trie = whole().trie;
-    std::uint32_t alive = 0;  // tokens
-    for (const Node& first : trie.children(trie[RankedTrie::kRoot])) {
-      const Position at = recognizer.step(position, first.byte);
-      if (at.dead()) continue;
-      for (const Node& second : trie.children(first)) {
-        if (recognizer.step(at, second.byte).dead()) continue;
-        alive += second.rank_end - second.rank;
-        if (alive >= kClassesFrom) return true;
-      }
-    }
-    return false;
-  }
-
-  // The positions behind the sequences: class_at_. What is dead, and what classes are too coarse
-  // for, is skipped: gaps_. Too much of the latter: the position that is in the way.
-  Position walk_classes(R& recognizer, Position position, const TextClasses& classes,
-                        const TokenClasses& tokens) {
-    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
-    class_at_.resize(nodes.size());
-    gaps_.clear();
-    std::uint32_t at = 0;
-    while (at + 1 < nodes.size()) {
-      const TokenClasses::Node& node = nodes[at];
-      Position reached = at == 0 ? position : class_at_[node.parent];
-      if (at != 0) {
-        for (const char byte : tokens.sample(node.of)) {
-          reached = recognizer.step(reached, static_cast<std::uint8_t>(byte));
-        }
-      }
-      if (reached.dead()) {
-        gaps_.push_back({at, node.end, true});
-        at = node.end;
-        continue;
-      }
-      class_at_[at] = reached;
-      if (node.end > at + 1 && !recognizer.takes_classes(reached, classes)) {
-        if (nodes[node.end].ids - nodes[at + 1].ids > kMostCoarse) return reached;
-        gaps_.push_back({at + 1, node.end, false});
-        at = node.end;
-        continue;
-      }
-      ++at;
-    }
-    return {};
-  }
-
-  void set_classes(R& recognizer, Position position, const TokenClasses& tokens, TokenMask& mask) {
-    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
-    const auto num_nodes = static_cast<std::uint32_t>(nodes.size() - 1);
-    std::size_t skipped = 0;
-    for (const Gap& gap : gaps_) skipped += nodes[gap.end].ids - nodes[gap.begin].ids;
-    const bool most = 2 * skipped < tokens.ids().size();
-    if (most) mask |= tokens.all();
-    gaps_.push_back({num_nodes, num_nodes, true});
-    std::uint32_t begin = 0;  // of the nodes that were walked
-    for (const Gap& gap : gaps_) {
-      if (!most) {
-        for (std::uint32_t i = nodes[begin].ids; i < nodes[gap.begin].ids; ++i)
-          mask.set(tokens.ids()[i]);
-      }
-      for (; begin < gap.begin; ++begin) set_exits(recognizer, tokens, begin, mask);
-      for (std::uint32_t i = nodes[gap.begin].ids; most && i < nodes[gap.end].ids; ++i)
-        mask.clear(tokens.ids()[i]);
-      if (!gap.dead) try_below(recognizer, position, tokens, gap, mask);
-      begin = gap.end;
-    }
-  }
-
-  // The tokens of a node that go on with something else. Of those that begin alike, what is alike
-  // is read once.
-  void set_exits(R& recognizer, const TokenClasses& tokens, std::uint32_t node, TokenMask& mask) {
-    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
-    exit_at_.assign(1, class_at_[node]);  // [i]: after i bytes, as far as they are alive
-    std::size_t dead = ~std::size_t{0};   // the bytes of the exit before up to its first dead one
-    for (std::uint32_t i = nodes[node].exits; i < nodes[node + 1].exits; ++i) {
-      const TokenClasses::Exit& exit = tokens.exits()[i];
-      if (exit.alike >= dead) continue;
-      dead = ~std::size_t{0};
-      exit_at_.resize(exit.alike + 1);
-      for (const char byte : exit.rest.substr(exit.alike)) {
-        const Position next = recognizer.step(exit_at_.back(), static_cast<std::uint8_t>(byte));
-        if (next.dead()) {
-          dead = exit_at_.size();
-          break;
-        }
-        exit_at_.push_back(next);
-      }
-      if (dead > exit.rest.size()) mask.set(exit.id);
-    }
-  }
-
-  // Tokens one by one, where the classes are too coarse.
-  void try_below(R& recognizer, Position from, const TokenClasses& tokens, const Gap& gap,
-                 TokenMask& mask) {
-    const std::span<const TokenClasses::Node> nodes = tokens.nodes();
-    const auto try_token = [&](TokenId id) {
-      Position position = from;
-      for (const char byte : vocabulary_->bytes(id)) {
-        position = recognizer.step(position, static_cast<std::uint8_t>(byte));
-        if (position.dead()) return;
-      }
-      mask.set(id);
-    };
-    for (std::uint32_t i = nodes[gap.begin].ids; i < nodes[gap.end].ids; ++i)
-      try_token(tokens.ids()[i]);
-    for (std::uint32_t i = nodes[gap.begin].exits; i < nodes[gap.end].exits; ++i)
-      try_token(tokens.exits()[i].id);
-  }
-
-  // nullptr where they would have to be made but need not be now.
-  std::shared_ptr<const TokenClasses> classes_of(const TextClasses& of, bool may_make) {
-    for (const auto& [classes, quoted, tokens] : classes_) {
-      if (classes == of.classes && quoted == of.quoted) return tokens;
-    }
-    if (classes_.size() >= kMaxSlices) classes_.clear();
-    auto tokens = vocabulary_->classes(*of.classes, of.quoted, may_make);
-    if (tokens) classes_.push_back({of.classes, of.quoted, tokens});
-    return tokens;
   }
 
   // The mask of the base, made right where the position is not like it.
@@ -622,7 +421,7 @@ class TokenWalk {
   // What lies below `node`, where `position` is in a loop.
   void fill_loop(R& recognizer, std::uint32_t node, Position position, ByteLoop loop,
                  TokenMask& mask, bool may_merge) {
-    if (is_counted(loop) && leaves_often(recognizer, position, loop)) {
+    if (is_counted(loop) && loops_.leaves_often(recognizer, position, loop)) {
       walk(recognizer, whole(), whole().trie[node], position, mask, false);
       return;
     }
@@ -649,17 +448,7 @@ class TokenWalk {
   // code points were read. False, and nothing done, if it matters which.
   bool fill_counted(R& recognizer, const TokenSlice& tokens, Position position, ByteLoop loop,
                     TokenMask& mask, bool with_apart = true) {
-    const Extent extent = find_runs(recognizer, position, loop, tokens);
-    if (!extent.known) return false;
-    tokens.add_members(extent.limit, mask);
-    if (!extent.ends) try_members(recognizer, position, tokens, extent.limit, mask);
-    for (const Run& run : runs_) {
-      for (const std::uint8_t byte : tokens.breaks()) {
-        if (tokens.max_prefix(byte) < run.begin) continue;
-        const Position out = recognizer.step(run.position, byte);
-        if (!out.dead()) fill_suffixes(recognizer, tokens.suffixes(byte), out, run, mask);
-      }
-    }
+    if (!loops_.fill(recognizer, tokens, position, loop, mask)) return false;
     if (!with_apart) return true;
     for (const std::uint32_t child : tokens.apart()) {
       const Node& node = vocabulary_->trie()[child];
@@ -673,108 +462,14 @@ class TokenWalk {
     return true;
   }
 
-  // How far a loop goes.
-  struct Extent {
-    bool known = false;       // the runs are all there is to know
-    std::uint32_t limit = 0;  // members of up to so many code points are alive,
-    bool ends = false;        // and no longer ones
-  };
-
-  // The positions that the loop's code points lead to, one after the other, as far as tokens go:
-  // runs_.
-  Extent find_runs(R& recognizer, Position position, ByteLoop loop, const TokenSlice& tokens) {
-    const CodePointSet* const set = loop.set;
-    std::uint32_t deepest = tokens.deepest_prefix();
-    if (tokens.members_beyond(loop.remaining).size() > kFewMembers) {
-      deepest = std::max(deepest, tokens.deepest_member());
-    }
-    const std::uint32_t limit = std::max(loop.remaining, deepest);
-    runs_.assign(1, {position, 0, 1});
-    for (std::uint32_t count = 0; count < deepest; ++count) {
-      if (!is_loop(loop) || loop.set != set || !is_counted(loop)) {
-        // The loop ends here: nothing longer is alive, if none of its code points may follow.
-        const bool ends = !enters(recognizer, position, tokens);
-        return {ends, count, ends};
-      }
-      for (const char byte : tokens.sample()) {
-        position = recognizer.step(position, static_cast<std::uint8_t>(byte));
-      }
-      if (position == runs_.back().position) {
-        runs_.back().end = TokenSlice::kUnlimited;
-        return {true, TokenSlice::kUnlimited, true};
-      }
-      runs_.push_back({position, count + 1, count + 2});
-      loop = recognizer.loop(position);
-    }
-    return {true, limit, false};
-  }
-
-  // Members that are longer than the loop is known to go on.
-  void try_members(R& recognizer, Position from, const TokenSlice& tokens, std::uint32_t limit,
-                   TokenMask& mask) {
-    for (const TokenId id : tokens.members_beyond(limit)) {
-      Position position = from;
-      for (const char byte : vocabulary_->bytes(id).substr(tokens.depth())) {
-        position = recognizer.step(position, static_cast<std::uint8_t>(byte));
-        if (position.dead()) break;
-      }
-      if (!position.dead()) mask.set(id);
-    }
-  }
-
-  // Whether a code point of the slice's set may follow (or, beyond ASCII, might).
-  static bool enters(R& recognizer, Position position, const TokenSlice& tokens) {
-    const unsigned end = tokens.set().ranges().back().end > 0x80 ? 0xF5U : 0x80U;
-    for (unsigned byte = 0; byte < end; ++byte) {
-      if (byte < 0x80 && !tokens.set().contains(byte)) continue;
-      if (!recognizer.step(position, static_cast<std::uint8_t>(byte)).dead()) return true;
-    }
-    return false;
-  }
-
-  void fill_suffixes(R& recognizer, const TokenSuffixes& suffixes, Position position,
-                     const Run& run, TokenMask& mask) {
-    const Node& root = suffixes.trie[RankedTrie::kRoot];
-    set_suffixes(suffixes, root, run, mask);
-    suffix_open_.assign(1, {root.children, root.children + root.num_children, position});
-    while (!suffix_open_.empty()) {
-      Open& siblings = suffix_open_.back();
-      if (siblings.next == siblings.end) {
-        suffix_open_.pop_back();
-        continue;
-      }
-      const std::uint32_t index = siblings.next++;
-      const TokenSuffixes::Span span = suffixes.spans[index];
-      if (span.max_prefix < run.begin || span.min_prefix >= run.end) continue;
-      const Node& node = suffixes.trie[index];
-      const Position next = recognizer.step(siblings.parent, node.byte);
-      if (next.dead()) continue;
-      set_suffixes(suffixes, node, run, mask);
-      suffix_open_.push_back({node.children, node.children + node.num_children, next});
-    }
-  }
-
-  static void set_suffixes(const TokenSuffixes& suffixes, const Node& node, const Run& run,
-                           TokenMask& mask) {
-    const std::uint32_t end = suffixes.trie.own_end(node);
-    for (std::uint32_t rank = node.rank; rank < end; ++rank) {
-      const TokenSuffixes::Token& token = suffixes.tokens[rank];
-      if (token.prefix >= run.begin && token.prefix < run.end) mask.set(token.id);
-    }
-  }
-
   const Vocabulary* vocabulary_ = nullptr;
   std::unordered_map<SliceKey, std::shared_ptr<const TokenSlice>, SliceKeyHash> slices_;
   std::uint32_t sliced_ = 0;           // tokens, for this mask
   std::array<Position, 256> first_{};  // behind the first byte of tokens
   std::vector<Open> open_;
-  std::vector<Open> suffix_open_;
   std::vector<MergeOpen> merge_open_;
-  std::vector<Run> runs_;
-  std::vector<KnownClasses> classes_;
-  std::vector<Position> class_at_;  // by node of a trie of classes
-  std::vector<Gap> gaps_;
-  std::vector<Position> exit_at_;
+  ClassWalk<R> classes_;
+  LoopWalk<R> loops_;
   std::vector<Base> bases_;
   std::size_t next_base_ = 0;  // the last that made room
 };

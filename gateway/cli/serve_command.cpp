@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 
@@ -179,6 +180,15 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);  // if it is refused, accept() will say when it matters
 }
 
+// Left to itself, glibc raises both bounds to as much as the largest thing that was ever freed,
+// tens of megabytes after one large schema, and every arena keeps that much of what is freed later.
+void return_freed_memory() {
+  constexpr int kMappedFrom = 4 << 20;  // bytes: larger ones are mapped, and go back when freed
+  constexpr int kKept = 8 << 20;        // bytes: at the end of each arena
+  mallopt(M_MMAP_THRESHOLD, kMappedFrom);
+  mallopt(M_TRIM_THRESHOLD, kKept);
+}
+
 // The threads that run the io context, and its end.
 class IoThreads {
  public:
@@ -273,6 +283,7 @@ int serve(const ServerConfig& config, const BackendMaker& make) {
   set_log_level(log_level(config));
   const sigset_t signals = block_signals();
   raise_descriptor_limit();
+  return_freed_memory();
   auto platform = Platform::open(config, make);
   if (!platform) return failure(platform.error().message);
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/guided/code_point_trie.hpp"
 #include "engine/guided/token_classes.hpp"
 #include "engine/guided/token_slice.hpp"
 #include "engine/text/utf8.hpp"
@@ -82,6 +83,43 @@ TEST(Vocabulary, MembersOfTheSliceOfStringsAreWhatAnyStringMayHold) {
       ->add_members(TokenSlice::kUnlimited, mask);
   for (const TokenId id : vocabulary->ids()) {
     EXPECT_EQ(mask[id], !read_in_string(vocabulary->bytes(id)).dead()) << vocabulary->bytes(id);
+  }
+}
+
+// The text that leads to a node.
+std::string text_of(const CodePointTrie& trie, std::uint32_t node) {
+  std::vector<char32_t> way;
+  for (; node != 0; node = trie.nodes()[node].parent) {
+    way.push_back(trie.symbols()[trie.nodes()[node].symbol]);
+  }
+  std::string text;
+  for (auto c = way.rbegin(); c != way.rend(); ++c) append_utf8(text, *c);
+  return text;
+}
+
+TEST(Vocabulary, TokensAreSequencesOfCodePointsAndWhatLeavesThem) {
+  const auto vocabulary = toy_vocabulary(6);
+  for (const bool quoted : {false, true}) {
+    const CodePointTrie& trie = vocabulary->code_points(quoted);
+    TokenMask known = trie.all();
+    ASSERT_EQ(trie.ids().size(), trie.nodes_of_ids().size());
+    for (std::size_t i = 0; i < trie.ids().size(); ++i) {
+      const TokenId id = trie.ids()[i];
+      EXPECT_EQ(text_of(trie, trie.nodes_of_ids()[i]), vocabulary->bytes(id));
+      EXPECT_TRUE(trie.all()[id]);
+    }
+    for (const CodePointTrie::Exit& exit : trie.exits()) {
+      EXPECT_EQ(text_of(trie, exit.node) + std::string(exit.rest), vocabulary->bytes(exit.id));
+      EXPECT_FALSE(known[exit.id]);
+      known.set(exit.id);
+    }
+    for (std::uint32_t node = 1; node < trie.nodes().size(); ++node) {
+      EXPECT_LT(trie.nodes()[node].parent, node);
+    }
+    for (const TokenId id : vocabulary->ids()) {
+      if (known[id]) continue;
+      EXPECT_TRUE(read_in_string(vocabulary->bytes(id)).dead()) << vocabulary->bytes(id);
+    }
   }
 }
 
