@@ -96,6 +96,7 @@ class CudaBackend final : public Backend {
   void head() override;
 
   std::span<const float> logits(int i) override;
+  std::span<const float> state(int i) override;
   std::span<const float> residual() override;
 
  private:
@@ -127,6 +128,8 @@ class CudaBackend final : public Backend {
                     const std::int32_t* num_rows, int capacity);
   void add_residual(int layer, Linear linear, const DeviceVector& post_norm);
   void normalise(const float* weight, float eps);
+  void fetch_states();
+  void wait_for_answers();
 
   const LayerSpec& layer_spec(int layer) const {
     return spec_.layers[static_cast<std::size_t>(layer)];
@@ -149,6 +152,7 @@ class CudaBackend final : public Backend {
   DeviceBuffer<std::byte> lora_workspace_;
   DeviceBuffer<std::byte> attention_workspace_;
   PinnedBuffer<float> host_logits_;
+  PinnedBuffer<float> host_states_;
   std::vector<float> host_residual_;
   GranulePool pool_;
   KvCache cache_;
@@ -160,9 +164,9 @@ class CudaBackend final : public Backend {
   int head_capacity_ = 0;
   bool has_lora_ = false;
 
-  int num_noted_ = 0;        // stages of the step
-  bool is_noting_ = false;   // they were noted and not launched
-  bool has_logits_ = false;  // they were waited for
+  int num_noted_ = 0;         // stages of the step
+  bool is_noting_ = false;    // they were noted and not launched
+  bool has_answers_ = false;  // logits and states were waited for
   int max_graph_rows_;
   struct Graphs {
     int capacity;
@@ -198,6 +202,7 @@ CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limit
       lora_workspace_(lora_workspace_bytes(lora_limits())),
       attention_workspace_(attention_workspace_bytes(attention_limits())),
       host_logits_(on_.logits.size()),
+      host_states_(on_.x.size()),
       host_residual_(on_.x.size()),
       pool_(make_pool(align(kv_element_bytes()) + kv_scale_bytes(), options)),
       cache_(make_cache()),
@@ -271,7 +276,7 @@ void CudaBackend::begin(const StepInput& input) {
   has_lora_ = !arena_.used_slots().empty();
   num_noted_ = 0;
   is_noting_ = capacity_ <= max_graph_rows_;
-  has_logits_ = false;
+  has_answers_ = false;
   if (!is_noting_) run_prologue();
 }
 
@@ -305,11 +310,32 @@ void CudaBackend::head() {
   adapters_.note_step(stream_);
   stream_.copy_to_host(host_logits_.data(), on_.logits.data(),
                        area(arena_.num_head_rows(), spec_.vocab_size) * sizeof(float));
+  if (arena_.num_state_rows() > 0) fetch_states();
+}
+
+// Few steps have states to tell: their kernel is in no graph. Nothing reads `input` any more.
+void CudaBackend::fetch_states() {
+  normalise_rows(stream_,
+                 {arena_.device_of_states(), on_.x.data(), model_.final_norm(), spec_.final_rms_eps,
+                  spec_.hidden, on_.input.data(), on_.staged(), true},
+                 arena_.num_state_rows());
+  stream_.copy_to_host(host_states_.data(), on_.input.data(),
+                       area(arena_.num_state_rows(), spec_.hidden) * sizeof(float));
+}
+
+void CudaBackend::wait_for_answers() {
+  if (!has_answers_) stream_.synchronize();
+  has_answers_ = true;
+}
+
+std::span<const float> CudaBackend::state(int i) {
+  wait_for_answers();
+  const auto width = static_cast<std::size_t>(spec_.hidden);
+  return host_states_.span().subspan(static_cast<std::size_t>(i) * width, width);
 }
 
 std::span<const float> CudaBackend::logits(int i) {
-  if (!has_logits_) stream_.synchronize();
-  has_logits_ = true;
+  wait_for_answers();
   const auto width = static_cast<std::size_t>(spec_.vocab_size);
   return host_logits_.span().subspan(static_cast<std::size_t>(i) * width, width);
 }

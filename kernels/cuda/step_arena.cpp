@@ -33,12 +33,14 @@ StepArena::Offsets StepArena::lay_out(const BackendLimits& limits, std::size_t m
   const auto seqs = static_cast<std::size_t>(limits.max_seqs);
   Offsets offsets{};
   offsets.counts = part(1, sizeof(StepCounts));
+  offsets.state_counts = part(1, sizeof(StepCounts));
   offsets.tokens = part(rows, 4);
   offsets.positions = part(rows, 4);
   offsets.seq_of_row = part(rows, 4);
   offsets.seq_indptr = part(seqs + 1, 4);
   offsets.block_indptr = part(seqs + 1, 4);
   offsets.head_rows = part(static_cast<std::size_t>(limits.max_logit_rows), 4);
+  offsets.state_rows = part(rows, 4);
   offsets.long_rope = part(seqs, 4);
   offsets.terms = part(rows * kMaxMixTerms, sizeof(MixTerm));
   offsets.blocks = part(max_blocks, 4);  // last: only as many as there are are copied
@@ -63,13 +65,17 @@ StepArena::StepArena(const BackendLimits& limits, std::size_t max_blocks)
   device_.long_rope = at<std::int32_t>(base, at_.long_rope);
   device_.terms = at<MixTerm>(base, at_.terms);
   device_.blocks = at<BlockId>(base, at_.blocks);
+  device_of_states_ = device_;
+  device_of_states_.counts = at<StepCounts>(base, at_.state_counts);
+  device_of_states_.head_rows = at<std::int32_t>(base, at_.state_rows);
   used_slots_.reserve(static_cast<std::size_t>(limits.max_seqs) * kMaxMixTerms);
 }
 
 void StepArena::check(const StepInput& input) const {
   const auto most = [](int limit) { return static_cast<std::size_t>(limit); };
   if (input.tokens.size() > most(limits_.max_rows) || input.slots.size() > most(limits_.max_seqs) ||
-      input.head_rows.size() > most(limits_.max_logit_rows) || input.blocks.size() > max_blocks_) {
+      input.head_rows.size() > most(limits_.max_logit_rows) ||
+      input.state_rows.size() > most(limits_.max_rows) || input.blocks.size() > max_blocks_) {
     throw std::length_error("a step beyond the backend's limits");
   }
 }
@@ -119,13 +125,16 @@ void StepArena::send(const StepInput& input, CudaStream& stream) {
   used_slots_.clear();
   num_rows_ = static_cast<int>(input.tokens.size());
   num_head_rows_ = static_cast<int>(input.head_rows.size());
-  *at<StepCounts>(to, at_.counts) = {num_rows_, static_cast<std::int32_t>(input.slots.size()),
-                                     num_head_rows_};
+  num_state_rows_ = static_cast<int>(input.state_rows.size());
+  const auto seqs = static_cast<std::int32_t>(input.slots.size());
+  *at<StepCounts>(to, at_.counts) = {num_rows_, seqs, num_head_rows_};
+  *at<StepCounts>(to, at_.state_counts) = {num_rows_, seqs, num_state_rows_};
   write(to + at_.tokens, input.tokens);
   write(to + at_.positions, input.positions);
   write(to + at_.seq_indptr, input.seq_indptr);
   write(to + at_.block_indptr, input.block_indptr);
   write(to + at_.head_rows, input.head_rows);
+  write(to + at_.state_rows, input.state_rows);
   write(to + at_.blocks, input.blocks);
   write_rows(input, to);
   stream.copy_to_device(on_device_.data(), to, at_.blocks + input.blocks.size_bytes());

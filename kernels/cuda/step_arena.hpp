@@ -21,16 +21,19 @@ class StepArena {
   void send(const StepInput& input, CudaStream& stream);
 
   const DeviceStep& device() const { return device_; }
+  // The same step with its state_rows in the place of its head_rows.
+  const DeviceStep& device_of_states() const { return device_of_states_; }
 
   // Of the last step sent.
   int num_rows() const { return num_rows_; }
   int num_head_rows() const { return num_head_rows_; }
+  int num_state_rows() const { return num_state_rows_; }
   const std::vector<AdapterSlot>& used_slots() const { return used_slots_; }  // each once
 
  private:
   struct Offsets {
-    std::size_t counts, tokens, positions, seq_of_row, seq_indptr, block_indptr, head_rows,
-        long_rope, terms, blocks, end;
+    std::size_t counts, state_counts, tokens, positions, seq_of_row, seq_indptr, block_indptr,
+        head_rows, state_rows, long_rope, terms, blocks, end;
   };
   struct Side {
     PinnedBuffer<std::byte> memory;
@@ -50,8 +53,10 @@ class StepArena {
   Side sides_[2];
   int side_ = 0;
   DeviceStep device_;
+  DeviceStep device_of_states_;
   int num_rows_ = 0;
   int num_head_rows_ = 0;
+  int num_state_rows_ = 0;
   std::vector<AdapterSlot> used_slots_;
 };
 
