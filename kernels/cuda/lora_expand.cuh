@@ -188,7 +188,7 @@ __device__ inline void change_outputs(const ExpandUnit& unit, const LoraEntry& e
 }
 
 // Dynamic shared memory: a number for each segment there may be, and one.
-__global__ void __launch_bounds__(kExpandThreads)
+__global__ void __launch_bounds__(kExpandThreads, 4)
     expand_kernel(const __grid_constant__ ExpandParams p) {
   TESSERA_SHARED(float, z, kTokenTile* kRankStride);
   TESSERA_SHARED(uint4, pages, kExpandWarps * kTokenTile * kPageStride);

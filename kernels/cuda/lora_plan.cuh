@@ -122,7 +122,7 @@ __device__ inline void make_segments(const DeviceStep& step, bool of_head_rows,
 }
 
 // Two CTAs, a plan each.
-__global__ void __launch_bounds__(kPlanThreads)
+__global__ void __launch_bounds__(kPlanThreads, 1)
     plan_lora_kernel(const __grid_constant__ PlanLoraParams p) {
   const bool of_head_rows = blockIdx.x == 1;
   const LoraPlan& plan = p.plans[blockIdx.x];
@@ -194,7 +194,9 @@ __device__ inline uint4 load_eight(const std::byte* page, PageType type, std::si
             int8_to_bf16(integers.y, 2)};
   }
   std::uint32_t pairs[4] = {};
-  for (int i = 0; i < 8 && i < count; ++i) {
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (i >= count) continue;
     const std::size_t at = element + static_cast<std::size_t>(i);
     const std::uint32_t bits =
         type == PageType::kBf16

@@ -227,7 +227,7 @@ __device__ void shrink_unit(const ShrinkUnit& unit, const ShrinkParams& p, float
 }
 
 // Dynamic shared memory: a number for each segment there may be, and one.
-__global__ void __launch_bounds__(kShrinkThreads)
+__global__ void __launch_bounds__(kShrinkThreads, 2)
     shrink_kernel(const __grid_constant__ ShrinkParams p) {
   TESSERA_SHARED(float, shared, kShrinkWarps* kManyRows.pages* kManyRows.tiles* kWarpLanes * 4);
   auto* offsets = reinterpret_cast<std::int32_t*>(dynamic_shared());

@@ -40,7 +40,7 @@ for form, (_, ahead) in FORMS.items():
                         dict(HMMA=depth * tokens // 8 * 4,
                              registers=255 if tokens == 64 else 128)))
 # Attention: a lane keeps head_dim / 2 sums.
-BUDGETS.append((r"attend_kernel<(96|128|256),", dict(registers=255)))
+BUDGETS.append((r"attend_kernel<(64|96|128|256),", dict(registers=255)))
 
 
 def cubins(path):

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -32,6 +33,14 @@ class CudaBackendUnderLoad : public testing::Test {
   }
 };
 
+std::unique_ptr<Backend> make(const Crowd& crowd) {
+  BackendLimits limits = crowd.limits(0);
+  limits.max_rows = limits.max_logit_rows = 64;
+  return make_cuda_backend(
+      crowd.weights(), limits,
+      {.max_slots = 16, .adapter_bytes = std::size_t{32} << 20, .max_graph_rows = 8});
+}
+
 constexpr CrowdShape kShape{.model = CrowdModel::kLlamaNf4,
                             .parts = AdapterParts::kAll,
                             .max_sequences = 4,
@@ -43,7 +52,7 @@ TEST_F(CudaBackendUnderLoad, RowsAreTheSameBitsAloneAndTogether) {
   for (std::uint32_t seed = 1;; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Crowd crowd(seed, kShape);
-    const auto backend = make_cuda_backend(crowd.weights(), crowd.limits(1));
+    const auto backend = make(crowd);
     crowd.add_adapters(*backend);
     const auto together = crowd.run_together(*backend, seed);
     for (std::size_t i = 0; i < crowd.size(); ++i) {
@@ -85,7 +94,7 @@ TEST_F(CudaBackendUnderLoad, AdaptersThatComeAndGoEveryStepLeaveTheirMarkAndNoOt
     Random random(seed);
     const Crowd crowd(seed, {.model = CrowdModel::kLlamaNf4, .num_adapters = 0});
     const ModelSpec& spec = crowd.model().spec();
-    const auto backend = make_cuda_backend(crowd.weights(), crowd.limits(1));
+    const auto backend = make(crowd);
     std::deque<Watermarked> adapters;
     for (int i = 0; i < kNumAdapters; ++i) {
       adapters.emplace_back(random, spec, backend->page_type(), 2 * i + 1);

@@ -1,0 +1,244 @@
+// kernel_timings.cpp — how long the kernels of adapters, attention and sampling take on a device,
+// one line of JSON each: what was run, microseconds, and the bytes and products that were due.
+//
+//   kernel_timings [tiny]      tiny: shapes for the emulated machine, whose times mean nothing
+//
+// Buffers are random and rotate over more than the second-level cache holds; each figure is the
+// mean of a row of launches after a warm-up.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/attention_kernels.hpp"
+#include "kernels/cuda/lora_kernels.hpp"
+#include "kernels/cuda/sampler_kernels.hpp"
+#include "tests/kernels/cuda/device_arrays.hpp"
+
+namespace tessera {
+namespace {
+
+bool is_tiny = false;
+
+// Random bits that are small numbers in bf16 and fp16: sign, a mantissa, one of a few exponents.
+std::vector<std::uint16_t> random_halves(std::size_t count) {
+  std::vector<std::uint16_t> halves(count);
+  std::mt19937 random(7);
+  for (auto& half : halves) {
+    half = static_cast<std::uint16_t>((random() & 0x83FFU) | 0x3000U);
+  }
+  return halves;
+}
+std::vector<float> random_floats(std::size_t count) {
+  std::vector<float> values(count);
+  std::mt19937 random(8);
+  for (float& value : values) value = static_cast<float>(random() % 2001) / 1000.0F - 1.0F;
+  return values;
+}
+
+double microseconds(CudaStream& stream, const std::function<void(int)>& run) {
+  const int repetitions = is_tiny ? 1 : 200;
+  for (int i = 0; i < (is_tiny ? 0 : 20); ++i) run(i);
+  stream.synchronize();
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < repetitions; ++i) run(i);
+  stream.synchronize();
+  const std::chrono::duration<double, std::micro> taken = std::chrono::steady_clock::now() - begin;
+  return taken.count() / repetitions;
+}
+
+void print(const std::string& name, double time, double bytes, double flops) {
+  std::printf("{\"kernel\": \"%s\", \"us\": %.2f, \"bytes\": %.0f, \"flops\": %.0f}\n",
+              name.c_str(), time, bytes, flops);
+  std::fflush(stdout);
+}
+
+// `rows` rows, row i with adapter i % num_adapters, of one module with the given shape.
+void time_lora(int rows, int num_adapters, int rank, int in_features, int out_features) {
+  CudaStream stream;
+  DeviceArrays arrays(stream);
+  const std::size_t a_elements =
+      static_cast<std::size_t>(rank) * static_cast<std::size_t>(in_features);
+  const std::size_t b_elements =
+      static_cast<std::size_t>(rank) * static_cast<std::size_t>(out_features);
+  const double bytes = 2.0 * num_adapters * static_cast<double>(a_elements + b_elements);
+  const int copies = is_tiny ? 1 : std::clamp(static_cast<int>(200e6 / bytes) + 1, 1, 64);
+  const auto* a = arrays.keep(random_halves(a_elements));
+  std::vector<LoraTable> tables;
+  for (int copy = 0; copy < copies; ++copy) {
+    std::vector<LoraEntry> entries;
+    for (int slot = 0; slot < num_adapters; ++slot) {
+      LoraEntry entry;
+      entry.rank = rank;
+      entry.a = reinterpret_cast<const std::byte*>(
+          copy == 0 && slot == 0 ? a : arrays.keep(random_halves(a_elements)));
+      entry.b = reinterpret_cast<const std::byte*>(arrays.keep(random_halves(b_elements)));
+      entries.push_back(entry);
+    }
+    LoraTable table;
+    table.entries = arrays.keep(entries);
+    table.num_modules = 1;
+    table.max_slots = num_adapters;
+    tables.push_back(table);
+  }
+  std::vector<MixTerm> terms;
+  for (int row = 0; row < rows; ++row) {
+    terms.push_back({row % num_adapters, 1.0F});
+    terms.resize(terms.size() + kMaxMixTerms - 1);
+  }
+  LoraWork work;
+  work.limits = {rows, rank, in_features};
+  auto workspace = poisoned<std::byte>(stream, lora_workspace_bytes(work.limits));
+  work.workspace = workspace.data();
+  work.step.counts = arrays.keep(std::vector<StepCounts>{{rows, rows, 0}});
+  work.step.terms = arrays.keep(terms);
+  auto y = poisoned<float>(stream, static_cast<std::size_t>(rows * out_features));
+  LoraModules modules;
+  modules.in_features = in_features;
+  modules.out_features[0] = out_features;
+  modules.x = arrays.keep(random_floats(static_cast<std::size_t>(rows * in_features)));
+  modules.y[0] = y.data();
+  modules.y_stride = out_features;
+  plan_lora(stream, work, rows);
+  const double time = microseconds(stream, [&](int i) {
+    work.table = tables[static_cast<std::size_t>(i % copies)];
+    apply_lora(stream, work, modules, rows);
+  });
+  print("lora rows " + std::to_string(rows) + " adapters " + std::to_string(num_adapters) +
+            " rank " + std::to_string(rank) + " " + std::to_string(in_features) + "x" +
+            std::to_string(out_features),
+        time, bytes + 4.0 * rows * (in_features + 2.0 * out_features),
+        2.0 * rows * static_cast<double>(a_elements + b_elements));
+  print("lora plan rows " + std::to_string(rows),
+        microseconds(stream, [&](int) { plan_lora(stream, work, rows); }), 0.0, 0.0);
+}
+
+// Sequences of `context` positions, of which the last `rows` are in the step.
+void time_attention(int seqs, int context, int rows, int kv_heads, int group, int head_dim,
+                    KvForm form) {
+  CudaStream stream;
+  DeviceArrays arrays(stream);
+  const int block_size = 16;
+  const int blocks = (context + block_size - 1) / block_size;
+  AttentionParams params;
+  params.cache.form = form;
+  params.cache.num_blocks = seqs * blocks;
+  params.cache.block_size = block_size;
+  params.cache.num_kv_heads = kv_heads;
+  params.cache.head_dim = head_dim;
+  const std::size_t cache_rows = params.cache.rows_in_all(1);
+  const std::size_t cache_bytes =
+      cache_rows * static_cast<std::size_t>(head_dim) * params.cache.element_bytes();
+  const int copies =
+      is_tiny ? 1
+              : std::clamp(static_cast<int>(200e6 / static_cast<double>(cache_bytes)) + 1, 1, 16);
+  std::vector<const std::uint16_t*> elements;
+  for (int i = 0; i < copies; ++i) elements.push_back(arrays.keep(random_halves(cache_bytes / 2)));
+  const float* scales = arrays.keep(random_floats(cache_rows));
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> seq_indptr = {0};
+  std::vector<std::int32_t> block_indptr = {0};
+  std::vector<BlockId> ids;
+  for (int seq = 0; seq < seqs; ++seq) {
+    for (int i = 0; i < rows; ++i) positions.push_back(context - rows + i);
+    seq_indptr.push_back((seq + 1) * rows);
+    block_indptr.push_back((seq + 1) * blocks);
+  }
+  for (int i = 0; i < seqs * blocks; ++i) ids.push_back(i);
+  std::mt19937 random(3);
+  std::shuffle(ids.begin(), ids.end(), random);
+  const int num_rows = seqs * rows;
+  const int num_heads = kv_heads * group;
+  params.step.counts = arrays.keep(std::vector<StepCounts>{{num_rows, seqs, 0}});
+  params.step.positions = arrays.keep(positions);
+  params.step.seq_indptr = arrays.keep(seq_indptr);
+  params.step.blocks = arrays.keep(ids);
+  params.step.block_indptr = arrays.keep(block_indptr);
+  params.limits = {num_rows, seqs, blocks * block_size, num_heads, head_dim};
+  params.scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  params.q_stride = num_heads * head_dim;
+  params.q = arrays.keep(random_floats(static_cast<std::size_t>(num_rows * params.q_stride)));
+  auto output = poisoned<float>(stream, static_cast<std::size_t>(num_rows * params.q_stride));
+  auto workspace = poisoned<std::byte>(stream, attention_workspace_bytes(params.limits));
+  params.output = output.data();
+  params.workspace = workspace.data();
+  params.cache.scales = const_cast<float*>(scales);
+  const double time = microseconds(stream, [&](int i) {
+    const auto* bytes =
+        reinterpret_cast<const std::byte*>(elements[static_cast<std::size_t>(i % copies)]);
+    params.cache.elements = const_cast<std::byte*>(bytes);
+    attend(stream, params, num_rows);
+  });
+  const double keys = static_cast<double>(rows) * (context - (rows - 1) / 2.0);
+  print("attention seqs " + std::to_string(seqs) + " context " + std::to_string(context) +
+            " rows " + std::to_string(rows) + " dim " + std::to_string(head_dim) +
+            (form == KvForm::kInt8 ? " int8" : " fp16"),
+        time, static_cast<double>(cache_bytes + (form == KvForm::kInt8 ? 4 * cache_rows : 0)),
+        4.0 * seqs * keys * num_heads * head_dim);
+}
+
+void time_sampler(int rows, int vocab_size, int top_k, float top_p) {
+  CudaStream stream;
+  DeviceArrays arrays(stream);
+  SampleRow row;
+  row.top_k = top_k;
+  row.top_p = top_p;
+  const auto count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(vocab_size);
+  SamplerCall call;
+  call.num_rows = arrays.keep(std::vector<std::int32_t>{rows});
+  call.logits = arrays.keep(random_floats(count));
+  call.vocab_size = vocab_size;
+  call.rows = arrays.keep(std::vector<SampleRow>(static_cast<std::size_t>(rows), row));
+  auto adjusted = poisoned<float>(stream, count);
+  auto sampled = poisoned<SampledToken>(stream, static_cast<std::size_t>(rows));
+  call.adjusted = adjusted.data();
+  call.sampled = sampled.data();
+  print("sampler rows " + std::to_string(rows) + " vocab " + std::to_string(vocab_size) +
+            (top_k > 0 || top_p < 1.0F ? " filtered" : " plain"),
+        microseconds(stream, [&](int) { sample(stream, call, rows); }),
+        4.0 * static_cast<double>(count), 0.0);
+}
+
+void time_all() {
+  if (is_tiny) {
+    time_lora(2, 2, 8, 64, 64);
+    time_attention(2, 40, 1, 1, 2, 32, KvForm::kF16);
+    time_sampler(1, 200, 5, 0.9F);
+    return;
+  }
+  for (const int rows : {1, 8, 64}) {
+    time_lora(rows, 1, 16, 4096, 4096);
+    if (rows > 1) time_lora(rows, rows, 16, 4096, 4096);
+  }
+  time_lora(1, 1, 16, 4096, 14336);
+  time_lora(512, 4, 16, 4096, 4096);
+  time_lora(64, 8, 64, 4096, 4096);
+  for (const KvForm form : {KvForm::kF16, KvForm::kInt8}) {
+    time_attention(1, 1024, 1, 8, 4, 128, form);
+    time_attention(64, 1024, 1, 8, 4, 128, form);
+    time_attention(16, 8192, 1, 8, 4, 128, form);
+    time_attention(1, 2048, 512, 8, 4, 128, form);
+    time_attention(64, 1024, 1, 2, 7, 64, form);
+  }
+  for (const int rows : {1, 64}) {
+    time_sampler(rows, 128256, 0, 1.0F);
+    time_sampler(rows, 128256, 50, 0.9F);
+  }
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  tessera::is_tiny = argc > 1 && std::strcmp(argv[1], "tiny") == 0;
+  if (tessera::num_devices() == 0) {
+    std::fprintf(stderr, "no CUDA device on this machine\n");
+    return 77;
+  }
+  tessera::time_all();
+}
