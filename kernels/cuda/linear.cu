@@ -90,24 +90,23 @@ __device__ __forceinline__ void decode(const Codes<kForm>& codes, const Tables& 
   }
 }
 
-// The scales of rows g and g + 8 of a tile's group; `at` is the group's first
-// in the arrays.
+// The scales of rows g and g + 8 of a tile's group. Indices of scales and of x fit 32 bits.
 template <PackedForm kForm>
-__device__ __forceinline__ float2 load_scales(const PackedMatrix& m, const Tables& tables, int tile,
-                                              int group, std::size_t at, unsigned g) {
+__device__ __forceinline__ float2 load_scales(const PackedMatrix& m, const Tables& tables,
+                                              unsigned tile, unsigned groups, unsigned group,
+                                              unsigned g) {
+  const unsigned at = (tile * groups + group) * 8 + g;  // in pairs
   if (kForm == PackedForm::kHalf || m.scales != nullptr) {
-    return __ldg(reinterpret_cast<const float2*>(m.scales + at) + g);
+    return __ldg(reinterpret_cast<const float2*>(m.scales) + at);
   }
-  const std::uint32_t pair = __ldg(reinterpret_cast<const std::uint16_t*>(m.absmax_codes + at) + g);
-  const int row = tile * kTileRows + static_cast<int>(g);
-  const std::size_t first = static_cast<std::size_t>(row) * static_cast<std::size_t>(m.groups()) +
-                            static_cast<std::size_t>(group);
-  const std::size_t second = first + 8 * static_cast<std::size_t>(m.groups());
-  return make_float2(
-      __fadd_rn(__fmul_rn(tables.map[pair & 255U], __ldg(m.absmax_scales + first / kAbsmaxBlock)),
-                m.absmax_offset),
-      __fadd_rn(__fmul_rn(tables.map[pair >> 8], __ldg(m.absmax_scales + second / kAbsmaxBlock)),
-                m.absmax_offset));
+  const std::uint32_t pair = __ldg(reinterpret_cast<const std::uint16_t*>(m.absmax_codes) + at);
+  const unsigned first = (tile * kTileRows + g) * groups + group;
+  const unsigned second = first + 8 * groups;
+  const float low =
+      __fmul_rn(tables.map[pair & 255U], __ldg(m.absmax_scales + first / kAbsmaxBlock));
+  const float high =
+      __fmul_rn(tables.map[pair >> 8], __ldg(m.absmax_scales + second / kAbsmaxBlock));
+  return make_float2(__fadd_rn(low, m.absmax_offset), __fadd_rn(high, m.absmax_offset));
 }
 
 __device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4], float2 scale) {
@@ -132,22 +131,23 @@ __device__ __forceinline__ void add_block(const LinearGroup& p, const PackedMatr
   float2 offset[4 / kSteps];
 #pragma unroll
   for (int i = 0; i < 4 / kSteps; ++i) {
-    const int group = (block * kTileCols + i * kSteps * 16) / m.group;
-    const std::size_t at = (static_cast<std::size_t>(tile) * static_cast<std::size_t>(groups) +
-                            static_cast<std::size_t>(group)) *
-                           16;
-    scale[i] = load_scales<kForm>(m, tables, tile, group, at, g);
+    const auto group =
+        static_cast<unsigned>(m.group_of(block * kTileCols + i * kSteps * 16, groups));
+    const auto in_row = static_cast<unsigned>(groups);
+    scale[i] = load_scales<kForm>(m, tables, static_cast<unsigned>(tile), in_row, group, g);
     offset[i] = make_float2(0.0F, 0.0F);
     if (kForm != PackedForm::kHalf && m.offsets != nullptr) {
-      offset[i] = __ldg(reinterpret_cast<const float2*>(m.offsets + at) + g);
+      offset[i] = __ldg(reinterpret_cast<const float2*>(m.offsets) +
+                        (static_cast<unsigned>(tile) * in_row + group) * 8 + g);
     }
   }
+  const auto cols = static_cast<unsigned>(m.cols);
+  const unsigned column = static_cast<unsigned>(block * kTileCols) + 16 * t;
 #pragma unroll
   for (int n = 0; n < kTokens / 8; ++n) {
-    const int token = min(first_row + n * 8 + static_cast<int>(g), num_rows - 1);
-    const auto* x = reinterpret_cast<const uint4*>(
-        p.x.halves + static_cast<std::size_t>(token) * static_cast<std::size_t>(m.cols) +
-        static_cast<std::size_t>(block * kTileCols) + 16 * t);
+    const auto token =
+        static_cast<unsigned>(min(first_row + n * 8 + static_cast<int>(g), num_rows - 1));
+    const auto* x = reinterpret_cast<const uint4*>(p.x.halves + (token * cols + column));
     const uint4 low = x[0];
     const uint4 high = x[1];
     const std::uint32_t b[4][2] = {
@@ -164,15 +164,14 @@ __device__ __forceinline__ void add_block(const LinearGroup& p, const PackedMatr
     }
   }
   if (kForm == PackedForm::kHalf || m.offsets == nullptr) return;
-  const int units = m.cols / 16;
 #pragma unroll
   for (int n = 0; n < kTokens / 8; ++n) {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const int token = min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1);
-      const float4 sum = *reinterpret_cast<const float4*>(
-          p.x.sums + static_cast<std::size_t>(token) * static_cast<std::size_t>(units) +
-          static_cast<std::size_t>(4 * block));
+      const auto token =
+          static_cast<unsigned>(min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1));
+      const float4 sum = reinterpret_cast<const float4*>(
+          p.x.sums)[(token * cols + static_cast<unsigned>(block * kTileCols)) / kTileCols];
       const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
 #pragma unroll
       for (int s = 0; s < 4; ++s) {

@@ -1,5 +1,6 @@
 #include "kernels/cuda/packed_matrix.hpp"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -125,6 +126,8 @@ PackedBuffers pack_matrix(const WeightMatrix& matrix) {
   out.shape.rows = matrix.rows;
   out.shape.cols = matrix.cols;
   out.shape.group = group;
+  const auto bits = static_cast<unsigned>(group);
+  if (std::has_single_bit(bits)) out.shape.group_shift = std::countr_zero(bits);
   out.shape.absmax_offset = matrix.absmax_offset;
   for (std::size_t i = 0; i < matrix.book.size(); ++i) {
     out.shape.book[i] = half_from_float(matrix.book[i]);

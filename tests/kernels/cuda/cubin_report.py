@@ -68,6 +68,23 @@ def architecture(elf):
     return flags & 0xFF if flags & 0xFF in ARCHITECTURES else flags >> 8 & 0xFF
 
 
+def register_counts(elf, found):
+    """{mangled name: registers}, from the records EIATTR_REGCOUNT of .nv.info."""
+    headers = dict(found)
+    symbols, strings = headers[".symtab"][4], headers[".strtab"][4]
+    _, header = next(section for section in found if section[0] == ".nv.info")
+    at, end = header[4], header[4] + header[5]
+    counts = {}
+    while at < end:
+        kind, attribute, size = struct.unpack_from("<BBH", elf, at)
+        if kind == 4 and attribute == 0x2F:
+            symbol, registers = struct.unpack_from("<II", elf, at + 4)
+            name = strings + struct.unpack_from("<I", elf, symbols + 24 * symbol)[0]
+            counts[elf[name:elf.index(b"\0", name)].decode()] = registers
+        at += 4 + (size if kind == 4 else 0)
+    return counts
+
+
 def demangle(names):
     if not shutil.which("c++filt") or not names:
         return names
@@ -78,17 +95,20 @@ def demangle(names):
 def kernels(path):
     """(architecture, mangled name, registers, {opcode: count})"""
     for elf in cubins(path):
-        for name, header in sections(elf):
+        found = list(sections(elf))
+        registers = register_counts(elf, found)
+        for name, header in found:
             if not name.startswith(".text."):
                 continue
-            offset, size, info = header[4], header[5], header[7]
+            offset, size = header[4], header[5]
+            kernel = name[len(".text."):]
             counts = collections.Counter()
             for at in range(offset, offset + size, 16):
                 opcode = struct.unpack_from("<H", elf, at)[0] & 0xFFF
                 counts["all"] += opcode != NOP
                 if opcode in OPCODES:
                     counts[OPCODES[opcode]] += 1
-            yield architecture(elf), name[len(".text."):], info >> 24, counts
+            yield architecture(elf), kernel, registers.get(kernel, 0), counts
 
 
 def faults(name, registers, counts):
@@ -96,6 +116,8 @@ def faults(name, registers, counts):
     local = counts["LDL"] + counts["STL"]
     if local and not MAY_USE_LOCAL.search(name):
         yield f"{local} loads and stores of local memory"
+    if registers == 0:
+        yield "the cubin does not say how many registers"
     if registers > budget.get("registers", DEFAULT_REGISTERS):
         yield f"{registers} registers, over {budget.get('registers', DEFAULT_REGISTERS)}"
     for opcode, due in budget.items():
@@ -111,7 +133,8 @@ def main(paths):
     if failed:
         print(f"architectures {sorted(seen)}, not {sorted(ARCHITECTURES)}")
     for (arch, _, registers, counts), name in sorted(zip(rows, names), key=lambda r: (r[1], r[0])):
-        short = re.sub(r"\(anonymous namespace\)::|tessera::|\(.*\)$|^void ", "", name)
+        short = re.sub(r"\(tessera::PackedForm\)|\(anonymous namespace\)::|tessera::|^void ", "", name)
+        short = re.sub(r"\(.*\)$", "", short)
         shown = " ".join(f"{key} {counts[key]}" for key in
                          ("all", "HMMA", "LDSM", "LDS", "PRMT", "LDG", "LDL", "STL")
                          if counts[key])

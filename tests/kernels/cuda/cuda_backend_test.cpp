@@ -78,7 +78,7 @@ class CudaBackendTest : public testing::Test {
 };
 
 TEST_F(CudaBackendTest, AgreesWithTheReferenceOnRandomCrowds) {
-  for (std::uint32_t seed = 1; seed <= seeds(20, 3); ++seed) {
+  for (std::uint32_t seed = 1; seed <= seeds(20, 8); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     expect_agreement(Crowd(seed, small({.model = CrowdModel::kLlamaNf4})), seed, kTolerance);
   }
@@ -86,7 +86,7 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceOnRandomCrowds) {
 
 TEST_F(CudaBackendTest, AgreesWithTheReferenceOnModelsOfAnyFamilyFormAndAdapter) {
   std::uint32_t num_run = 0;
-  for (std::uint32_t seed = 1; num_run < seeds(40, 6); ++seed) {
+  for (std::uint32_t seed = 1; num_run < seeds(40, 16); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Crowd crowd(seed, small({.parts = AdapterParts::kAll, .int8_pages = seed % 2 == 0}));
     const LayerSpec& layer = crowd.model().spec().layers.front();
@@ -98,7 +98,7 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceOnModelsOfAnyFamilyFormAndAdapter)
 }
 
 TEST_F(CudaBackendTest, AgreesWithTheReferenceWhereEmbeddingAndHeadAreQuantised) {
-  for (std::uint32_t seed = 20; seed < 20 + seeds(6, 2); ++seed) {
+  for (std::uint32_t seed = 20; seed < 20 + seeds(6, 4); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     expect_agreement(
         Crowd(seed, small({.model = CrowdModel::kLlamaNf4, .has_quantised_tables = true})), seed,
@@ -109,7 +109,7 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceWhereEmbeddingAndHeadAreQuantised)
 // Attention puts out nothing, so that nothing hides behind a softmax.
 TEST_F(CudaBackendTest, AgreesWithTheReferenceCloselyWhereAttentionIsSilent) {
   std::uint32_t num_run = 0;
-  for (std::uint32_t seed = 40; num_run < seeds(20, 3); ++seed) {
+  for (std::uint32_t seed = 40; num_run < seeds(20, 8); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Crowd crowd(seed, small({.is_attention_silent = true}));
     if (has_experts(crowd)) continue;
@@ -119,7 +119,7 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceCloselyWhereAttentionIsSilent) {
 }
 
 TEST_F(CudaBackendTest, CachesInEightBitsCostAHundredth) {
-  for (std::uint32_t seed = 1; seed <= seeds(10, 2); ++seed) {
+  for (std::uint32_t seed = 1; seed <= seeds(10, 4); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     expect_agreement(Crowd(seed, small({.model = CrowdModel::kLlamaNf4})), seed, 2e-2,
                      KvForm::kInt8);
@@ -128,7 +128,7 @@ TEST_F(CudaBackendTest, CachesInEightBitsCostAHundredth) {
 
 TEST_F(CudaBackendTest, RowsAreBitIdenticalAloneAndInAnyCrowdChunkingAndGraph) {
   std::uint32_t num_run = 0;
-  for (std::uint32_t seed = 100; num_run < seeds(12, 2); ++seed) {
+  for (std::uint32_t seed = 100; num_run < seeds(12, 6); ++seed) {
     const Crowd crowd(seed, small({.parts = AdapterParts::kAll, .max_tokens = 40}));
     if (has_experts(crowd)) continue;
     ++num_run;

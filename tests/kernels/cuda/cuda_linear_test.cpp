@@ -51,7 +51,8 @@ double relative_norm(const std::vector<float>& actual, const std::vector<double>
   return std::sqrt(error / whole);
 }
 
-// fp16 rounds x, and the values of a book, to 2^-12 of themselves.
+// fp16 has eleven bits: x, and the values of a book, are rounded by 2^-11 of themselves at most, in
+// root mean square by 2e-4 each.
 TEST_P(CudaLinear, IsWithinTheRoundingOfHalfPrecision) {
   Random random(1);
   const RandomMatrix matrix(random, GetParam(), kOut, kIn);
@@ -61,7 +62,7 @@ TEST_P(CudaLinear, IsWithinTheRoundingOfHalfPrecision) {
     const auto x = normal_values(random, static_cast<std::size_t>(rows * kIn), 3.0F);
     const auto y = device.multiply(x, rows, rows);
     const double error = relative_norm(y, multiply_exactly(matrix.view(), x));
-    EXPECT_LE(error, 3e-4) << rows << " rows";
+    EXPECT_LE(error, 5e-4) << rows << " rows";
     worst = std::max(worst, error);
   }
   RecordProperty("worst_error", std::to_string(worst));
