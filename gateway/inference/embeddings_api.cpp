@@ -31,6 +31,13 @@ Result<void> check_inputs(const Platform& platform, const Call& call,
         "'dimensions' must be at most " + std::to_string(width) + ", which this model has.",
         "dimensions"};
   }
+  const auto is_empty = [](const Prompt& input) {
+    const auto* text = std::get_if<std::string>(&input);
+    return text != nullptr && text->empty();
+  };
+  if (std::ranges::any_of(request.inputs, is_empty)) {
+    return Error{Code::kInvalidValue, "'input' cannot be or hold an empty string.", "input"};
+  }
   const bool has_ids = std::ranges::any_of(request.inputs, [](const Prompt& input) {
     return std::holds_alternative<std::vector<TokenId>>(input);
   });

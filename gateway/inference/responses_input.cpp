@@ -88,25 +88,30 @@ Result<Json> read_output(const Json& item, const std::string& path) {
   return made(std::move(message));
 }
 
-// A call belongs to the assistant's message before it, or to one without content.
-void append_call(Json call, Json& messages) {
-  const bool follows = !messages.empty() && messages.back()["role"] == "assistant";
-  if (!follows) messages.push_back({{"role", "assistant"}, {"content", nullptr}});
-  messages.back()["tool_calls"].push_back(std::move(call));
+void append(Json message, const std::string& place, InputMessages& out) {
+  out.messages.push_back(std::move(message));
+  out.places.push_back(place);
 }
 
-Result<void> append_item(const Json& item, const std::string& path, Json& messages) {
-  if (!item.is_object())
+// A call belongs to the assistant's message before it, or to one without content.
+void append_call(Json call, const std::string& place, InputMessages& out) {
+  const bool follows = !out.messages.empty() && out.messages.back()["role"] == "assistant";
+  if (!follows) append({{"role", "assistant"}, {"content", nullptr}}, place, out);
+  out.messages.back()["tool_calls"].push_back(std::move(call));
+}
+
+Result<void> append_item(const Json& item, const std::string& path, InputMessages& out) {
+  if (!item.is_object()) {
     return Error{Code::kInvalidValue, "'" + path + "' must be an object.", path};
+  }
   const auto found = item.find("type");
-  const std::string type = found == item.end()   ? "message"
-                           : !found->is_string() ? std::string()
-                                                 : found->get<std::string>();
+  std::string type = "message";
+  if (found != item.end()) type = found->is_string() ? found->get<std::string>() : "";
   if (type == "reasoning") return {};
   if (type == "function_call") {
     auto call = read_call(item, path);
     if (!call) return call.error();
-    append_call(*std::move(call), messages);
+    append_call(*std::move(call), path, out);
     return {};
   }
   if (type != "message" && type != "function_call_output") {
@@ -116,20 +121,20 @@ Result<void> append_item(const Json& item, const std::string& path, Json& messag
   }
   auto message = type == "message" ? read_message(item, path) : read_output(item, path);
   if (!message) return message.error();
-  messages.push_back(*std::move(message));
+  append(*std::move(message), path, out);
   return {};
 }
 
 }  // namespace
 
-Result<Json> messages_of_input(const Json& input, const std::string& instructions) {
-  Json messages = Json::array();
+Result<InputMessages> messages_of_input(const Json& input, const std::string& instructions) {
+  InputMessages out;
   if (!instructions.empty()) {
-    messages.push_back({{"role", "developer"}, {"content", instructions}});
+    append({{"role", "developer"}, {"content", instructions}}, "instructions", out);
   }
   if (input.is_string()) {
-    messages.push_back({{"role", "user"}, {"content", input}});
-    return made(std::move(messages));
+    append({{"role", "user"}, {"content", input}}, "input", out);
+    return out;
   }
   if (!input.is_array() || input.empty()) {
     return Error{Code::kInvalidValue, "'input' must be a string or an array of at least one item.",
@@ -140,10 +145,10 @@ Result<Json> messages_of_input(const Json& input, const std::string& instruction
                  "'input' has more than " + std::to_string(kMaxMessages) + " items.", "input"};
   }
   for (std::size_t i = 0; i < input.size(); ++i) {
-    auto appended = append_item(input[i], "input[" + std::to_string(i) + "]", messages);
+    auto appended = append_item(input[i], "input[" + std::to_string(i) + "]", out);
     if (!appended) return appended.error();
   }
-  return made(std::move(messages));
+  return out;
 }
 
 }  // namespace tessera

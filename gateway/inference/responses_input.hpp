@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -9,12 +10,17 @@
 
 namespace tessera {
 
+struct InputMessages {
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  std::vector<std::string> places = {};  // where each comes from: "input[2]", "instructions"
+};
+
 // `input` is a text or an array of items: messages, function_call, function_call_output, reasoning
 // (without effect: reasoning is not replayed). Calls that follow each other are one message's. What
 // the messages say is checked by read_messages() later.
 // Errors: kInvalidValue, kUnknownParameter, kUnsupportedParameter, kUnsupportedContent,
 // kRequestExceedsLimit; param is the JSON path.
-Result<nlohmann::ordered_json> messages_of_input(const nlohmann::ordered_json& input,
-                                                 const std::string& instructions);
+Result<InputMessages> messages_of_input(const nlohmann::ordered_json& input,
+                                        const std::string& instructions);
 
 }  // namespace tessera

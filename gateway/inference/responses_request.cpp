@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gateway/api/fields.hpp"
 #include "gateway/config.hpp"
@@ -47,17 +48,23 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kRenamed 
      {"reasoning_effort", "reasoning.effort"},
      {".function.", "."}}};
 
-std::string renamed(std::string text) {
-  for (const auto& [from, to] : kRenamed) {
-    for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-      text.replace(at, from.size(), to);
-    }
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
   }
+}
+
+// `places` are where the messages come from.
+std::string renamed(std::string text, const std::vector<std::string>& places) {
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    replace_all(text, "messages[" + std::to_string(i) + "]", places[i]);
+  }
+  for (const auto& [from, to] : kRenamed) replace_all(text, from, to);
   return text;
 }
 
-Error in_own_words(const Error& error) {
-  return {error.code, renamed(error.message), renamed(error.param)};
+Error in_own_words(const Error& error, const std::vector<std::string>& places) {
+  return {error.code, renamed(error.message, places), renamed(error.param, places)};
 }
 
 void refuse_what_needs_a_store(Fields& fields) {
@@ -208,9 +215,9 @@ Result<ResponsesRequest> parse_responses_request(const Json& body) {
 
   auto messages = messages_of_input(*input, instructions);
   if (!messages) return messages.error();
-  chat["messages"] = *std::move(messages);
+  chat["messages"] = std::move(messages->messages);
   auto request = parse_chat_request(chat);
-  if (!request) return in_own_words(request.error());
+  if (!request) return in_own_words(request.error(), messages->places);
   Json response = described(body, *request);
   return ResponsesRequest{*std::move(request), std::move(response)};
 }

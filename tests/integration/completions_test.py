@@ -5,6 +5,7 @@ import unittest
 import harness
 
 PROMPT = "Zoë said: One morning"
+BEGIN = "<|begin|>"  # what the demo's tokenizer puts before a text
 
 
 class Completions(unittest.TestCase):
@@ -33,22 +34,24 @@ class Completions(unittest.TestCase):
         alone = self.choice(echo=True, max_tokens=0)
         self.assertEqual((alone["text"], alone["finish_reason"]), (PROMPT, "length"))
         ids = self.choice(echo=True, prompt=self.tokens_of(PROMPT))
-        self.assertEqual(ids["text"], PROMPT + plain["text"])
+        self.assertEqual(ids["text"], BEGIN + PROMPT + plain["text"])
 
     def test_an_echos_log_probabilities_are_those_of_the_prompt(self):
         answered = self.choice(logprobs=3)
         whole = self.choice(prompt=PROMPT + answered["text"], echo=True, logprobs=3, max_tokens=0)
         scores = whole["logprobs"]
         count = len(self.tokens_of(PROMPT))
-        if len(scores["tokens"]) != count + 6:
-            self.skipTest("the text's tokens are others than those that were generated")
+        self.assertEqual(scores["tokens"][count:], answered["logprobs"]["tokens"],
+                         "the text has other tokens than those that were generated")
         self.assertIsNone(scores["token_logprobs"][0])
         self.assertIsNone(scores["top_logprobs"][0])
         self.assertEqual(scores["token_logprobs"][count:], answered["logprobs"]["token_logprobs"])
         self.assertEqual(scores["top_logprobs"][count:], answered["logprobs"]["top_logprobs"])
-        self.assertEqual("".join(scores["tokens"]), PROMPT + answered["text"])
-        for token, offset in zip(scores["tokens"], scores["text_offset"]):
-            self.assertTrue(whole["text"][offset:].startswith(token), (token, offset))
+        self.assertEqual("".join(scores["tokens"]).replace("\ufffd\ufffd", "ë"),  # of two tokens
+                         BEGIN + PROMPT + answered["text"])
+        for token, offset in list(zip(scores["tokens"], scores["text_offset"]))[1:]:
+            if "\ufffd" not in token:
+                self.assertTrue(whole["text"][offset:].startswith(token), (token, offset))
 
     def test_offsets_of_the_answer_are_behind_the_echo(self):
         choice = self.choice(echo=True, logprobs=0, n=2, temperature=1, seed=3)

@@ -134,6 +134,9 @@ class Responses(unittest.TestCase):
                                "input[0].content[0].type"),
                               ({"input": [{"role": "stranger", "content": "a"}]},
                                "input[0].role"),
+                              ({"instructions": "x", "input": [
+                                  {"role": "user", "content": "a"},
+                                  {"role": "stranger", "content": "a"}]}, "input[1].role"),
                               ({"messages": []}, "messages"), ({"n": 2}, "n"),
                               ({"temperature": 3}, "temperature")):
             with self.subTest(fields):
