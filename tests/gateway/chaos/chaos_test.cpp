@@ -1,0 +1,179 @@
+// chaos_test.cpp — limits, slots and money while clients leave, clocks jump and the process dies.
+//
+// The worker (chaos_worker.cpp) is killed again and again in the middle of its requests and started
+// on the same store; the last one runs to its end. TESSERA_LONG=1: 200,000 requests.
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "storage/store.hpp"
+#include "tenancy/hash_chain.hpp"
+#include "tenancy/usage_ledger.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace tessera {
+namespace {
+
+constexpr int kKills = 8;
+constexpr std::size_t kInFlight = 48;  // as the worker has it
+constexpr std::int64_t kDayMicros = 86'400'000'000;
+
+int num_requests() {
+  return std::getenv("TESSERA_LONG") != nullptr ? 200'000 : 6'000;
+}
+
+struct Told {
+  std::int64_t prompt;
+  std::int64_t completion;
+};
+
+// The worker in a process of its own, with its lines on a pipe.
+class Worker {
+ public:
+  Worker(const std::filesystem::path& store, std::uint64_t seed, std::int64_t wall, int count) {
+    int pipe[2];
+    if (::pipe(pipe) != 0) throw std::runtime_error("pipe");
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipe[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addclose(&actions, pipe[0]);
+    std::vector<std::string> texts{TESSERA_CHAOS_WORKER, store.string(), std::to_string(seed),
+                                   std::to_string(wall), std::to_string(count)};
+    std::vector<char*> arguments;
+    for (std::string& text : texts) arguments.push_back(text.data());
+    arguments.push_back(nullptr);
+    const int failed = ::posix_spawn(&process_, TESSERA_CHAOS_WORKER, &actions, nullptr,
+                                     arguments.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    ::close(pipe[1]);
+    if (failed != 0) throw std::runtime_error("cannot start the worker");
+    output_ = ::fdopen(pipe[0], "r");
+  }
+  ~Worker() { std::fclose(output_); }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  std::optional<std::string> line() {
+    char text[1024];
+    if (std::fgets(text, sizeof text, output_) == nullptr) return std::nullopt;
+    return std::string(text);
+  }
+  void kill_now() { ::kill(process_, SIGKILL); }
+  int wait() {
+    int status = 0;
+    ::waitpid(process_, &status, 0);
+    return status;
+  }
+
+ private:
+  pid_t process_ = 0;
+  std::FILE* output_ = nullptr;
+};
+
+std::map<std::string, std::int64_t> fields_of(const std::string& line) {
+  std::map<std::string, std::int64_t> fields;
+  std::istringstream words(line.substr(2));
+  for (std::string word; words >> word;) {
+    const auto equals = word.find('=');
+    fields[word.substr(0, equals)] = std::stoll(word.substr(equals + 1));
+  }
+  return fields;
+}
+
+class ChaosTest : public testing::Test {
+ protected:
+  // Notes a promise; the end's figures, if that is what the line is.
+  std::optional<std::map<std::string, std::int64_t>> take(const std::string& line) {
+    if (line.starts_with("E ")) return fields_of(line);
+    std::istringstream words(line.substr(2));
+    std::string id;
+    Told told{};
+    words >> id >> told.prompt >> told.completion;
+    if (words) told_[id] = told;
+    return std::nullopt;
+  }
+
+  // Every promise is kept, to the token, and what was not promised was in flight at a kill.
+  void expect_promises_kept(const UsageLedger& ledger, std::size_t num_kills) {
+    std::size_t unannounced = 0;
+    std::size_t found = 0;
+    const auto compare = [&](const UsageRecord& record) {
+      const auto told = told_.find(record.request.str());
+      if (told == told_.end()) {
+        ++unannounced;
+        return true;
+      }
+      ++found;
+      EXPECT_EQ(record.prompt_tokens, told->second.prompt) << record.request.str();
+      EXPECT_EQ(record.completion_tokens, told->second.completion) << record.request.str();
+      return true;
+    };
+    EXPECT_TRUE(ledger.scan(WallTime{}, WallTime::max(), compare));
+    EXPECT_EQ(found, told_.size()) << "a settled request is not in the ledger";
+    EXPECT_LE(unannounced, num_kills * kInFlight);
+  }
+
+  TempDir directory_;
+  std::map<std::string, Told> told_;
+};
+
+TEST_F(ChaosTest, NothingIsOvershotLostOrLeaked) {
+  const std::uint64_t seed = std::random_device{}();
+  std::cout << "seed " << seed << '\n';
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  std::int64_t wall = std::int64_t{1'700'000'000} * 1'000'000;
+  const int of_each = num_requests() / (kKills + 1);
+  for (int kill = 0; kill < kKills; ++kill) {
+    Worker worker(directory_ / "db", seed + static_cast<std::uint64_t>(kill), wall, 1 << 30);
+    for (auto lines = random() % static_cast<std::uint64_t>(of_each) + 1; lines > 0; --lines) {
+      const auto line = worker.line();
+      ASSERT_TRUE(line) << "the worker failed";
+      take(*line);
+    }
+    worker.kill_now();
+    while (const auto line = worker.line()) take(*line);
+    EXPECT_TRUE(WIFSIGNALED(worker.wait()));
+    wall += 40 * kDayMicros;  // past whatever it had jumped to
+  }
+  Worker last(directory_ / "db", seed + kKills, wall, of_each * (kKills + 1));
+  std::optional<std::map<std::string, std::int64_t>> end;
+  while (const auto line = last.line()) {
+    if (auto fields = take(*line)) end = fields;
+  }
+  EXPECT_EQ(last.wait(), 0);
+  ASSERT_TRUE(end);
+  const auto& figures = *end;
+  for (const auto& [name, value] : figures) std::cout << name << '=' << value << ' ';
+  std::cout << '\n';
+  EXPECT_EQ(figures.at("over"), 0);
+  EXPECT_LE(figures.at("under") * 1000, num_requests());
+  EXPECT_EQ(figures.at("running"), 0);
+  EXPECT_EQ(figures.at("concurrent"), 0);
+  EXPECT_EQ(figures.at("engine_left"), 0);
+  EXPECT_EQ(figures.at("engine_prompt"), figures.at("ledger_prompt"));
+  EXPECT_EQ(figures.at("engine_generated"), figures.at("ledger_generated"));
+  EXPECT_GT(figures.at("refused"), num_requests() / 50) << "no limit was met";
+  EXPECT_GT(figures.at("gone"), num_requests() / 40) << "no client left";
+
+  const auto store = open_rocks_store(directory_ / "db").value();
+  expect_promises_kept(UsageLedger(*store), kKills);
+  const auto chain = verify_chain(*store, Chain::kUsage).value();
+  EXPECT_TRUE(chain.holds()) << chain.fault;
+  EXPECT_GE(chain.num_links, told_.size());
+}
+
+}  // namespace
+}  // namespace tessera

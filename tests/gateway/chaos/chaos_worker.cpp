@@ -1,0 +1,286 @@
+// chaos_worker.cpp — requests of 64 tenants, abandoned, refused and out of time, until it is
+// killed.
+//
+//     gateway_chaos_worker STORE SEED WALL_MICROS COUNT
+//
+// Real admission, engine thread, generations and ledger over a store; a backend that answers at
+// once; a clock that jumps. Before each request the oracle says what the limits allow. Lines:
+//
+//     S <request> <prompt tokens> <completion tokens>    after a request was settled: a promise
+//     E <field>=<number> ...                             at the end, if it gets there
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+#include "gateway/inference/generation.hpp"
+#include "storage/ids.hpp"
+#include "tests/bench/gateway/instant_backend.hpp"
+#include "tests/gateway/byte_tokenizer.hpp"
+#include "tests/gateway/chaos/chaos_clock.hpp"
+#include "tests/gateway/chaos/limits_oracle.hpp"
+
+namespace tessera::chaos {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kTenants = 64;
+constexpr std::size_t kInFlight = 48;
+constexpr int kMaxPrompt = 8;
+constexpr int kMaxAnswer = 12;
+constexpr int kGoneOfTen = 2;  // clients that leave before the end
+
+ModelSpec spec() {
+  ModelSpec spec;
+  spec.vocab_size = kByteVocab;
+  spec.hidden = 64;
+  spec.intermediate = 64;
+  spec.num_heads = 1;
+  spec.num_kv_heads = 1;
+  spec.head_dim = 64;
+  spec.max_positions = 256;
+  spec.layers = std::vector<LayerSpec>(1);
+  return spec;
+}
+
+EngineConfig engine_config() {
+  EngineConfig config;
+  // Every prompt fits into one step, so that what was computed of it is all or nothing.
+  config.backend.max_rows = kInFlight * (kMaxPrompt + 1);
+  config.backend.max_seqs = 16;
+  config.backend.max_logit_rows = 16;
+  config.backend.num_blocks = 1024;
+  return config;
+}
+
+// Each tenant is short of something else.
+TenantLimits limits_of(int tenant) {
+  TenantLimits limits;
+  limits.requests_per_minute = tenant % 4 == 0 ? 600 : 60'000;
+  limits.burst_requests = tenant % 4 == 0 ? 20 : 10'000;
+  limits.tokens_per_minute = tenant % 4 == 1 ? 6'000 : 1'000'000;
+  limits.burst_tokens = tenant % 4 == 1 ? 200 : 100'000;
+  limits.max_concurrent_requests = tenant % 4 == 2 ? 2 : 1000;
+  if (tenant % 8 == 3) limits.requests_per_day = 150;
+  if (tenant % 8 == 7) limits.tokens_per_day = 2'000;
+  if (tenant % 16 == 5) limits.tokens_per_month = 20'000;
+  return limits;
+}
+
+class Chaos {
+ public:
+  Chaos(Store& store, std::uint64_t seed, WallTime wall)
+      : random_(seed), clock_(wall), store_(store), ledger_(store) {
+    auto uses = used_before();
+    for (int i = 0; i < kTenants; ++i) {
+      const std::string name = "tenant-" + std::to_string(i);
+      Caller caller{.tenant = TenantId(name), .key = KeyId("key")};
+      caller.limits = limits_of(i);
+      callers_.push_back(caller);
+      oracles_.emplace_back(caller.limits, uses[caller.tenant], now_of(clock_));
+      totals_.push_back(ledger_.totals_by_tenant(caller.tenant).value());
+    }
+    started_with_ = sum(totals_);
+  }
+
+  int run(int count) {
+    while (num_asked_ < count || !running_.empty()) {
+      if (num_asked_ < count && running_.size() < kInFlight) ask();
+      pass_time();
+      poll_all();
+    }
+    engine_.drain(std::chrono::steady_clock::now() + 10s);
+    report();
+    return 0;
+  }
+
+ private:
+  struct Running {
+    std::size_t tenant;
+    std::unique_ptr<Generation> generation;
+    LimitsOracle::Held held;
+    int polls_left;  // until its client leaves; negative: it stays
+  };
+
+  static UsageTotals sum(const std::vector<UsageTotals>& all) {
+    UsageTotals total;
+    for (const UsageTotals& each : all) total += each;
+    return total;
+  }
+
+  int draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
+
+  // From the records themselves, not from the totals that admission recalls.
+  std::map<TenantId, PeriodUse> used_before() const {
+    std::map<TenantId, PeriodUse> uses;
+    const WallTime now = clock_.wall_now();
+    const auto add = [&](const UsageRecord& record) {
+      PeriodUse& use = uses[record.tenant];
+      const std::int64_t tokens = record.prompt_tokens + record.completion_tokens;
+      const bool same_month =
+          start_of(Period::kMonth, record.started) == start_of(Period::kMonth, now);
+      if (same_month && day_of(record.started) <= day_of(now)) use.tokens_this_month += tokens;
+      if (day_of(record.started) != day_of(now)) return true;
+      ++use.requests_today;
+      use.tokens_today += tokens;
+      return true;
+    };
+    ledger_.scan(WallTime{}, WallTime::max(), add).value();
+    return uses;
+  }
+
+  void pass_time() {
+    clock_.advance(std::chrono::microseconds(draw(0, 4000)));
+    const int chance = draw(0, 9999);
+    if (chance < 10) clock_.advance(std::chrono::minutes(draw(1, 90)));
+    if (chance >= 10 && chance < 20) clock_.set_wall(std::chrono::hours(draw(-48, 0)));
+    if (chance >= 20 && chance < 30) clock_.set_wall(std::chrono::hours(draw(0, 60)));
+  }
+
+  void ask() {
+    ++num_asked_;
+    const auto tenant = static_cast<std::size_t>(draw(0, kTenants - 1));
+    const int num_prompt = draw(1, kMaxPrompt);
+    const int num_answer = draw(1, kMaxAnswer);
+    const std::int64_t most = num_prompt + num_answer;
+    const Now now = now_of(clock_);
+    const bool allowed = oracles_[tenant].allows(most, now);
+    auto permit = admission_.admit(callers_[tenant], now);
+    const bool granted =
+        permit && permit->reserve({.tokens = most, .cost = {}}, "bot", now).has_value();
+    if (granted && !allowed) ++num_over_;
+    if (!granted && allowed) ++num_under_;
+    if (!granted) {
+      ++num_refused_;
+      return;
+    }
+    Running one{.tenant = tenant,
+                .generation = make(tenant, num_prompt, num_answer, *std::move(permit)),
+                .held = oracles_[tenant].take(most, now),
+                .polls_left = draw(0, 9) < kGoneOfTen ? draw(0, 3) : -1};
+    one.generation->start([] {}).value();
+    running_.push_back(std::move(one));
+  }
+
+  std::unique_ptr<Generation> make(std::size_t tenant, int num_prompt, int num_answer,
+                                   Permit permit) {
+    GenerationRequest request{.prompt = {},
+                              .sampling = {.temperature = 0.0F, .max_tokens = num_answer},
+                              .tenant = callers_[tenant].tenant.str()};
+    for (int i = 0; i < num_prompt; ++i) request.prompt.push_back(draw('a', 'z'));
+    GenerationPlan plan;
+    plan.requests.push_back(std::move(request));
+    plan.stream = draw(0, 1) == 1;
+    plan.format = make_completion_format({"cmpl-1", 0, "bot@1", "fp"}, *tokenizer_, true, false);
+    plan.record.request = RequestId("req_" + new_ulid(clock_.wall_now()));
+    plan.record.tenant = callers_[tenant].tenant;
+    plan.record.key = callers_[tenant].key;
+    plan.record.model = "bot@1";
+    plan.record.started = clock_.wall_now();
+    plan.permit = std::move(permit);
+    plan.received_at = clock_.steady_now();
+    return std::make_unique<Generation>(GenerationServices{engine_, ledger_, metrics_, clock_},
+                                        *tokenizer_, std::move(plan));
+  }
+
+  void poll_all() {
+    bool any = false;
+    for (Running& one : running_) {
+      if (one.polls_left-- == 0) {
+        one.generation->abandon();
+        ++num_gone_;
+      }
+      if (!one.generation->poll().finished) continue;
+      settled(one);
+      one.generation.reset();
+      any = true;
+    }
+    std::erase_if(running_, [](const Running& one) { return one.generation == nullptr; });
+    if (!any) std::this_thread::yield();
+  }
+
+  void settled(const Running& one) {
+    const UsageTotals totals = ledger_.totals_by_tenant(callers_[one.tenant].tenant).value();
+    const UsageTotals before = std::exchange(totals_[one.tenant], totals);
+    const std::int64_t prompt = totals.prompt_tokens - before.prompt_tokens;
+    const std::int64_t completion = totals.completion_tokens - before.completion_tokens;
+    oracles_[one.tenant].settle(one.held, prompt + completion);
+    char line[128];
+    const int size = std::snprintf(
+        line, sizeof line, "S %s %lld %lld\n", one.generation->request_id().str().c_str(),
+        static_cast<long long>(prompt), static_cast<long long>(completion));
+    if (::write(STDOUT_FILENO, line, static_cast<std::size_t>(size)) != size) std::abort();
+  }
+
+  void report() {
+    const EngineStats stats = engine_.stats();
+    const UsageTotals now = sum(totals_);
+    std::int64_t concurrent = 0;
+    for (const Caller& caller : callers_) {
+      concurrent += admission_.view(caller, now_of(clock_)).concurrent_requests;
+    }
+    std::printf(
+        "E over=%d under=%d refused=%d gone=%d running=%lld concurrent=%lld engine_left=%d "
+        "blocks_used=%d engine_prompt=%llu engine_generated=%llu ledger_prompt=%lld "
+        "ledger_generated=%lld wall=%lld\n",
+        num_over_, num_under_, num_refused_, num_gone_,
+        static_cast<long long>(admission_.num_running()), static_cast<long long>(concurrent),
+        stats.num_running + stats.num_waiting, stats.num_used_blocks,
+        static_cast<unsigned long long>(stats.num_prompt_tokens),
+        static_cast<unsigned long long>(stats.num_generated_tokens),
+        static_cast<long long>(now.prompt_tokens - started_with_.prompt_tokens),
+        static_cast<long long>(now.completion_tokens - started_with_.completion_tokens),
+        static_cast<long long>(clock_.wall_now().time_since_epoch().count()));
+  }
+
+  std::mt19937_64 random_;
+  JumpingClock clock_;
+  Store& store_;
+  UsageLedger ledger_;
+  Metrics metrics_;
+  const std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
+  Admission admission_{[this](const TenantId& tenant, const KeyId& key, WallTime now) {
+    return ledger_.period_use(tenant, key, now).value();
+  }};
+  HostCache cache_{[](const AdapterDigest&) -> Result<HostCache::Pin> {
+                     return Error{Code::kNotFound, "there are no adapters here"};
+                   },
+                   {},
+                   clock_};
+  Engine engine_{std::make_unique<InstantBackend>(kByteVocab, 0ms), spec(), cache_,
+                 engine_config()};
+  std::vector<Caller> callers_;
+  std::vector<LimitsOracle> oracles_;
+  std::vector<UsageTotals> totals_;  // as of the last settled request
+  UsageTotals started_with_;
+  std::vector<Running> running_;
+  int num_asked_ = 0;
+  int num_refused_ = 0;
+  int num_gone_ = 0;
+  int num_over_ = 0;
+  int num_under_ = 0;
+};
+
+}  // namespace
+}  // namespace tessera::chaos
+
+int main(int argc, char** argv) {
+  using namespace tessera;
+  if (argc != 5) return 2;
+  auto store = open_rocks_store(argv[1]);
+  if (!store) {
+    std::fprintf(stderr, "%s\n", store.error().message.c_str());
+    return 3;
+  }
+  const WallTime wall(std::chrono::microseconds(std::atoll(argv[3])));
+  chaos::Chaos chaos(**store, std::strtoull(argv[2], nullptr, 10), wall);
+  return chaos.run(std::atoi(argv[4]));
+}
