@@ -17,7 +17,7 @@ import unittest
 import harness
 
 CHAT = "/v1/chat/completions"
-POINTER = re.compile(rb"0x[0-9a-f]{6,}|/(home|usr|work|root|tmp)/", re.I)
+POINTER = re.compile(rb"0x[0-9a-f]{6,}|/(home|usr|var|root)/", re.I)
 
 
 class Cve(unittest.TestCase):
@@ -252,8 +252,8 @@ class Cve(unittest.TestCase):
 
     def test_cve_2026_42271_a_command_in_a_request(self):
         for path in ("/mcp-rest/test/connection", "/v1/mcp/server", "/config/update",
-                     "/key/generate", "/invocations", "/pause", "/collective_rpc", "/reset_prefix_cache",
-                     "/sleep", "/v1/load_lora_adapter"):
+                     "/key/generate", "/invocations", "/pause", "/collective_rpc",
+                     "/reset_prefix_cache", "/sleep", "/v1/load_lora_adapter"):
             answer = self.key.post(path, {"command": "id"})
             self.refused(answer, 404)
 
