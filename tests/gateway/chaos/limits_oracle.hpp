@@ -47,22 +47,22 @@ class RateHistory {
  private:
   static constexpr std::int64_t kUnit = 60'000'000;
 
-  __int128 dripped(__int128 level, SteadyTime from, SteadyTime to) const {
+  std::int64_t dripped(std::int64_t level, SteadyTime from, SteadyTime to) const {
     const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(to - from).count();
-    return std::max<__int128>(level - static_cast<__int128>(micros) * per_minute_, 0);
+    return std::max<std::int64_t>(level - micros * per_minute_, 0);
   }
-  __int128 level(SteadyTime now) const {
-    __int128 level = base_;
+  std::int64_t level(SteadyTime now) const {
+    std::int64_t level = base_;
     SteadyTime at = base_at_;
     for (const Event& event : events_) {
-      level = dripped(level, at, event.at) + static_cast<__int128>(event.amount) * kUnit;
+      level = dripped(level, at, event.at) + event.amount * kUnit;
       at = event.at;
     }
     return dripped(level, at, now);
   }
   void forget_first() {
     const Event& event = events_.front();
-    base_ = dripped(base_, base_at_, event.at) + static_cast<__int128>(event.amount) * kUnit;
+    base_ = dripped(base_, base_at_, event.at) + event.amount * kUnit;
     base_at_ = event.at;
     events_.pop_front();
     ++first_;
@@ -72,7 +72,7 @@ class RateHistory {
   const std::int64_t burst_;
   std::deque<Event> events_;
   Entry first_ = 0;
-  __int128 base_ = 0;
+  std::int64_t base_ = 0;
   SteadyTime base_at_{};
 };
 
