@@ -168,7 +168,12 @@ BruteForce::Need BruteForce::need(const Value& schema, int depth) const {
     out.members = std::max(out.members, static_cast<int>(schema["required"].size()));
   }
   Need more;
-  if (schema.contains("contains")) more.items += std::max(1, count("minContains"));
+  if (schema.contains("contains")) {
+    more.items += std::max(1, count("minContains"));
+    // None of those that the prefix speaks of may be one that it must contain.
+    if (schema.contains("prefixItems"))
+      more.items += static_cast<int>(schema["prefixItems"].size());
+  }
   if (schema.contains("dependentRequired") || schema.contains("dependentSchemas"))
     more.members += 1;
   const auto add = [&](const Need& other) {
