@@ -5,6 +5,9 @@
 
 namespace tessera {
 
+// openapi/openapi_api.cpp
+Result<Reply> get_openapi(Platform& platform, Call& call);
+
 // chat_api.cpp, completions_api.cpp, embeddings_api.cpp
 Result<Reply> create_chat_completion(Platform& platform, Call& call);
 Result<Reply> create_response(Platform& platform, Call& call);

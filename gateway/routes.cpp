@@ -46,6 +46,7 @@ constexpr Route file(std::string_view pattern, Handler handler) {
 }
 
 constexpr auto kApiRoutes = std::to_array<Route>({
+    get("/openapi.json", Access::kAnyKey, get_openapi),
     // inference
     post("/v1/chat/completions", Access::kInference, kMaxJsonBytes, create_chat_completion),
     post("/v1/completions", Access::kInference, kMaxJsonBytes, create_completion),
@@ -227,6 +228,7 @@ std::optional<Scope> scope_of(Access access) {
   switch (access) {
     case Access::kUnset:
     case Access::kPublic:
+    case Access::kAnyKey:
       return std::nullopt;
     case Access::kInference:
       return Scope::kModelRequest;
@@ -268,6 +270,7 @@ Result<Match> match_route(std::span<const Route> routes, std::string_view method
 
 Result<void> check_access(Access access, const Caller& caller) {
   if (access == Access::kPublic) return {};
+  if (access == Access::kAnyKey && !caller.key.empty()) return {};
   const auto scope = scope_of(access);
   if (scope && caller.may(*scope)) return {};
   const std::string needed(scope ? to_string(*scope) : "");

@@ -30,6 +30,7 @@ namespace tessera {
 enum class Access : std::uint8_t {
   kUnset,
   kPublic,           // anyone who reaches the listener: the operations listener only
+  kAnyKey,           // every key that is valid, whatever its scopes
   kInference,        // api.model.request
   kAdapterRead,      // api.adapter.read
   kAdapterWrite,     // api.adapter.write
@@ -124,7 +125,7 @@ Error nothing_here();
 Result<Match> match_route(std::span<const Route> routes, std::string_view method,
                           const Target& target);
 
-// The scope that a key needs for a route of this access; nullopt: none.
+// The scope that a key needs for a route of this access; nullopt: none, or for kPublic no key.
 std::optional<Scope> scope_of(Access access);
 // Whether `caller` may use a route of this access. Errors: kInsufficientScope.
 Result<void> check_access(Access access, const Caller& caller);

@@ -6,6 +6,7 @@
 #include "gateway/cli/commands.hpp"
 #include "gateway/cli/options.hpp"
 #include "gateway/cli/text_table.hpp"
+#include "gateway/openapi/document.hpp"
 #include "gateway/routes.hpp"
 #include "storage/json.hpp"
 #include "tenancy/scope.hpp"
@@ -20,6 +21,7 @@ Usage: tessera routes [OPTIONS]
 Options:
 )";
 
+// Empty if any valid key will do.
 std::string scope_name(const Route& route) {
   const auto scope = scope_of(route.access);
   return std::string(scope ? to_string(*scope) : "");
@@ -29,14 +31,21 @@ std::string scope_name(const Route& route) {
 
 int routes_command(std::span<const std::string> arguments) {
   bool json = false;
+  bool openapi = false;
   bool help = false;
-  const std::vector<Option> options = {switch_option("--json", "one JSON array, on a line", json),
-                                       switch_option("--help", "show this", help)};
+  const std::vector<Option> options = {
+      switch_option("--json", "one JSON array, on a line", json),
+      switch_option("--openapi", "the OpenAPI 3.1 document, as /openapi.json has it", openapi),
+      switch_option("--help", "show this", help)};
   const auto rest = parse_options(arguments, options);
   if (!rest) return usage_error("routes", rest.error().message);
   if (!rest->empty()) return usage_error("routes", "routes takes no arguments.");
   if (help) {
     std::printf("%s%s", kHelp, describe_options(options).c_str());
+    return kExitDone;
+  }
+  if (openapi) {
+    std::fputs(openapi::document_text().c_str(), stdout);
     return kExitDone;
   }
   nlohmann::ordered_json objects = nlohmann::ordered_json::array();

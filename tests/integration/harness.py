@@ -1,8 +1,8 @@
 """harness.py — a real Tessera server for the tests: started on free ports, spoken to, killed.
 
 A Server is one data directory and the process that serves it, if any; it can be killed and started
-again. A Client is one API key. Nothing here knows what an answer should be: the tests do. Only the
-standard library is used.
+again. A Client is one API key. Nothing here knows what an answer should be: the tests do, and the
+OpenAPI document its shape (described.py). But for that only the standard library is used.
 
 Environment: TESSERA_BINARY, the program (build/dev/tessera if unset).
 """
@@ -21,6 +21,8 @@ import subprocess
 import tempfile
 import time
 import uuid
+
+import described
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DEMO = ROOT / "examples" / "demo"
@@ -203,13 +205,23 @@ def split_address(text):
     return host, int(port)
 
 
+@functools.cache
+def document():
+    """The OpenAPI document of the server that is tested."""
+    done = subprocess.run([BINARY, "routes", "--openapi"], check=True, stdout=subprocess.PIPE)
+    return described.Document(json.loads(done.stdout))
+
+
 def exchange(address, method, path, body=None, headers=None):
+    """One request and its answer, which the OpenAPI document has to describe."""
     connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
         connection.request(method, path, body, headers or {})
-        return read_answer(connection.getresponse())
+        answer = read_answer(connection.getresponse())
     finally:
         connection.close()
+    document().check(method, path, answer)
+    return answer
 
 
 def read_answer(response):
@@ -297,6 +309,7 @@ class Stream:
         self.response = self.connection.getresponse()
         self.status = self.response.status
         self.headers = {name.lower(): value for name, value in self.response.getheaders()}
+        self.path = path
         self.raw = b""  # all bytes of the body so far, without the chunked coding
         self.done = False
 
@@ -308,7 +321,9 @@ class Stream:
                 if data == b"[DONE]":
                     self.done = True
                 else:
-                    yield json.loads(data)
+                    event = json.loads(data)
+                    document().check_event("POST", self.path, event)
+                    yield event
 
     def text(self):
         """Everything that is said until the end."""

@@ -1,0 +1,303 @@
+// admin_operations.cpp — the shapes of /v1/organization and /admin, mostly OpenAI's.
+#include "gateway/config.hpp"
+#include "gateway/openapi/operations.hpp"
+#include "tenancy/access_policy.hpp"
+#include "tenancy/money.hpp"
+
+namespace tessera::openapi {
+namespace {
+
+constexpr std::size_t kMaxNameChars = 128;
+
+// Adds operations of one project's or the platform's objects, a line each.
+class Adder {
+ public:
+  explicit Adder(std::vector<Operation>& operations) : operations_(operations) {}
+
+  Operation& get(std::string_view pattern, std::string_view summary, Json schema,
+                 std::vector<Parameter> query = {}) {
+    return operations_.emplace_back(Operation{.method = "GET",
+                                              .pattern = pattern,
+                                              .summary = summary,
+                                              .answers = {{200, std::move(schema)}},
+                                              .query = std::move(query)});
+  }
+  Operation& post(std::string_view pattern, std::string_view summary, Json schema, Json body) {
+    return operations_.emplace_back(Operation{.method = "POST",
+                                              .pattern = pattern,
+                                              .summary = summary,
+                                              .answers = {{200, std::move(schema)}},
+                                              .body = std::move(body)});
+  }
+  Operation& remove(std::string_view pattern, std::string_view summary, Json schema) {
+    return operations_.emplace_back(Operation{.method = "DELETE",
+                                              .pattern = pattern,
+                                              .summary = summary,
+                                              .answers = {{200, std::move(schema)}}});
+  }
+
+ private:
+  std::vector<Operation>& operations_;
+};
+
+// What an object becomes when it is deleted and still told.
+Json and_deleted(Members members) {
+  Json gone = boolean();
+  gone["const"] = true;
+  members.push_back({"deleted", gone});
+  return object(members);
+}
+
+// Projects and service accounts.
+
+void add_project_schemas(Json& schemas) {
+  schemas["Project"] = object({{"id", text()},
+                               {"object", constant("organization.project")},
+                               {"name", text()},
+                               {"slug", text()},
+                               {"created_at", unix_time()},
+                               {"archived_at", nullable(unix_time())},
+                               {"status", words({"active", "archived"})}});
+  schemas["ProjectList"] = list_of("Project");
+  const Members account = {{"id", text()},
+                           {"object", constant("organization.project.service_account")},
+                           {"name", text()},
+                           {"role", constant("member")},
+                           {"created_at", unix_time()}};
+  schemas["ServiceAccount"] = object(account);
+  schemas["ServiceAccountList"] = list_of("ServiceAccount");
+  schemas["CreatedServiceAccount"] = object(joined(account, {{"api_key", ref("CreatedApiKey")}}));
+  schemas["Name"] = request({{"name", text(1, kMaxNameChars)}});
+}
+
+void add_projects(Adder add) {
+  add.get("/v1/organization/projects", "Lists projects, which are tenants.", ref("ProjectList"),
+          page_parameters_and({{"include_archived", words({"true", "false"})}}));
+  add.post("/v1/organization/projects", "Makes a project.", ref("Project"),
+           request({{"name", text(1, kMaxNameChars)}, optional("slug", text(0, kMaxNameChars))}));
+  add.get("/v1/organization/projects/{project}", "One project.", ref("Project"));
+  add.post("/v1/organization/projects/{project}", "Renames a project.", ref("Project"),
+           ref("Name"));
+  add.post("/v1/organization/projects/{project}/archive", "Ends a project.", ref("Project"),
+           nullptr);
+  add.get("/v1/organization/projects/{project}/service_accounts", "Lists service accounts.",
+          ref("ServiceAccountList"), page_parameters());
+  add.post("/v1/organization/projects/{project}/service_accounts",
+           "Makes a service account with its first key.", ref("CreatedServiceAccount"),
+           ref("Name"));
+  add.post("/v1/organization/projects/{project}/service_accounts/{account}/api_keys",
+           "Makes a key, whose value is shown this once.", ref("CreatedApiKey"), ref("NewApiKey"));
+  add.post("/v1/organization/projects/{project}/adapters/{name}/versions/{version}/quarantine",
+           "Takes a version out of service.", ref("AdapterVersion"), nullptr);
+  add.post("/v1/organization/projects/{project}/adapters/{name}/versions/{version}/release",
+           "Puts it back.", ref("AdapterVersion"), nullptr);
+}
+
+// Keys.
+
+void add_keys(Adder add) {
+  constexpr std::string_view kProjectKey = "/v1/organization/projects/{project}/api_keys/{key}";
+  constexpr std::string_view kAdminKey = "/v1/organization/admin_api_keys/{key}";
+  add.get("/v1/organization/projects/{project}/api_keys", "Lists keys.", ref("ApiKeyList"),
+          page_parameters());
+  add.get(kProjectKey, "One key.", ref("ApiKey"));
+  add.post(kProjectKey, "Changes what a key may do.", ref("ApiKey"), ref("ApiKeyPolicy"));
+  add.remove(kProjectKey, "Revokes a key.", deleted("organization.project.api_key.deleted"));
+  add.post("/v1/organization/projects/{project}/api_keys/{key}/rotate",
+           "Gives a key another secret.", ref("CreatedApiKey"), ref("KeyRotation"))
+      .needs_body = false;
+  add.get("/v1/organization/admin_api_keys", "Lists admins' keys.", ref("AdminApiKeyList"),
+          page_parameters());
+  add.post("/v1/organization/admin_api_keys", "Makes an admin's key.", ref("CreatedAdminApiKey"),
+           ref("NewAdminApiKey"));
+  add.get(kAdminKey, "One admin's key.", ref("AdminApiKey"));
+  add.remove(kAdminKey, "Revokes it.", deleted("organization.admin_api_key.deleted"));
+  add.post("/v1/organization/admin_api_keys/{key}/rotate", "Gives it another secret.",
+           ref("CreatedAdminApiKey"), ref("KeyRotation"))
+      .needs_body = false;
+}
+
+// Limits, money, permissions.
+
+Members rate_limit_head() {
+  return {{"object", constant("project.rate_limit")}, {"id", text()}, {"model", text()}};
+}
+
+// Those of a project that are always there, and those that may be.
+Members fixed_limits(const Json& limit) {
+  return {{"max_requests_per_1_minute", limit},
+          {"max_tokens_per_1_minute", limit},
+          {"max_concurrent_requests", limit},
+          {"max_output_tokens_per_request", limit},
+          {"max_adapters", limit},
+          {"max_adapter_bytes", limit}};
+}
+Members optional_limits(const Json& limit) {
+  return {{"max_requests_per_1_day", limit},
+          {"max_tokens_per_1_day", limit},
+          {"max_tokens_per_1_month", limit}};
+}
+
+Json rate_limit() {
+  const Json maybe = nullable(integer());
+  const Json project =
+      object(joined(joined(joined(rate_limit_head(), fixed_limits(integer())),
+                           {{"burst_requests", integer()}, {"burst_tokens", integer()}}),
+                    optional_limits(maybe)));
+  const Json model =
+      object(joined(rate_limit_head(), joined({{"max_requests_per_1_minute", maybe},
+                                               {"max_tokens_per_1_minute", maybe},
+                                               {"burst_requests", maybe},
+                                               {"burst_tokens", maybe},
+                                               {"max_concurrent_requests", maybe},
+                                               {"max_spend_cents_per_1_month", maybe}},
+                                              optional_limits(maybe))));
+  return either({project, model});
+}
+
+// A limit of a project that is null stays as it is, one that may be absent goes.
+Json rate_limit_request() {
+  const Json limit = integer(0, INT64_MAX);
+  Members members = joined(
+      joined(fixed_limits(limit), optional_limits(limit)),
+      {{"burst_requests", limit}, {"burst_tokens", limit}, {"max_spend_cents_per_1_month", limit}});
+  for (Member& member : members) member.required = false;
+  return request(members);
+}
+
+Members spend_limit_members() {
+  return {{"object", constant("organization.project.spend_limit")},
+          {"threshold_amount", nullable(integer())},
+          {"currency", constant("USD")},
+          {"interval", constant("month")},
+          {"enforcement", object({{"status", words({"inactive", "enforcing"})}})}};
+}
+Members permission_members() {
+  return {{"object", constant("organization.project.model_permissions")},
+          {"mode", words({"all", "allow_list", "deny_list"})},
+          {"model_ids", array(text())}};
+}
+Members address_members() {
+  return {{"object", constant("organization.project.ip_allowlist")},
+          {"allowed_ips", array(text())}};
+}
+
+void add_limit_schemas(Json& schemas) {
+  schemas["RateLimit"] = rate_limit();
+  schemas["RateLimitList"] = list_of("RateLimit");
+  schemas["RateLimitRequest"] = rate_limit_request();
+  schemas["SpendLimit"] = object(spend_limit_members());
+  schemas["ModelPermissions"] = object(permission_members());
+  schemas["IpAllowlist"] = object(address_members());
+}
+
+void add_limits(Adder add) {
+  constexpr std::string_view kLimit = "/v1/organization/projects/{project}/rate_limits/{limit}";
+  add.get("/v1/organization/projects/{project}/rate_limits", "Limits of all and of models.",
+          ref("RateLimitList"), page_parameters());
+  add.post(kLimit, "Changes limits.", ref("RateLimit"), ref("RateLimitRequest"));
+  add.remove(kLimit, "Removes a model's limits.", and_deleted(rate_limit_head()));
+  constexpr std::string_view kSpend = "/v1/organization/projects/{project}/spend_limit";
+  add.get(kSpend, "What the project may spend a month.", ref("SpendLimit"));
+  add.post(kSpend, "Sets it.", ref("SpendLimit"),
+           request({{"threshold_amount", integer(0, Money::kMaxCents)},
+                    optional("currency", constant("USD")),
+                    optional("interval", constant("month"))}));
+  add.remove(kSpend, "Removes it.", and_deleted(spend_limit_members()));
+  constexpr std::string_view kModels = "/v1/organization/projects/{project}/model_permissions";
+  add.get(kModels, "Which models the project may use.", ref("ModelPermissions"));
+  add.post(
+      kModels, "Sets them.", ref("ModelPermissions"),
+      request({{"mode", words({"all", "allow_list", "deny_list"})},
+               optional("model_ids", array(text(1, kMaxModelNameChars), 0, kMaxPermittedModels))}));
+  add.remove(kModels, "Permits all.", and_deleted(permission_members()));
+  constexpr std::string_view kAddresses = "/v1/organization/projects/{project}/ip_allowlist";
+  add.get(kAddresses, "From which addresses the project may be used.", ref("IpAllowlist"));
+  add.post(kAddresses, "Sets them.", ref("IpAllowlist"),
+           request({{"allowed_ips", array(text(1, 64), 0, kMaxIpRanges)}}));
+  add.remove(kAddresses, "Allows all.", and_deleted(address_members()));
+}
+
+// Usage, costs, what was changed, backups.
+
+Json page_of(std::string_view result) {
+  const Json bucket = object({{"object", constant("bucket")},
+                              {"start_time", unix_time()},
+                              {"end_time", unix_time()},
+                              {"results", array(ref(result))}});
+  return object({{"object", constant("page")},
+                 {"data", array(bucket)},
+                 {"has_more", boolean()},
+                 {"next_page", nullable(text())}});
+}
+
+void add_usage_schemas(Json& schemas) {
+  const Members whose = {{"project_id", nullable(text())}, {"api_key_id", nullable(text())}};
+  schemas["CompletionsUsage"] =
+      object(joined({{"object", constant("organization.usage.completions.result")},
+                     {"input_tokens", integer()},
+                     {"input_cached_tokens", integer()},
+                     {"output_tokens", integer()},
+                     {"num_model_requests", integer()},
+                     {"model", nullable(text())}},
+                    whose));
+  schemas["CompletionsUsagePage"] = page_of("CompletionsUsage");
+  const Json amount =
+      object({{"value", number()}, {"value_pico_usd", integer()}, {"currency", constant("usd")}});
+  schemas["Costs"] = object(joined({{"object", constant("organization.costs.result")},
+                                    {"amount", amount},
+                                    {"line_item", nullable(text())}},
+                                   whose));
+  schemas["CostsPage"] = page_of("Costs");
+  // The details of a record are under its own type's name.
+  Json record = object({{"id", text()},
+                        {"object", constant("organization.audit_log")},
+                        {"type", text()},
+                        {"effective_at", unix_time()},
+                        optional("actor", any()),
+                        optional("project", object({{"id", text()}}))});
+  record["additionalProperties"] = object({{"id", text()}});
+  schemas["AuditLog"] = record;
+  schemas["AuditLogList"] = list_of("AuditLog");
+  const Members backup = {
+      {"id", text()},   {"object", constant("backup")}, {"created_at", unix_time()},
+      {"path", text()}, {"usage_head", text()},         {"audit_head", text()}};
+  schemas["Backup"] = object(backup);
+  schemas["BackupList"] = list_of("Backup");
+}
+
+std::vector<Parameter> usage_parameters() {
+  constexpr std::int64_t kMaxTime = 253'402'300'799;
+  return {{"start_time", integer(0, kMaxTime), true},
+          {"end_time", integer(0, kMaxTime)},
+          {"bucket_width", words({"1m", "1h", "1d"})},
+          {"group_by[]", array(words({"project_id", "api_key_id", "model", "line_item"}))},
+          {"project_ids[]", array(text())}};
+}
+
+void add_usage(Adder add) {
+  add.get("/v1/organization/usage/completions", "What was used, in buckets of time.",
+          ref("CompletionsUsagePage"), usage_parameters());
+  add.get("/v1/organization/costs", "What it cost.", ref("CostsPage"), usage_parameters());
+  add.get("/v1/organization/audit_logs", "What was changed, and by whom.", ref("AuditLogList"),
+          audit_parameters());
+  add.get("/admin/v1/backups", "Lists backups.", ref("BackupList"), page_parameters());
+  add.post("/admin/v1/backups", "Makes one.", ref("Backup"), nullptr).answers = {
+      {201, ref("Backup")}};
+  add.remove("/admin/v1/backups/{backup}", "Deletes one.", deleted("backup"));
+}
+
+}  // namespace
+
+void describe_admin(Surface& surface) {
+  add_project_schemas(surface.schemas);
+  add_limit_schemas(surface.schemas);
+  add_usage_schemas(surface.schemas);
+  const Adder add(surface.operations);
+  add_projects(add);
+  add_keys(add);
+  add_limits(add);
+  add_usage(add);
+}
+
+}  // namespace tessera::openapi

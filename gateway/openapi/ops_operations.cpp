@@ -1,0 +1,30 @@
+// ops_operations.cpp — the shapes of the operations listener, and of this document.
+#include "gateway/openapi/operations.hpp"
+
+namespace tessera::openapi {
+
+void describe_ops(Surface& surface) {
+  surface.schemas["Liveness"] = object({{"status", constant("alive")}});
+  surface.schemas["Readiness"] = object({{"status", words({"ready", "not ready"})},
+                                         {"store", words({"ok", "failing"})},
+                                         {"draining", boolean()},
+                                         {"model", text()}});
+  surface.operations.push_back({.method = "GET",
+                                .pattern = "/openapi.json",
+                                .summary = "This document.",
+                                .answers = {{200, map(any())}}});
+  surface.operations.push_back({.method = "GET",
+                                .pattern = "/livez",
+                                .summary = "Whether the process is alive.",
+                                .answers = {{200, ref("Liveness")}}});
+  surface.operations.push_back({.method = "GET",
+                                .pattern = "/readyz",
+                                .summary = "Whether it may get requests.",
+                                .answers = {{200, ref("Readiness")}, {503, ref("Readiness")}}});
+  surface.operations.push_back({.method = "GET",
+                                .pattern = "/metrics",
+                                .summary = "What it does, for Prometheus.",
+                                .answers = {{200, text(), "text/plain"}}});
+}
+
+}  // namespace tessera::openapi
