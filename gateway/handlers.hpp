@@ -87,6 +87,9 @@ Result<Reply> create_backup(Platform& platform, Call& call);
 Result<Reply> list_backups(Platform& platform, Call& call);
 Result<Reply> delete_backup(Platform& platform, Call& call);
 
+// admin/live_api.cpp
+Result<Reply> get_live(Platform& platform, Call& call);
+
 // admin/spend_api.cpp
 Result<Reply> get_spend_limit(Platform& platform, Call& call);
 Result<Reply> set_spend_limit(Platform& platform, Call& call);
@@ -112,6 +115,9 @@ Result<Reply> modify_project(Platform& platform, Call& call);
 Result<Reply> archive_project(Platform& platform, Call& call);
 Result<Reply> list_service_accounts(Platform& platform, Call& call);
 Result<Reply> create_service_account(Platform& platform, Call& call);
+Result<Reply> get_service_account(Platform& platform, Call& call);
+Result<Reply> modify_service_account(Platform& platform, Call& call);
+Result<Reply> delete_service_account(Platform& platform, Call& call);
 
 // keys_api.cpp: a project's and the platform's keys for admins, a tenant's own
 Result<Reply> create_service_account_key(Platform& platform, Call& call);
@@ -145,6 +151,18 @@ Result<Reply> delete_rate_limit(Platform& platform, Call& call);
 Result<Reply> get_completions_usage(Platform& platform, Call& call);
 Result<Reply> get_costs(Platform& platform, Call& call);
 Result<Reply> get_own_usage(Platform& platform, Call& call);
+Result<Reply> get_own_completions_usage(Platform& platform, Call& call);
+
+// usage_export_api.cpp
+Result<Reply> export_usage(Platform& platform, Call& call);
+Result<Reply> export_own_usage(Platform& platform, Call& call);
+
+// spend_alerts_api.cpp
+Result<Reply> list_spend_alerts(Platform& platform, Call& call);
+Result<Reply> create_spend_alert(Platform& platform, Call& call);
+Result<Reply> get_spend_alert(Platform& platform, Call& call);
+Result<Reply> modify_spend_alert(Platform& platform, Call& call);
+Result<Reply> delete_spend_alert(Platform& platform, Call& call);
 
 // ops_api.cpp
 Result<Reply> livez(Platform& platform, Call& call);

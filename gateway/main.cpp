@@ -24,6 +24,7 @@ Commands:
   info [FILE]        tell about this machine, or about a packed model
   tenant, key, limit, usage
                      administer a running server, with an admin key
+  top                show what a running server is doing
   adapter            list, upload and delete a tenant's adapters, with a key of its
   backup             make, list and delete backups of a running server
   restore            make a data directory of a backup
@@ -52,6 +53,7 @@ constexpr std::pair<std::string_view, Command> kCommands[] = {
     {"key", tessera::key_command},
     {"limit", tessera::limit_command},
     {"usage", tessera::usage_command},
+    {"top", tessera::top_command},
     {"adapter", tessera::adapter_command},
     {"audit", tessera::audit_command},
     {"backup", tessera::backup_command},

@@ -297,6 +297,7 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config,
   platform->stage_workers.emplace(kStageThreads);
   platform->constraints.emplace(platform->model);
   if (auto started = start_intake(*platform); !started) return started.error();
+  platform->spend_watch.emplace(*platform->directory, *platform->ledger, platform->clock);
   return platform;
 }
 
@@ -323,6 +324,7 @@ PeriodUse Platform::recall_use(const TenantId& tenant, const KeyId& key, WallTim
 
 void Platform::stop() {
   events.close();
+  if (spend_watch) spend_watch->stop();
   if (adapters) adapters->set_on_gone({});
   if (intake) intake->stop();
   if (workers) workers->join();

@@ -25,8 +25,10 @@
 #include "gateway/adapters/tenant_files.hpp"
 #include "gateway/adapters/upload_slots.hpp"
 #include "gateway/admin/metrics.hpp"
+#include "gateway/admin/spend_watch.hpp"
 #include "gateway/config.hpp"
 #include "gateway/http/body_budget.hpp"
+#include "gateway/http/idempotency.hpp"
 #include "gateway/inference/constraint_compiler.hpp"
 #include "gateway/served_model.hpp"
 #include "gateway/workers.hpp"
@@ -104,6 +106,8 @@ struct Platform {
   std::unique_ptr<AdapterIntake> intake;
   std::optional<BodyBudget> bodies;
   UploadSlots uploads;
+  IdempotentAnswers idempotent;
+  std::optional<SpendWatch> spend_watch;
   Metrics metrics;
   std::atomic<bool> draining = false;
   bool made_admin_key = false;  // at this start

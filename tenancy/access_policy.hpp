@@ -55,11 +55,27 @@ struct ModelPermissions {
   bool operator==(const ModelPermissions&) const = default;
 };
 
+inline constexpr std::size_t kMaxSpendAlerts = 20;      // of a tenant
+inline constexpr std::size_t kMaxAlertRecipients = 20;  // of an alert
+inline constexpr std::size_t kMaxAlertTextChars = 254;  // of an address, or the subject's prefix
+
+// Tells that a tenant has spent so much in a month, once in each.
+struct SpendAlert {
+  std::string id = {};  // "alert_" + ULID
+  std::int64_t threshold_cents = 0;
+  std::vector<std::string> recipients = {};  // who is to be told
+  std::string subject_prefix = {};
+  std::int64_t told_month = 0;  // the last one in which it was told: its first second; 0: none
+
+  bool operator==(const SpendAlert&) const = default;
+};
+
 // What is said of a tenant besides its limits.
 struct TenantPolicy {
   ModelPermissions models = {};
   IpSet allowed_ips = {};
   std::map<std::string, MeterLimits, std::less<>> model_limits = {};  // rates and concurrency
+  std::vector<SpendAlert> spend_alerts = {};                          // oldest first
 
   bool operator==(const TenantPolicy&) const = default;
 };

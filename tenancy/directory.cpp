@@ -27,6 +27,10 @@ Result<void> check_is_admin(const Caller& actor) {
   return Error{Code::kInsufficientScope, "This takes an admin key."};
 }
 
+Result<void> check(const Guard& guard, const DirectorySnapshot& snapshot) {
+  return guard ? guard(snapshot) : Result<void>();
+}
+
 // The wanted slug, or one made from the name that is free.
 Result<std::string> choose_slug(const NewTenant& request, const DirectorySnapshot& snapshot) {
   if (request.slug.empty()) {
@@ -264,9 +268,11 @@ Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTena
 }
 
 Result<void> TenantDirectory::update(
-    const AuditRecord& audit, const std::function<Result<void>(TenantEntry&, Batch&)>& change) {
+    const AuditRecord& audit, const std::function<Result<void>(TenantEntry&, Batch&)>& change,
+    const Guard& guard) {
   const MutexLock lock(change_);
   DirectorySnapshot next = *snapshot();
+  if (auto checked = check(guard, next); !checked) return checked;
   const TenantEntry* current = next.find(audit.tenant);
   if (current == nullptr) return Error{Code::kNotFound, "There is no such project."};
   TenantEntry entry = *current;
@@ -277,32 +283,38 @@ Result<void> TenantDirectory::update(
 }
 
 Result<Tenant> TenantDirectory::update_tenant(const AuditRecord& audit,
-                                              const std::function<void(Tenant&)>& change) {
+                                              const std::function<void(Tenant&)>& change,
+                                              const Guard& guard) {
   Tenant changed;
-  const auto done = update(audit, [&](TenantEntry& entry, Batch& batch) -> Result<void> {
-    change(entry.tenant);
-    changed = entry.tenant;
-    batch.put(Family::kMeta, keys::tenant(changed.id.str()), encode(changed));
-    return {};
-  });
+  const auto done = update(
+      audit,
+      [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+        change(entry.tenant);
+        changed = entry.tenant;
+        batch.put(Family::kMeta, keys::tenant(changed.id.str()), encode(changed));
+        return {};
+      },
+      guard);
   if (!done) return done.error();
   return changed;
 }
 
 Result<Tenant> TenantDirectory::rename_tenant(const Caller& actor, const TenantId& id,
-                                              const std::string& name, WallTime now) {
+                                              const std::string& name, WallTime now,
+                                              const Guard& guard) {
   if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
   if (auto named = check_name(name); !named) return named.error();
-  return update_tenant(new_audit_record("project.updated", actor.key, id, id.str(), now),
-                       [&](Tenant& tenant) { tenant.name = name; });
+  return update_tenant(
+      new_audit_record("project.updated", actor.key, id, id.str(), now),
+      [&](Tenant& tenant) { tenant.name = name; }, guard);
 }
 
 Result<Tenant> TenantDirectory::archive_tenant(const Caller& actor, const TenantId& id,
-                                               WallTime now) {
+                                               WallTime now, const Guard& guard) {
   if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
   return update_tenant(
       new_audit_record("project.archived", actor.key, id, id.str(), now),
-      [&](Tenant& tenant) { tenant.archived_at = tenant.archived_at.value_or(now); });
+      [&](Tenant& tenant) { tenant.archived_at = tenant.archived_at.value_or(now); }, guard);
 }
 
 Result<void> TenantDirectory::set_limits(const Caller& actor, const TenantId& id,
@@ -318,39 +330,45 @@ Result<void> TenantDirectory::set_limits(const Caller& actor, const TenantId& id
 
 Result<TenantLimits> TenantDirectory::modify_limits(
     const Caller& actor, const TenantId& id,
-    const std::function<Result<void>(TenantLimits&)>& change, WallTime now) {
+    const std::function<Result<void>(TenantLimits&)>& change, WallTime now, const Guard& guard) {
   if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
   TenantLimits limits;
-  const auto done = update(new_audit_record("rate_limit.updated", actor.key, id, id.str(), now),
-                           [&](TenantEntry& entry, Batch& batch) -> Result<void> {
-                             if (auto edited = change(entry.limits); !edited) return edited;
-                             limits = entry.limits;
-                             if (auto checked = check_limits(limits); !checked) return checked;
-                             ++entry.limits_revision;
-                             batch.put(Family::kMeta, keys::limits(id.str()), encode(limits));
-                             return {};
-                           });
+  const auto done = update(
+      new_audit_record("rate_limit.updated", actor.key, id, id.str(), now),
+      [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+        if (auto edited = change(entry.limits); !edited) return edited;
+        limits = entry.limits;
+        if (auto checked = check_limits(limits); !checked) return checked;
+        ++entry.limits_revision;
+        batch.put(Family::kMeta, keys::limits(id.str()), encode(limits));
+        return {};
+      },
+      guard);
   if (!done) return done.error();
   return limits;
 }
 
 Result<TenantPolicy> TenantDirectory::modify_policy(
     const Caller& actor, const TenantId& id, const std::string& event,
-    const std::function<Result<void>(TenantPolicy&)>& change, WallTime now) {
+    const std::function<Result<void>(TenantPolicy&)>& change, WallTime now, const Guard& guard,
+    const std::string& target) {
   if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
   TenantPolicy policy;
-  const auto done = update(new_audit_record(event, actor.key, id, id.str(), now),
-                           [&](TenantEntry& entry, Batch& batch) -> Result<void> {
-                             if (entry.policy) policy = *entry.policy;
-                             if (auto edited = change(policy); !edited) return edited;
-                             for (const auto& [model, limits] : policy.model_limits) {
-                               if (auto checked = check_limits(limits); !checked) return checked;
-                             }
-                             entry.policy = std::make_shared<const TenantPolicy>(policy);
-                             ++entry.limits_revision;
-                             batch.put(Family::kMeta, keys::policy(id.str()), encode(policy));
-                             return {};
-                           });
+  const std::string& about = target.empty() ? id.str() : target;
+  const auto done = update(
+      new_audit_record(event, actor.key, id, about, now),
+      [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+        if (entry.policy) policy = *entry.policy;
+        if (auto edited = change(policy); !edited) return edited;
+        for (const auto& [model, limits] : policy.model_limits) {
+          if (auto checked = check_limits(limits); !checked) return checked;
+        }
+        entry.policy = std::make_shared<const TenantPolicy>(policy);
+        ++entry.limits_revision;
+        batch.put(Family::kMeta, keys::policy(id.str()), encode(policy));
+        return {};
+      },
+      guard);
   if (!done) return done.error();
   return policy;
 }

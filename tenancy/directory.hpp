@@ -52,6 +52,10 @@ struct CreatedServiceAccount {
   CreatedApiKey key;
 };
 
+// Looks at the state that a change would begin with, under the directory's lock; its error refuses
+// the change. Empty: nothing is asked.
+using Guard = std::function<Result<void>(const DirectorySnapshot&)>;
+
 // Thread-safe; owned by the gateway's main, outlived by `store` and `peppers`.
 class TenantDirectory {
  public:
@@ -69,8 +73,9 @@ class TenantDirectory {
   // kNameExists if the slug is taken; those of Store.
   Result<Tenant> create_tenant(const Caller& actor, const NewTenant& request, WallTime now);
   Result<Tenant> rename_tenant(const Caller& actor, const TenantId& id, const std::string& name,
-                               WallTime now);
-  Result<Tenant> archive_tenant(const Caller& actor, const TenantId& id, WallTime now);
+                               WallTime now, const Guard& guard = {});
+  Result<Tenant> archive_tenant(const Caller& actor, const TenantId& id, WallTime now,
+                                const Guard& guard = {});
   // Also raises the revision of the tenant's limits, which its callers carry.
   Result<void> set_limits(const Caller& actor, const TenantId& id, const TenantLimits& limits,
                           WallTime now);
@@ -79,14 +84,16 @@ class TenantDirectory {
   // changes nothing. `change` runs under the directory's lock and must not call the directory.
   Result<TenantLimits> modify_limits(const Caller& actor, const TenantId& id,
                                      const std::function<Result<void>(TenantLimits&)>& change,
-                                     WallTime now);
+                                     WallTime now, const Guard& guard = {});
 
   // Lets `change` edit the tenant's policy as it is now and returns what it has become, as
-  // modify_limits does. `event` is what the audit log calls it: "model_permissions.updated".
+  // modify_limits does. `event` is what the audit log calls it: "model_permissions.updated";
+  // `target` the part that it is about, if that has an id of its own.
   Result<TenantPolicy> modify_policy(const Caller& actor, const TenantId& id,
                                      const std::string& event,
                                      const std::function<Result<void>(TenantPolicy&)>& change,
-                                     WallTime now);
+                                     WallTime now, const Guard& guard = {},
+                                     const std::string& target = {});
 
   // Keys. An admin acts on every tenant. Any other actor needs api.key.write and acts on his own
   // tenant; others' are kNotFound. Errors: as above; kInsufficientScope also if the key would have
@@ -95,27 +102,34 @@ class TenantDirectory {
   Result<ServiceAccount> create_service_account(const Caller& actor, const TenantId& tenant,
                                                 const std::string& name, WallTime now);
   // Both in one write: no crash leaves an account without the key that its maker was to be shown.
-  Result<CreatedServiceAccount> create_service_account_with_key(const Caller& actor,
-                                                                const TenantId& tenant,
-                                                                const std::string& name,
-                                                                ScopeSet scopes, WallTime now);
+  Result<CreatedServiceAccount> create_service_account_with_key(
+      const Caller& actor, const TenantId& tenant, const std::string& name, ScopeSet scopes,
+      WallTime now, std::optional<WallTime> key_expiry = {});
+  Result<ServiceAccount> rename_service_account(const Caller& actor, const TenantId& tenant,
+                                                const ServiceAccountId& id, const std::string& name,
+                                                WallTime now, const Guard& guard = {});
+  // Its keys are revoked with it, in the same write.
+  Result<void> delete_service_account(const Caller& actor, const TenantId& tenant,
+                                      const ServiceAccountId& id, WallTime now,
+                                      const Guard& guard = {});
   Result<CreatedApiKey> create_key(const Caller& actor, const NewApiKey& request, WallTime now);
   // In force when it returns. `tenant` is empty for an admin key. The last admin key stays:
   // kConflict.
   Result<void> revoke_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
-                          WallTime now);
+                          WallTime now, const Guard& guard = {});
 
   // Lets `change` edit the policy of a tenant's key. Nobody gives a key more than he has.
   Result<ApiKeyRecord> modify_key_policy(const Caller& actor, const TenantId& tenant,
                                          const KeyId& id,
                                          const std::function<Result<void>(KeyPolicy&)>& change,
-                                         WallTime now);
+                                         WallTime now, const Guard& guard = {});
 
   // Gives the key another secret. The old one goes on opening it for `grace`, exactly until now +
   // grace; one that an earlier rotation retired stops at once. Nobody rotates a key that can do
   // more than he can: kInsufficientScope.
   Result<CreatedApiKey> rotate_key(const Caller& actor, const TenantId& tenant, const KeyId& id,
-                                   std::chrono::seconds grace, WallTime now);
+                                   std::chrono::seconds grace, WallTime now,
+                                   const Guard& guard = {});
 
   // Writes the change of another part of the house with its audit records, in one synced batch. The
   // audit log is one chain, so all who write to it pass here. Errors: those of Store, kCorrupt.
@@ -136,9 +150,10 @@ class TenantDirectory {
       TESSERA_REQUIRES(change_);
   // Lets `change` edit the entry of a tenant and add to the batch what of it goes to disk.
   Result<void> update(const AuditRecord& audit,
-                      const std::function<Result<void>(TenantEntry&, Batch&)>& change);
-  Result<Tenant> update_tenant(const AuditRecord& audit,
-                               const std::function<void(Tenant&)>& change);
+                      const std::function<Result<void>(TenantEntry&, Batch&)>& change,
+                      const Guard& guard);
+  Result<Tenant> update_tenant(const AuditRecord& audit, const std::function<void(Tenant&)>& change,
+                               const Guard& guard);
   ApiKeyRecord record_of(const ApiKey& key, const NewApiKey& request, const KeyId& creator,
                          WallTime now) const;
   Result<void> add_key(const ApiKeyRecord& key) TESSERA_REQUIRES(change_);

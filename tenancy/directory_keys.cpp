@@ -20,6 +20,14 @@ Error no_such_key() {
   return {Code::kNotFound, "There is no such API key."};
 }
 
+Error no_such_account() {
+  return {Code::kNotFound, "There is no such service account."};
+}
+
+Result<void> check(const Guard& guard, const DirectorySnapshot& snapshot) {
+  return guard ? guard(snapshot) : Result<void>();
+}
+
 // May `actor` make and remove keys of `tenant`? Others' tenants look as if they did not exist.
 Result<void> check_may_manage_keys(const Caller& actor, const TenantId& tenant) {
   if (actor.may(Scope::kAdmin)) return {};
@@ -66,7 +74,7 @@ Result<void> check_place(const DirectorySnapshot& snapshot, const NewApiKey& req
   if (entry == nullptr) return no_such_project();
   if (entry->tenant.archived_at) return Error{Code::kConflict, "This project is archived."};
   if (!entry->service_accounts.contains(request.service_account)) {
-    return Error{Code::kNotFound, "There is no such service account."};
+    return no_such_account();
   }
   return {};
 }
@@ -126,11 +134,14 @@ Result<ServiceAccount> TenantDirectory::create_service_account(const Caller& act
 
 Result<CreatedServiceAccount> TenantDirectory::create_service_account_with_key(
     const Caller& actor, const TenantId& tenant, const std::string& name, ScopeSet scopes,
-    WallTime now) {
+    WallTime now, std::optional<WallTime> key_expiry) {
   if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
   const ServiceAccount account = new_account(tenant, name, now);
-  const NewApiKey request{
-      .name = name, .scopes = scopes, .tenant = tenant, .service_account = account.id};
+  const NewApiKey request{.name = name,
+                          .scopes = scopes,
+                          .tenant = tenant,
+                          .service_account = account.id,
+                          .expires_at = key_expiry};
   if (auto checked = check_request(actor, request); !checked) return checked.error();
   const ApiKey key = new_api_key(request.kind);
   const ApiKeyRecord record = record_of(key, request, actor.key, now);
@@ -145,6 +156,54 @@ Result<CreatedServiceAccount> TenantDirectory::create_service_account_with_key(
   const auto done = commit(std::move(batch), key_created(record), std::move(next));
   if (!done) return done.error();
   return CreatedServiceAccount{account, {record, to_text(key)}};
+}
+
+Result<ServiceAccount> TenantDirectory::rename_service_account(const Caller& actor,
+                                                               const TenantId& tenant,
+                                                               const ServiceAccountId& id,
+                                                               const std::string& name,
+                                                               WallTime now, const Guard& guard) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
+  if (auto named = check_name(name); !named) return named.error();
+  ServiceAccount changed;
+  const auto done = update(
+      new_audit_record("service_account.updated", actor.key, tenant, id.str(), now),
+      [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+        const auto account = entry.service_accounts.find(id);
+        if (account == entry.service_accounts.end()) return no_such_account();
+        account->second.name = name;
+        changed = account->second;
+        batch.put(Family::kMeta, keys::service_account(tenant.str(), id.str()), encode(changed));
+        return {};
+      },
+      guard);
+  if (!done) return done.error();
+  return changed;
+}
+
+Result<void> TenantDirectory::delete_service_account(const Caller& actor, const TenantId& tenant,
+                                                     const ServiceAccountId& id, WallTime now,
+                                                     const Guard& guard) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed;
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  if (auto checked = check(guard, next); !checked) return checked;
+  const TenantEntry* current = next.find(tenant);
+  if (current == nullptr) return no_such_project();
+  TenantEntry entry = *current;
+  if (entry.service_accounts.erase(id) == 0) return no_such_account();
+  Batch batch;
+  for (const ApiKeyRecord& key : next.keys_of(tenant)) {
+    if (key.service_account != id) continue;
+    next.erase_key(key.id);
+    batch.erase(Family::kMeta, keys::api_key(key.id.str()));
+    const auto revoked = new_audit_record("api_key.deleted", actor.key, tenant, key.id.str(), now);
+    if (auto appended = append_audit(store_, batch, revoked); !appended) return appended;
+  }
+  next.put(std::move(entry));
+  batch.erase(Family::kMeta, keys::service_account(tenant.str(), id.str()));
+  const auto audit = new_audit_record("service_account.deleted", actor.key, tenant, id.str(), now);
+  return commit(std::move(batch), audit, std::move(next));
 }
 
 ApiKeyRecord TenantDirectory::record_of(const ApiKey& key, const NewApiKey& request,
@@ -185,10 +244,11 @@ Result<CreatedApiKey> TenantDirectory::create_key(const Caller& actor, const New
 }
 
 Result<void> TenantDirectory::revoke_key(const Caller& actor, const TenantId& tenant,
-                                         const KeyId& id, WallTime now) {
+                                         const KeyId& id, WallTime now, const Guard& guard) {
   if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed;
   const MutexLock lock(change_);
   DirectorySnapshot next = *snapshot();
+  if (auto checked = check(guard, next); !checked) return checked;
   const ApiKeyRecord* key = next.find_key(id);
   if (key == nullptr || key->tenant != tenant) {
     return no_such_key();
@@ -205,10 +265,11 @@ Result<void> TenantDirectory::revoke_key(const Caller& actor, const TenantId& te
 
 Result<CreatedApiKey> TenantDirectory::rotate_key(const Caller& actor, const TenantId& tenant,
                                                   const KeyId& id, std::chrono::seconds grace,
-                                                  WallTime now) {
+                                                  WallTime now, const Guard& guard) {
   if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
   const MutexLock lock(change_);
   DirectorySnapshot next = *snapshot();
+  if (auto checked = check(guard, next); !checked) return checked.error();
   const ApiKeyRecord* current = next.find_key(id);
   if (current == nullptr || current->tenant != tenant) return no_such_key();
   if (!actor.may(Scope::kAdmin) && !current->scopes.is_subset_of(actor.scopes)) {
@@ -232,10 +293,11 @@ Result<CreatedApiKey> TenantDirectory::rotate_key(const Caller& actor, const Ten
 
 Result<ApiKeyRecord> TenantDirectory::modify_key_policy(
     const Caller& actor, const TenantId& tenant, const KeyId& id,
-    const std::function<Result<void>(KeyPolicy&)>& change, WallTime now) {
+    const std::function<Result<void>(KeyPolicy&)>& change, WallTime now, const Guard& guard) {
   if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
   const MutexLock lock(change_);
   DirectorySnapshot next = *snapshot();
+  if (auto checked = check(guard, next); !checked) return checked.error();
   const ApiKeyRecord* current = next.find_key(id);
   if (current == nullptr || current->tenant != tenant || tenant.empty()) return no_such_key();
   // Neither what it has now nor what it shall have may be more than the actor has.

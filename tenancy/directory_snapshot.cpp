@@ -50,6 +50,15 @@ std::vector<Tenant> DirectorySnapshot::tenants() const {
   return tenants;
 }
 
+std::vector<TenantId> DirectorySnapshot::tenants_with_alerts() const {
+  std::vector<TenantId> tenants;
+  tenants_.each([&](const TenantId& id, const TenantEntry& entry) {
+    if (entry.policy && !entry.policy->spend_alerts.empty()) tenants.push_back(id);
+    return true;
+  });
+  return tenants;
+}
+
 std::vector<ApiKeyRecord> DirectorySnapshot::keys_of(const TenantId& tenant) const {
   std::vector<ApiKeyRecord> keys;
   if (const auto* ids = keys_of_.find(tenant)) {

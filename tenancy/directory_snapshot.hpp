@@ -38,6 +38,8 @@ class DirectorySnapshot {
 
   // In order of creation, archived ones included.
   std::vector<Tenant> tenants() const;
+  // Those that have spend alerts, in no order; nothing is copied of the others.
+  std::vector<TenantId> tenants_with_alerts() const;
   // In order of creation; those of the platform's admins if `tenant` is empty.
   std::vector<ApiKeyRecord> keys_of(const TenantId& tenant) const;
 

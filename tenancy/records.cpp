@@ -61,6 +61,7 @@ Json to_json(const IpSet& ips) {
 Json to_json(ModelPermissions::Mode mode) {
   return static_cast<int>(mode);
 }
+Json to_json(const std::vector<SpendAlert>& alerts);
 Json to_json(const MeterLimits& limits);
 Json to_json(const std::map<std::string, MeterLimits, std::less<>>& limits) {
   Json json = Json::object();
@@ -129,6 +130,7 @@ void from_json(const Json& json, ModelPermissions::Mode& mode) {
   if (number < 0 || number > static_cast<int>(ModelPermissions::Mode::kDenyList)) throw BadValue();
   mode = static_cast<ModelPermissions::Mode>(number);
 }
+void from_json(const Json& json, std::vector<SpendAlert>& alerts);
 void from_json(const Json& json, MeterLimits& limits);
 void from_json(const Json& json, std::map<std::string, MeterLimits, std::less<>>& limits) {
   for (const auto& [model, limit] : json.items()) from_json(limit, limits[model]);
@@ -298,6 +300,15 @@ void fields(Is<TenantPolicy> auto& policy, auto visit) {
   visit("models", Later{policy.models.models});
   visit("allowed_ips", Later{policy.allowed_ips});
   visit("model_limits", Later{policy.model_limits});
+  visit("spend_alerts", Later{policy.spend_alerts});
+}
+
+void fields(Is<SpendAlert> auto& alert, auto visit) {
+  visit("id", alert.id);
+  visit("threshold_cents", alert.threshold_cents);
+  visit("recipients", alert.recipients);
+  visit("subject_prefix", Later{alert.subject_prefix});
+  visit("told_month", Later{alert.told_month});
 }
 
 void fields(Is<ServiceAccount> auto& account, auto visit) {
@@ -356,6 +367,23 @@ void fields(Is<UsageTotals> auto& totals, auto visit) {
   visit("cached_tokens", totals.cached_tokens);
   visit("completion_tokens", totals.completion_tokens);
   visit("cost", Later{totals.cost});
+}
+
+Json to_json(const std::vector<SpendAlert>& alerts) {
+  Json json = Json::array();
+  for (const SpendAlert& alert : alerts) {
+    Writer writer;
+    fields(alert, std::ref(writer));
+    json.push_back(std::move(writer.json));
+  }
+  return json;
+}
+void from_json(const Json& json, std::vector<SpendAlert>& alerts) {
+  if (!json.is_array()) throw BadValue();
+  for (const Json& item : json) {
+    if (!item.is_object()) throw BadValue();
+    fields(alerts.emplace_back(), Reader{item});
+  }
 }
 
 Json to_json(const MeterLimits& limits) {

@@ -48,6 +48,7 @@ ordered_json key_json(const TenantEntry& entry, const ApiKeyRecord& key) {
   ordered_json json;
   json["object"] = "organization.project.api_key";
   add_key(json, key);
+  json["owner_project_access"] = entry.tenant.archived_at ? "inactive" : "active";
   json["owner"]["type"] = "service_account";
   const auto account = entry.service_accounts.find(key.service_account);
   if (account != entry.service_accounts.end()) {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/etags.hpp"
 #include "gateway/admin/key_json.hpp"
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
@@ -59,13 +60,31 @@ Result<Reply> list_tenants_keys(Platform& platform, const Call& call, const Tena
   return list_reply(call.target, std::move(objects));
 }
 
-Result<Reply> get_tenants_key(Platform& platform, const KeyPlace& place) {
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(place.tenant);
+// As it is shown: a tenant's key in one form, an admin's in another.
+Result<ordered_json> shown_key(const DirectorySnapshot& snapshot, const KeyPlace& place) {
+  const auto made = [](ordered_json json) {
+    return Result<ordered_json>(boost::system::in_place_value, std::move(json));
+  };
+  const ApiKeyRecord* key = snapshot.find_key(place.key);
+  if (place.tenant.empty()) {
+    if (!key || key->kind != KeyKind::kAdmin) return no_such("key");
+    return made(admin_key_json(*key));
+  }
+  const auto* entry = snapshot.find(place.tenant);
   if (!entry) return no_such("project");
-  const ApiKeyRecord* key = snapshot->find_key(place.key);
   if (!key || key->tenant != place.tenant) return no_such("key");
-  return json_reply(key_json(*entry, *key));
+  return made(key_json(*entry, *key));
+}
+
+Result<Reply> get_key(Platform& platform, const KeyPlace& place) {
+  const auto key = shown_key(*platform.directory->snapshot(), place);
+  if (!key) return key.error();
+  return tagged_reply(*key);
+}
+
+Result<Guard> key_guard(const Call& call, const KeyPlace& place) {
+  return guard_of(
+      call, [place](const DirectorySnapshot& snapshot) { return shown_key(snapshot, place); });
 }
 
 // Making.
@@ -141,9 +160,11 @@ Result<Reply> rotate(Platform& platform, const Call& call, const KeyPlace& place
     fields.integer("grace_seconds", {0, kMaxGraceSeconds}, grace);
     if (auto read = fields.finish(); !read) return read.error();
   }
+  const auto guard = key_guard(call, place);
+  if (!guard) return guard.error();
   const auto rotated = platform.directory->rotate_key(
       call.caller, place.tenant, place.key,
-      std::chrono::seconds(grace.value_or(kDefaultGraceSeconds)), call.received_wall);
+      std::chrono::seconds(grace.value_or(kDefaultGraceSeconds)), call.received_wall, *guard);
   if (!rotated) return rotated.error();
   return json_reply(created_key_json(*rotated));
 }
@@ -156,16 +177,20 @@ Result<Reply> modify(Platform& platform, const Call& call, const KeyPlace& place
     if (auto read = read_policy(*body, fields, policy); !read) return read;
     return fields.finish();
   };
+  const auto guard = key_guard(call, place);
+  if (!guard) return guard.error();
   const auto changed = platform.directory->modify_key_policy(call.caller, place.tenant, place.key,
-                                                             change, call.received_wall);
+                                                             change, call.received_wall, *guard);
   if (!changed) return changed.error();
-  return get_tenants_key(platform, place);
+  return get_key(platform, place);
 }
 
 Result<Reply> remove(Platform& platform, const Call& call, const KeyPlace& place,
                      std::string_view object) {
-  const auto revoked =
-      platform.directory->revoke_key(call.caller, place.tenant, place.key, call.received_wall);
+  const auto guard = key_guard(call, place);
+  if (!guard) return guard.error();
+  const auto revoked = platform.directory->revoke_key(call.caller, place.tenant, place.key,
+                                                      call.received_wall, *guard);
   if (!revoked) return revoked.error();
   ordered_json body;
   body["id"] = place.key.str();
@@ -190,7 +215,7 @@ Result<Reply> list_project_keys(Platform& platform, Call& call) {
   return list_tenants_keys(platform, call, TenantId(call.arguments.at(0)));
 }
 Result<Reply> get_project_key(Platform& platform, Call& call) {
-  return get_tenants_key(platform, project_key(call));
+  return get_key(platform, project_key(call));
 }
 Result<Reply> delete_project_key(Platform& platform, Call& call) {
   return remove(platform, call, project_key(call), "organization.project.api_key.deleted");
@@ -213,10 +238,7 @@ Result<Reply> list_admin_keys(Platform& platform, Call& call) {
 }
 
 Result<Reply> get_admin_key(Platform& platform, Call& call) {
-  const auto snapshot = platform.directory->snapshot();
-  const ApiKeyRecord* key = snapshot->find_key(admin_key(call).key);
-  if (!key || key->kind != KeyKind::kAdmin) return no_such("key");
-  return json_reply(admin_key_json(*key));
+  return get_key(platform, admin_key(call));
 }
 
 Result<Reply> create_admin_key(Platform& platform, Call& call) {
@@ -249,7 +271,7 @@ Result<Reply> list_own_keys(Platform& platform, Call& call) {
   return list_tenants_keys(platform, call, call.caller.tenant);
 }
 Result<Reply> get_own_key(Platform& platform, Call& call) {
-  return get_tenants_key(platform, own_key(call));
+  return get_key(platform, own_key(call));
 }
 Result<Reply> delete_own_key(Platform& platform, Call& call) {
   return remove(platform, call, own_key(call), "organization.project.api_key.deleted");

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/etags.hpp"
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
@@ -75,6 +76,33 @@ ordered_json model_limits_json(std::string_view model, const MeterLimits& limits
   return json;
 }
 
+// With its tag: these objects are shown in a list only.
+ordered_json tagged(ordered_json limits) {
+  limits["etag"] = etag_of(limits);
+  return limits;
+}
+
+// The limits "rl_all" or of one model, without their tag; null if there are none.
+Result<ordered_json> shown_limits(const DirectorySnapshot& snapshot, const TenantId& tenant,
+                                  const std::string& model) {
+  const auto made = [](ordered_json json) {
+    return Result<ordered_json>(boost::system::in_place_value, std::move(json));
+  };
+  const auto* entry = snapshot.find(tenant);
+  if (!entry) return Error{Code::kNotFound, "There is no such project."};
+  if (model == "all") return made(limits_json(entry->limits));
+  if (!entry->policy) return made(nullptr);
+  const auto limits = entry->policy->model_limits.find(model);
+  if (limits == entry->policy->model_limits.end()) return made(nullptr);
+  return made(model_limits_json(model, limits->second));
+}
+
+Result<Guard> limits_guard(const Call& call, const TenantId& tenant, const std::string& model) {
+  return guard_of(call, [=](const DirectorySnapshot& snapshot) {
+    return shown_limits(snapshot, tenant, model);
+  });
+}
+
 // Overwrites the limits that the body has; their ranges are the directory's business.
 Result<void> apply(const ordered_json& body, TenantLimits& limits) {
   Fields fields(body);
@@ -120,10 +148,10 @@ Result<Reply> list_rate_limits(Platform& platform, Call& call) {
   const auto* entry = snapshot->find(TenantId(call.arguments.at(0)));
   if (!entry) return Error{Code::kNotFound, "There is no such project."};
   std::vector<ordered_json> objects;
-  objects.push_back(limits_json(entry->limits));
+  objects.push_back(tagged(limits_json(entry->limits)));
   if (entry->policy) {
     for (const auto& [model, limits] : entry->policy->model_limits) {
-      objects.push_back(model_limits_json(model, limits));
+      objects.push_back(tagged(model_limits_json(model, limits)));
     }
   }
   return list_reply(call.target, std::move(objects));
@@ -136,31 +164,36 @@ Result<Reply> modify_rate_limit(Platform& platform, Call& call) {
   if (!model) return no_such_limit();
   const auto body = parse_json(call.request.body);
   if (!body) return body.error();
+  const auto guard = limits_guard(call, tenant, *model);
+  if (!guard) return guard.error();
   if (id == kLimitId) {
     const auto changed = platform.directory->modify_limits(
         call.caller, tenant, [&](TenantLimits& limits) { return apply(*body, limits); },
-        call.received_wall);
+        call.received_wall, *guard);
     if (!changed) return changed.error();
-    return json_reply(limits_json(*changed));
+    return json_reply(tagged(limits_json(*changed)));
   }
   const auto changed = platform.directory->modify_policy(
       call.caller, tenant, "rate_limit.updated",
-      [&](TenantPolicy& policy) { return apply(*body, *model, policy); }, call.received_wall);
+      [&](TenantPolicy& policy) { return apply(*body, *model, policy); }, call.received_wall,
+      *guard);
   if (!changed) return changed.error();
-  return json_reply(model_limits_json(*model, changed->model_limits.at(*model)));
+  return json_reply(tagged(model_limits_json(*model, changed->model_limits.at(*model))));
 }
 
 Result<Reply> delete_rate_limit(Platform& platform, Call& call) {
   const std::string& id = call.arguments.at(1);
   const auto model = model_of(id);
   if (!model || id == kLimitId) return no_such_limit();
+  const auto guard = limits_guard(call, TenantId(call.arguments.at(0)), *model);
+  if (!guard) return guard.error();
   const auto changed = platform.directory->modify_policy(
       call.caller, TenantId(call.arguments.at(0)), "rate_limit.deleted",
       [&](TenantPolicy& policy) -> Result<void> {
         if (policy.model_limits.erase(*model) == 0) return no_such_limit();
         return {};
       },
-      call.received_wall);
+      call.received_wall, *guard);
   if (!changed) return changed.error();
   ordered_json json = limit_object(*model);
   json["deleted"] = true;

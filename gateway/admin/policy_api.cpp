@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/etags.hpp"
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
@@ -34,7 +35,7 @@ std::string_view mode_name(Mode mode) {
 
 ordered_json permissions_json(const ModelPermissions& permissions) {
   ordered_json json;
-  json["object"] = "organization.project.model_permissions";
+  json["object"] = "project.model_permissions";
   json["mode"] = mode_name(permissions.mode);
   json["model_ids"] = permissions.models;
   return json;
@@ -42,7 +43,7 @@ ordered_json permissions_json(const ModelPermissions& permissions) {
 
 ordered_json addresses_json(const IpSet& addresses) {
   ordered_json json;
-  json["object"] = "organization.project.ip_allowlist";
+  json["object"] = "project.ip_allowlist";
   json["allowed_ips"] = addresses.texts();
   return json;
 }
@@ -77,51 +78,70 @@ Result<IpSet> read_addresses(const Call& call) {
   return IpSet::parse(texts);
 }
 
-Result<TenantPolicy> modify(Platform& platform, const Call& call, const std::string& event,
-                            const std::function<void(TenantPolicy&)>& change) {
-  return platform.directory->modify_policy(
-      call.caller, TenantId(call.arguments.at(0)), event,
+// One part of the policy, as it is shown.
+using PartJson = ordered_json (*)(const TenantPolicy&);
+ordered_json permissions_part(const TenantPolicy& policy) {
+  return permissions_json(policy.models);
+}
+ordered_json addresses_part(const TenantPolicy& policy) {
+  return addresses_json(policy.allowed_ips);
+}
+
+Result<ordered_json> shown_part(const DirectorySnapshot& snapshot, const TenantId& tenant,
+                                PartJson part) {
+  const auto* entry = snapshot.find(tenant);
+  if (!entry) return no_such_project();
+  return Result<ordered_json>(boost::system::in_place_value,
+                              part(entry->policy ? *entry->policy : TenantPolicy()));
+}
+
+Result<Reply> get_part(const Platform& platform, const Call& call, PartJson part) {
+  const auto json =
+      shown_part(*platform.directory->snapshot(), TenantId(call.arguments.at(0)), part);
+  if (!json) return json.error();
+  return tagged_reply(*json);
+}
+
+Result<Reply> change_part(Platform& platform, const Call& call, PartJson part,
+                          const std::string& event,
+                          const std::function<void(TenantPolicy&)>& change, bool deleted) {
+  const TenantId tenant(call.arguments.at(0));
+  const auto guard = guard_of(
+      call, [=](const DirectorySnapshot& snapshot) { return shown_part(snapshot, tenant, part); });
+  if (!guard) return guard.error();
+  const auto changed = platform.directory->modify_policy(
+      call.caller, tenant, event,
       [&](TenantPolicy& policy) -> Result<void> {
         change(policy);
         return {};
       },
-      call.received_wall);
+      call.received_wall, *guard);
+  if (!changed) return changed.error();
+  ordered_json json = part(*changed);
+  if (!deleted) return tagged_reply(json);
+  json["object"] = json["object"].get<std::string>() + ".deleted";
+  json["deleted"] = true;
+  return json_reply(json);
 }
 
 Result<Reply> change_permissions(Platform& platform, const Call& call,
                                  const ModelPermissions& permissions, bool deleted) {
-  const auto changed = modify(platform, call, "model_permissions.updated",
-                              [&](TenantPolicy& policy) { policy.models = permissions; });
-  if (!changed) return changed.error();
-  ordered_json json = permissions_json(changed->models);
-  if (deleted) json["deleted"] = true;
-  return json_reply(json);
+  return change_part(
+      platform, call, permissions_part, "model_permissions.updated",
+      [&](TenantPolicy& policy) { policy.models = permissions; }, deleted);
 }
 
 Result<Reply> change_addresses(Platform& platform, const Call& call, const IpSet& addresses,
                                bool deleted) {
-  const auto changed = modify(platform, call, "ip_allowlist.updated",
-                              [&](TenantPolicy& policy) { policy.allowed_ips = addresses; });
-  if (!changed) return changed.error();
-  ordered_json json = addresses_json(changed->allowed_ips);
-  if (deleted) json["deleted"] = true;
-  return json_reply(json);
-}
-
-// The project's policy as it is now.
-Result<TenantPolicy> policy_of(const Platform& platform, const Call& call) {
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(TenantId(call.arguments.at(0)));
-  if (!entry) return no_such_project();
-  return entry->policy ? *entry->policy : TenantPolicy();
+  return change_part(
+      platform, call, addresses_part, "ip_allowlist.updated",
+      [&](TenantPolicy& policy) { policy.allowed_ips = addresses; }, deleted);
 }
 
 }  // namespace
 
 Result<Reply> get_model_permissions(Platform& platform, Call& call) {
-  const auto policy = policy_of(platform, call);
-  if (!policy) return policy.error();
-  return json_reply(permissions_json(policy->models));
+  return get_part(platform, call, permissions_part);
 }
 
 Result<Reply> set_model_permissions(Platform& platform, Call& call) {
@@ -135,9 +155,7 @@ Result<Reply> delete_model_permissions(Platform& platform, Call& call) {
 }
 
 Result<Reply> get_ip_allowlist(Platform& platform, Call& call) {
-  const auto policy = policy_of(platform, call);
-  if (!policy) return policy.error();
-  return json_reply(addresses_json(policy->allowed_ips));
+  return get_part(platform, call, addresses_part);
 }
 
 Result<Reply> set_ip_allowlist(Platform& platform, Call& call) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/etags.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
@@ -19,7 +20,7 @@ Error no_such_limit() {
 
 ordered_json spend_limit_json(std::optional<std::int64_t> cents) {
   ordered_json json;
-  json["object"] = "organization.project.spend_limit";
+  json["object"] = "project.spend_limit";
   json["threshold_amount"] = cents ? ordered_json(*cents) : ordered_json(nullptr);
   json["currency"] = "USD";
   json["interval"] = "month";
@@ -27,20 +28,29 @@ ordered_json spend_limit_json(std::optional<std::int64_t> cents) {
   return json;
 }
 
+Result<ordered_json> shown_limit(const DirectorySnapshot& snapshot, const TenantId& tenant) {
+  const auto* entry = snapshot.find(tenant);
+  if (!entry) return Error{Code::kNotFound, "There is no such project."};
+  return Result<ordered_json>(boost::system::in_place_value,
+                              spend_limit_json(entry->limits.spend_cents_per_month));
+}
+
 // What `call` asks for of the limit of its project.
 Result<TenantLimits> modify(Platform& platform, const Call& call,
                             const std::function<Result<void>(TenantLimits&)>& change) {
-  return platform.directory->modify_limits(call.caller, TenantId(call.arguments.at(0)), change,
-                                           call.received_wall);
+  const TenantId tenant(call.arguments.at(0));
+  const auto guard = guard_of(
+      call, [tenant](const DirectorySnapshot& snapshot) { return shown_limit(snapshot, tenant); });
+  if (!guard) return guard.error();
+  return platform.directory->modify_limits(call.caller, tenant, change, call.received_wall, *guard);
 }
 
 }  // namespace
 
 Result<Reply> get_spend_limit(Platform& platform, Call& call) {
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(TenantId(call.arguments.at(0)));
-  if (!entry) return Error{Code::kNotFound, "There is no such project."};
-  return json_reply(spend_limit_json(entry->limits.spend_cents_per_month));
+  const auto limit = shown_limit(*platform.directory->snapshot(), TenantId(call.arguments.at(0)));
+  if (!limit) return limit.error();
+  return tagged_reply(*limit);
 }
 
 Result<Reply> set_spend_limit(Platform& platform, Call& call) {
@@ -58,7 +68,7 @@ Result<Reply> set_spend_limit(Platform& platform, Call& call) {
     return {};
   });
   if (!changed) return changed.error();
-  return json_reply(spend_limit_json(changed->spend_cents_per_month));
+  return tagged_reply(spend_limit_json(changed->spend_cents_per_month));
 }
 
 Result<Reply> delete_spend_limit(Platform& platform, Call& call) {
@@ -68,6 +78,7 @@ Result<Reply> delete_spend_limit(Platform& platform, Call& call) {
   });
   if (!changed) return changed.error();
   ordered_json json = spend_limit_json(std::nullopt);
+  json["object"] = "project.spend_limit.deleted";
   json["deleted"] = true;
   return json_reply(json);
 }

@@ -1,5 +1,6 @@
 // usage_api.cpp — what was consumed: by everyone, for admins; by the caller's own tenant.
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -19,12 +20,53 @@ WallTime from_unix(std::int64_t unix_time) {
   return WallTime(seconds(unix_time));
 }
 
-Result<seconds> bucket_width(const Target& target) {
-  const std::string_view width = target.parameter("bucket_width").value_or("1d");
-  if (width == "1m") return seconds(60);
-  if (width == "1h") return seconds(3600);
-  if (width == "1d") return seconds(86400);
+// A width of buckets, with OpenAI's sizes of a page of them.
+struct BucketWidth {
+  std::string_view name;
+  seconds width;
+  std::int64_t default_limit;
+  std::int64_t max_limit;
+};
+constexpr BucketWidth kBucketWidths[] = {
+    {"1m", seconds(60), 60, 1440}, {"1h", seconds(3600), 24, 168}, {"1d", seconds(86400), 7, 31}};
+
+Result<BucketWidth> bucket_width(const Target& target) {
+  const std::string_view name = target.parameter("bucket_width").value_or("1d");
+  for (const BucketWidth& known : kBucketWidths) {
+    if (name == known.name) return known;
+  }
   return Error{Code::kInvalidValue, "'bucket_width' must be 1m, 1h or 1d.", "bucket_width"};
+}
+
+// A page begins with the bucket whose first second its name tells: "page_1700000000".
+constexpr std::string_view kPagePrefix = "page_";
+
+std::string page_name(WallTime start) {
+  return std::string(kPagePrefix) + std::to_string(unix_seconds(start));
+}
+
+Error no_such_page() {
+  return {Code::kInvalidValue, "'page' must be the 'next_page' of this query.", "page"};
+}
+
+// Moves the query's beginning to that of the page that is asked for.
+Result<void> begin_at_page(const Target& target, UsageQuery& query) {
+  const auto page = target.parameter("page");
+  if (!page) return {};
+  if (!page->starts_with(kPagePrefix)) return no_such_page();
+  const std::string_view digits = page->substr(kPagePrefix.size());
+  std::int64_t unix_time = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), unix_time);
+  const bool is_time = parsed.ec == std::errc() && parsed.ptr == digits.data() + digits.size() &&
+                       unix_time >= 0 && unix_time <= kMaxUnixSeconds;
+  if (!is_time) return no_such_page();
+  const WallTime start = from_unix(unix_time);
+  if (start < query.from || start > query.to ||
+      (start - query.from) % query.bucket_width != seconds(0)) {
+    return no_such_page();
+  }
+  query.from = start;
+  return {};
 }
 
 // Array parameters come as `group_by=x&group_by=y` or `group_by[]=x&group_by[]=y`.
@@ -46,7 +88,12 @@ Result<void> read_groups(const Target& target, UsageQuery& query) {
   return {};
 }
 
-Result<UsageQuery> read_query(const Target& target, WallTime now) {
+struct PagedQuery {
+  UsageQuery usage;
+  std::size_t limit = 0;  // buckets
+};
+
+Result<PagedQuery> read_query(const Target& target, WallTime now) {
   const auto start = integer_parameter(target, "start_time", 0, kMaxUnixSeconds);
   if (!start) return start.error();
   const auto end = integer_parameter(target, "end_time", 0, kMaxUnixSeconds);
@@ -58,9 +105,12 @@ Result<UsageQuery> read_query(const Target& target, WallTime now) {
   const auto width = bucket_width(target);
   if (!width) return width.error();
   const WallTime to = *end ? from_unix(**end) : now + seconds(1);
-  UsageQuery query{.from = from_unix(**start), .to = to, .bucket_width = *width};
+  UsageQuery query{.from = from_unix(**start), .to = to, .bucket_width = width->width};
   if (auto read = read_groups(target, query); !read) return read.error();
-  return query;
+  const auto limit = integer_parameter(target, "limit", 1, width->max_limit);
+  if (!limit) return limit.error();
+  if (auto begun = begin_at_page(target, query); !begun) return begun.error();
+  return PagedQuery{query, static_cast<std::size_t>(limit->value_or(width->default_limit))};
 }
 
 ordered_json text_or_null(const std::string& text) {
@@ -133,21 +183,28 @@ Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
   return {};
 }
 
-// Buckets in which nothing was used are left out.
-Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson group_json) {
-  auto query = read_query(call.target, call.received_wall);
-  if (!query) return query.error();
-  if (auto skipped = skip_empty_time(*platform.ledger, *query); !skipped) return skipped.error();
-  const auto buckets = usage_buckets(*platform.ledger, *query);
+// Buckets in which nothing was used are left out. Of a tenant only, if one is given.
+Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson group_json,
+                              const std::optional<TenantId>& tenant = {}) {
+  auto asked = read_query(call.target, call.received_wall);
+  if (!asked) return asked.error();
+  UsageQuery& query = asked->usage;
+  if (tenant) query.tenant = tenant;
+  if (auto skipped = skip_empty_time(*platform.ledger, query); !skipped) return skipped.error();
+  auto buckets = usage_buckets(*platform.ledger, query);
   if (!buckets) return buckets.error();
+  std::erase_if(*buckets, [](const UsageBucket& bucket) { return bucket.groups.empty(); });
+  const bool has_more = buckets->size() > asked->limit;
   ordered_json body;
   body["object"] = "page";
   body["data"] = ordered_json::array();
-  for (const UsageBucket& bucket : *buckets) {
-    if (!bucket.groups.empty()) body["data"].push_back(bucket_json(bucket, group_json));
+  for (const UsageBucket& bucket :
+       std::span(*buckets).first(std::min(asked->limit, buckets->size()))) {
+    body["data"].push_back(bucket_json(bucket, group_json));
   }
-  body["has_more"] = false;
+  body["has_more"] = has_more;
   body["next_page"] = nullptr;
+  if (has_more) body["next_page"] = page_name((*buckets)[asked->limit].start);
   return json_reply(body);
 }
 
@@ -155,6 +212,10 @@ Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson gr
 
 Result<Reply> get_completions_usage(Platform& platform, Call& call) {
   return page_of_buckets(platform, call, usage_json);
+}
+
+Result<Reply> get_own_completions_usage(Platform& platform, Call& call) {
+  return page_of_buckets(platform, call, usage_json, call.caller.tenant);
 }
 
 Result<Reply> get_costs(Platform& platform, Call& call) {

@@ -20,6 +20,7 @@ int tenant_command(std::span<const std::string> arguments);
 int key_command(std::span<const std::string> arguments);
 int limit_command(std::span<const std::string> arguments);
 int usage_command(std::span<const std::string> arguments);
+int top_command(std::span<const std::string> arguments);
 int backup_command(std::span<const std::string> arguments);
 int adapter_command(std::span<const std::string> arguments);
 

@@ -1,5 +1,6 @@
 #include "gateway/cli/http_client.hpp"
 
+#include <optional>
 #include <utility>
 
 #include <boost/asio/connect.hpp>
@@ -21,6 +22,49 @@ namespace {
 namespace beast = boost::beast;
 namespace net = boost::asio;
 namespace ssl = net::ssl;
+
+// A body for Beast that keeps nothing: what comes goes on to a sink. That of a refusal is kept.
+struct SinkBody {
+  struct value_type {
+    PieceSink sink = {};
+    std::optional<Error> refused = {};  // what the sink said
+    std::string kept = {};
+  };
+
+  class reader {
+   public:
+    template <bool IsRequest, class Fields>
+    reader(beast::http::header<IsRequest, Fields>& head, value_type& body)
+        : success_([&head] { return head.result_int() / 100 == 2; }), body_(body) {}
+
+    void init(const boost::optional<std::uint64_t>&, beast::error_code& error) { error = {}; }
+
+    template <class Buffers>
+    std::size_t put(const Buffers& buffers, beast::error_code& error) {
+      error = {};
+      const bool success = success_();
+      for (const auto buffer : beast::buffers_range_ref(buffers)) {
+        const std::string_view piece(static_cast<const char*>(buffer.data()), buffer.size());
+        if (!success) {
+          body_.kept += piece;
+          continue;
+        }
+        const auto taken = body_.sink(piece);
+        if (taken) continue;
+        body_.refused = taken.error();
+        error = net::error::operation_aborted;
+        break;
+      }
+      return beast::buffer_bytes(buffers);
+    }
+
+    void finish(beast::error_code& error) { error = {}; }
+
+   private:
+    std::function<bool()> success_;
+    value_type& body_;
+  };
+};
 
 // One exchange: each step starts the next, and the first error ends it. Body is where Beast puts
 // the answer's.
@@ -198,6 +242,18 @@ Result<HttpResponse> download(const ServerUrl& server, const HttpRequest& reques
     if (said) answer->body = *said;
   }
   std::filesystem::remove(part, moved);
+  return answer;
+}
+
+Result<HttpResponse> stream(const ServerUrl& server, const HttpRequest& request,
+                            const PieceSink& sink) {
+  OneExchange<SinkBody> exchange(server, request);
+  exchange.parser().body_limit(boost::none);
+  SinkBody::value_type& body = exchange.parser().get().body();
+  body.sink = sink;
+  auto answer = exchange.run(kDownloadTimeout);
+  if (body.refused) return *body.refused;
+  if (answer) answer->body = std::move(body.kept);
   return answer;
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -41,5 +42,13 @@ Result<HttpResponse> send_request(const ServerUrl& server, const HttpRequest& re
 // file cannot be written or is not whole.
 Result<HttpResponse> download(const ServerUrl& server, const HttpRequest& request,
                               const std::filesystem::path& file);
+
+// Takes a piece of a body; an Error ends the exchange.
+using PieceSink = std::function<Result<void>(std::string_view)>;
+
+// The same, for a body that `sink` takes piece by piece as it comes, if the answer is a success.
+// Errors: as above, those of `sink`.
+Result<HttpResponse> stream(const ServerUrl& server, const HttpRequest& request,
+                            const PieceSink& sink);
 
 }  // namespace tessera

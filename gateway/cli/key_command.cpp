@@ -14,6 +14,8 @@ using Arguments = std::vector<std::string>;
 struct KeyOptions {
   std::string name = "key";
   std::vector<std::string> scopes;
+  std::vector<std::string> models;
+  std::vector<std::string> addresses;
   std::int64_t days = 0;
   std::int64_t grace_seconds = 86'400;
 };
@@ -51,8 +53,21 @@ Result<void> print_answer(const Remote& remote, const Result<Json>& made) {
   return {};
 }
 
+// "any" alone takes a restriction away.
+Json listed(const std::vector<std::string>& names) {
+  if (names.size() == 1 && names.front() == "any") return Json::array();
+  return names;
+}
+
+// What the options say of which models and from where.
+void add_policy(const KeyOptions& options, Json& body) {
+  if (!options.models.empty()) body["allowed_models"] = listed(options.models);
+  if (!options.addresses.empty()) body["allowed_ips"] = listed(options.addresses);
+}
+
 Json new_key_body(const KeyOptions& options, bool is_admin) {
   Json body = {{"name", options.name}};
+  if (!is_admin) add_policy(options, body);
   if (!options.scopes.empty() && !is_admin) body["scopes"] = options.scopes;
   if (options.days > 0) body["expires_in_seconds"] = options.days * 86'400;
   return body;
@@ -81,7 +96,9 @@ Result<void> create(const Remote& remote, const std::string& tenant, const KeyOp
     // A new account comes with a key of the usual scopes; it is the answer if no other was wanted.
     const auto made = remote.post(accounts, {{"name", options.name}});
     if (!made) return made.error();
-    if (options.scopes.empty() && options.days == 0) {
+    const bool usual = options.scopes.empty() && options.days == 0 && options.models.empty() &&
+                       options.addresses.empty();
+    if (usual) {
       print_value(remote, (*made)["api_key"]);
       return {};
     }
@@ -92,6 +109,25 @@ Result<void> create(const Remote& remote, const std::string& tenant, const KeyOp
   }
   return print_answer(
       remote, remote.post(accounts + "/" + *account + "/api_keys", new_key_body(options, false)));
+}
+
+Result<void> modify(const Remote& remote, const Arguments& names, const KeyOptions& options) {
+  Json body = Json::object();
+  add_policy(options, body);
+  if (body.empty()) {
+    return Error{Code::kInvalidValue, "Say what to change: --model or --ip."};
+  }
+  const auto changed = remote.post(one_key(names), body);
+  if (!changed) return changed.error();
+  print_objects(remote, remote.json() ? *changed : Json::array({*changed}),
+                {"ID", "MODELS", "ADDRESSES"}, [](const Json& key) {
+                  const auto text = [](const Json& list) {
+                    return list.empty() ? std::string("any") : cell_text(list);
+                  };
+                  return Arguments{cell_text(key["id"]), text(key["allowed_models"]),
+                                   text(key["allowed_ips"])};
+                });
+  return {};
 }
 
 }  // namespace
@@ -120,6 +156,10 @@ int key_command(std::span<const std::string> arguments) {
                                          remote.post(one_key(names) + "/rotate",
                                                      {{"grace_seconds", options.grace_seconds}}));
                    }},
+                  {"set", "TENANT KEY", "change its models or addresses", 2, 2,
+                   [&](const Remote& remote, const Arguments& names) {
+                     return modify(remote, names, options);
+                   }},
                   {"delete", "TENANT KEY", "refuse it from now on", 2, 2,
                    [](const Remote& remote, const Arguments& names) -> Result<void> {
                      const auto removed = remote.remove(one_key(names));
@@ -131,6 +171,12 @@ int key_command(std::span<const std::string> arguments) {
                               "create: its name and service account (default: key)", options.name),
                   list_option("--scope", "SCOPE", "create: what it may do; may be repeated",
                               options.scopes),
+                  list_option("--model", "MODEL",
+                              "create, set: a model it may use (default: any); may be repeated",
+                              options.models),
+                  list_option("--ip", "RANGE",
+                              "create, set: from where (default: any); may be repeated",
+                              options.addresses),
                   integer_option("--days", "N", "create: how long it is valid (default: no end)",
                                  {1, 365}, options.days),
                   integer_option("--grace", "SECONDS",
@@ -138,7 +184,8 @@ int key_command(std::span<const std::string> arguments) {
                                  {0, 2'592'000}, options.grace_seconds)},
       .notes =
           "Scopes: api.model.request api.adapter.read api.adapter.write api.adapter.download\n"
-          "api.tenant.read api.tenant.write api.key.write\n"};
+          "api.tenant.read api.tenant.write api.key.write\n"
+          "Limits of a key: tessera limit set TENANT --key KEY NAME=NUMBER...\n"};
   return run_remote_command(command, arguments);
 }
 

@@ -139,6 +139,15 @@ Result<void> Remote::download(const std::string& target, const std::filesystem::
   return {};
 }
 
+Result<void> Remote::stream(const std::string& target, const PieceSink& sink) const {
+  HttpRequest request{.method = "GET", .target = target, .headers = {}, .body = {}};
+  request.headers.emplace_back("Authorization", "Bearer " + key_);
+  const auto answer = tessera::stream(server_, request, sink);
+  if (!answer) return answer.error();
+  if (answer->status != 200) return server_error(*answer);
+  return {};
+}
+
 Result<Json> Remote::get(const std::string& target) const {
   return send({.method = "GET", .target = target, .headers = {}, .body = {}});
 }

@@ -43,6 +43,8 @@ class Remote {
   Result<Json> send(HttpRequest request) const;
   // The answer's body as a file. Errors: as above; there is no file then.
   Result<void> download(const std::string& target, const std::filesystem::path& file) const;
+  // The answer's body, piece by piece. Errors: as above, those of `sink`.
+  Result<void> stream(const std::string& target, const PieceSink& sink) const;
   // Every object of a list, page by page.
   Result<Json> list(const std::string& target) const;
 

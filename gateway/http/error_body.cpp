@@ -34,6 +34,43 @@ std::string_view public_code(const Error& error) {
   return to_string(http_error(error.code).status == 500 ? Code::kInternalError : error.code);
 }
 
+HttpProblem public_problem(const Error& error) {
+  return {http_error(error.code), public_code(error), public_message(error), error.param};
+}
+
+ordered_json object_of(const HttpProblem& problem, const RequestId& request) {
+  ordered_json object;
+  object["message"] = problem.message;
+  object["type"] = problem.http.type;
+  object["param"] = problem.param.empty() ? ordered_json(nullptr) : ordered_json(problem.param);
+  object["code"] = problem.code;
+  object["request_id"] = request.str();
+  return object;
+}
+
+HttpResponse response_of(const HttpProblem& problem, const RequestId& request,
+                         const ordered_json& details) {
+  const HttpError& http = problem.http;
+  ordered_json body;
+  body["error"] = object_of(problem, request);
+  if (!details.is_null()) body["error"]["details"] = details;
+  body["type"] = "/errors/" + std::string(problem.code);
+  body["title"] = reason_phrase(http.status);
+  body["status"] = http.status;
+  body["detail"] = problem.message;
+  body["instance"] = "/requests/" + request.str();
+
+  HttpResponse response{.status = http.status};
+  response.headers.emplace_back("Content-Type", "application/json");
+  if (http.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  if (http.retry != Retry::kUnsaid) {
+    response.headers.emplace_back("x-should-retry", http.retry == Retry::kYes ? "true" : "false");
+  }
+  if (http.retry_after.count() > 0) add_retry_after(response, http.retry_after);
+  response.body = to_text(body) + "\n";  // curl users get a whole line
+  return response;
+}
+
 }  // namespace
 
 HttpError http_error(Code code) {
@@ -115,13 +152,7 @@ HttpError http_error(Code code) {
 }
 
 ordered_json error_object(const Error& error, const RequestId& request) {
-  ordered_json object;
-  object["message"] = public_message(error);
-  object["type"] = http_error(error.code).type;
-  object["param"] = error.param.empty() ? ordered_json(nullptr) : ordered_json(error.param);
-  object["code"] = public_code(error);
-  object["request_id"] = request.str();
-  return object;
+  return object_of(public_problem(error), request);
 }
 
 HttpResponse error_response(const Error& error, const RequestId& request) {
@@ -130,25 +161,11 @@ HttpResponse error_response(const Error& error, const RequestId& request) {
 
 HttpResponse error_response(const Error& error, const RequestId& request,
                             const ordered_json& details) {
-  const HttpError http = http_error(error.code);
-  ordered_json body;
-  body["error"] = error_object(error, request);
-  if (!details.is_null()) body["error"]["details"] = details;
-  body["type"] = "/errors/" + std::string(public_code(error));
-  body["title"] = reason_phrase(http.status);
-  body["status"] = http.status;
-  body["detail"] = public_message(error);
-  body["instance"] = "/requests/" + request.str();
+  return response_of(public_problem(error), request, details);
+}
 
-  HttpResponse response{.status = http.status};
-  response.headers.emplace_back("Content-Type", "application/json");
-  if (http.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-  if (http.retry != Retry::kUnsaid) {
-    response.headers.emplace_back("x-should-retry", http.retry == Retry::kYes ? "true" : "false");
-  }
-  if (http.retry_after.count() > 0) add_retry_after(response, http.retry_after);
-  response.body = to_text(body) + "\n";  // curl users get a whole line
-  return response;
+HttpResponse problem_response(const HttpProblem& problem, const RequestId& request) {
+  return response_of(problem, request, nullptr);
 }
 
 void add_retry_after(HttpResponse& response, std::chrono::nanoseconds wait) {

@@ -37,6 +37,15 @@ HttpResponse error_response(const Error& error, const RequestId& request);
 HttpResponse error_response(const Error& error, const RequestId& request,
                             const nlohmann::ordered_json& details);
 
+// What only HTTP can be asked wrongly: its codes are none of the layers below.
+struct HttpProblem {
+  HttpError http;
+  std::string_view code;
+  std::string message;
+  std::string param = {};
+};
+HttpResponse problem_response(const HttpProblem& problem, const RequestId& request);
+
 // The `error` object alone, for the event that ends a broken stream.
 nlohmann::ordered_json error_object(const Error& error, const RequestId& request);
 

@@ -151,6 +151,87 @@ Result<Reply> guarded(const Work& work) {
   }
 }
 
+// Names and lengths stand between what is hashed, so that no two lists look alike.
+class ContentHash {
+ public:
+  void add(std::string_view text) {
+    hash_.update(std::to_string(text.size()) + ':');
+    hash_.update(text);
+  }
+  ContentDigest finish() { return {hash_.finish()}; }
+
+ private:
+  Sha256 hash_;
+};
+
+// A form's boundary is another one each time; its parts are not.
+ContentDigest content_of(const Call& call) {
+  ContentHash hash;
+  hash.add(media_type(header(call.request.headers, "content-type")));
+  hash.add(call.request.body);
+  if (call.staged.file) hash.add(to_hex(call.staged.file->sha256()));
+  for (const StagedPart& part : call.staged.parts) {
+    hash.add(part.name);
+    hash.add(part.filename);
+    hash.add(part.file ? to_hex(part.file->sha256()) : part.text);
+  }
+  return hash.finish();
+}
+
+ContentDigest place_of(const Call& call, std::string_view key) {
+  ContentHash hash;
+  for (const std::string_view text :
+       {std::string_view(call.caller.key.str()), std::string_view(call.request.method),
+        std::string_view(call.request.target), key}) {
+    hash.add(text);
+  }
+  return hash.finish();
+}
+
+// Inference has none: an answer is generated anew, and charged anew.
+bool may_be_idempotent(const Exchange& exchange) {
+  const std::string& method = exchange.call.request.method;
+  return method != "GET" && method != "HEAD" && exchange.route->access != Access::kInference &&
+         exchange.route->access != Access::kPublic;
+}
+
+HttpResponse not_again(IdempotentAnswers::Turn turn, const RequestId& request) {
+  using Retry = HttpError::Retry;
+  if (turn == IdempotentAnswers::Turn::kOtherContent) {
+    return problem_response({{409, "conflict_error", Retry::kNo},
+                             "idempotency_key_reuse",
+                             "This Idempotency-Key was used with another body; take a new one.",
+                             "Idempotency-Key"},
+                            request);
+  }
+  return problem_response({{409, "conflict_error", Retry::kYes, kOverloadRetryAfter},
+                           "idempotency_in_progress",
+                           "The first request of this Idempotency-Key is still under way.",
+                           "Idempotency-Key"},
+                          request);
+}
+
+// The handler's answer, unless the request has had one.
+Result<Reply> answer_once(Platform& platform, Exchange& exchange) {
+  Call& call = exchange.call;
+  const std::string_view key = header(call.request.headers, "idempotency-key");
+  if (!key.empty() && may_be_idempotent(exchange)) {
+    if (!is_idempotency_key(key)) {
+      return Error{Code::kInvalidValue,
+                   "Idempotency-Key must be 1 to 255 printable ASCII characters.",
+                   "Idempotency-Key"};
+    }
+    const IdempotentAnswers::Asked asked{
+        .caller = call.caller.key, .place = place_of(call, key), .content = content_of(call)};
+    auto outcome = platform.idempotent.begin(asked, call.received_wall);
+    using Turn = IdempotentAnswers::Turn;
+    if (outcome.turn == Turn::kAgain) return Reply(std::move(outcome.answer));
+    if (outcome.turn != Turn::kFirst) return Reply(not_again(outcome.turn, call.id));
+    exchange.idempotent_place = asked.place;
+  }
+  return exchange.route->handler(platform, call);
+}
+
 }  // namespace
 
 Exchange::Exchange(const Platform& platform) {
@@ -193,12 +274,24 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
 
 Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
   return guarded([&] {
-    Result<Reply> reply = exchange.route->handler(platform, exchange.call);
+    Result<Reply> reply = answer_once(platform, exchange);
     std::string().swap(exchange.call.request.body);  // a generation may still take long
     exchange.body_share.reset();
     exchange.call.staged = {};
     return reply;
   });
+}
+
+void keep_answer(Platform& platform, Exchange& exchange, const Result<Reply>& reply) {
+  if (!exchange.idempotent_place) return;
+  const ContentDigest place = *std::exchange(exchange.idempotent_place, std::nullopt);
+  if (!reply) {
+    platform.idempotent.keep(place, error_response(reply.error(), exchange.call.id));
+  } else if (const auto* response = std::get_if<HttpResponse>(&*reply)) {
+    platform.idempotent.keep(place, *response);
+  } else {
+    platform.idempotent.forget(place);
+  }
 }
 
 Result<Reply> call_deferred(const Deferred& deferred) {

@@ -30,6 +30,8 @@ struct Exchange {
   std::unique_ptr<BodyStage> stage;
   std::shared_ptr<UploadSlots::Slot> upload_slot;  // beside a stage
   std::optional<BodyBudget::Share> body_share;     // while the body is in memory
+  // Where the answer is to be kept, while this is the first request of its Idempotency-Key.
+  std::optional<ContentDigest> idempotent_place;
 };
 
 // All that can be decided before the body: guard, parser, route, key, scope, media type, announced
@@ -37,12 +39,16 @@ struct Exchange {
 Result<void> open_request(Platform& platform, std::span<const Route> routes, std::string_view head,
                           Exchange& exchange);
 
-// What the route's handler says; an exception becomes an Error. The body is gone then.
+// What the route's handler says, or what it said to the same request before (idempotency.hpp); an
+// exception becomes an Error. The body is gone then.
 Result<Reply> call_handler(Platform& platform, Exchange& exchange);
 
 // What the rest of it says.
 Result<Reply> call_deferred(const Deferred& deferred);
 Result<Reply> take_awaited(Awaited& awaited);
+
+// Keeps what was said in the end, if the request may come again.
+void keep_answer(Platform& platform, Exchange& exchange, const Result<Reply>& reply);
 
 HttpResponse error_answer(const Error& error, const Exchange& exchange);
 

@@ -40,11 +40,22 @@ class BodySource {
   virtual Result<std::string> read(std::uint64_t offset, std::size_t bytes) const = 0;
 };
 
+// A body whose length nobody knows yet: it is made piece by piece while it is sent.
+class PieceSource {
+ public:
+  virtual ~PieceSource() = default;
+
+  // The next piece, empty at the end. Called on a worker, one call at a time. After an Error the
+  // connection breaks off, which tells the client that the body is not whole.
+  virtual Result<std::string> next() = 0;
+};
+
 struct HttpResponse {
   int status = 200;
   Headers headers = {};
   std::string body = {};
   std::shared_ptr<const BodySource> source = {};  // then this is the body
+  std::shared_ptr<PieceSource> pieces = {};       // or these are
 };
 
 // How the answer is framed: decided by the request, the same for errors and successes.

@@ -256,9 +256,11 @@ net::awaitable<Result<Reply>> Server::run_request(Peer& peer, Exchange& exchange
     } else if (auto* awaited = later<Awaited>(reply)) {
       reply = co_await run_awaited(peer, std::move(*awaited));
     } else {
-      co_return reply;
+      break;
     }
   }
+  keep_answer(platform_, exchange, reply);
+  co_return reply;
 }
 
 // Not begun for a client that has gone meanwhile.
@@ -307,6 +309,10 @@ net::awaitable<Result<Reply>> Server::run_awaited(Peer& peer, std::unique_ptr<Aw
 net::awaitable<bool> Server::send(Peer& peer, Exchange& exchange, HttpResponse response) {
   add_common_headers(platform_, exchange, response);
   note_answered(platform_, exchange, response.status);
+  if (response.pieces) {
+    const bool whole = co_await send_pieces(peer, exchange, response);
+    co_return whole;
+  }
   const std::string bytes = serialize(response, exchange.framing);
   const IoStatus status = co_await peer.connection->write(bytes);
   if (status != IoStatus::kOk) co_return false;

@@ -106,6 +106,7 @@ class Server {
                                             const std::string& head);
   static net::awaitable<Result<Reply>> run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred);
   net::awaitable<Result<Reply>> run_awaited(Peer& peer, std::unique_ptr<Awaited> awaited);
+  net::awaitable<bool> send_pieces(Peer& peer, Exchange& exchange, const HttpResponse& head);
   net::awaitable<bool> send(Peer& peer, Exchange& exchange, HttpResponse response);
   net::awaitable<bool> send_source(Peer& peer, const BodySource& source);
   // server_events.cpp

@@ -28,6 +28,16 @@ Result<void> write_piece(BodyStage& stage, std::string_view piece) {
   }
 }
 
+Result<std::string> make_piece(PieceSource& source) {
+  try {
+    auto piece = source.next();
+    if (!piece) log_error("answer_broken_off", {{"reason", piece.error().message}});
+    return piece;
+  } catch (const std::bad_alloc&) {
+    return Error{Code::kServerIsOverloaded, "The server has no memory for this request."};
+  }
+}
+
 Result<std::string> read_piece(const BodySource& source, std::uint64_t at) {
   try {
     auto piece = source.read(at, kStagePieceBytes);
@@ -132,6 +142,24 @@ void Server::drop_received_body(Peer& peer, Exchange& exchange) {
   exchange.parser.set_body_limit(kReadBytes);
   const auto used = exchange.parser.feed(peer.received);
   if (used) peer.received.erase(0, *used);
+}
+
+// An HTTP/1.0 client knows the end by the end of the connection.
+net::awaitable<bool> Server::send_pieces(Peer& peer, Exchange& exchange, const HttpResponse& head) {
+  if (exchange.framing.http_1_0) exchange.framing.keep_alive = false;
+  const std::string bytes = serialize_stream_head(head, exchange.framing);
+  IoStatus status = co_await peer.connection->write(bytes);
+  if (status != IoStatus::kOk || exchange.framing.omit_body) co_return status == IoStatus::kOk;
+  for (;;) {
+    Result<std::string> piece = Error{};
+    std::function<void()> job = [&] { piece = make_piece(*head.pieces); };
+    co_await platform_.upload_workers->run(std::move(job));
+    if (!piece) co_return false;
+    const std::string framed =
+        piece->empty() ? frame_end(exchange.framing) : frame_piece(*piece, exchange.framing);
+    status = co_await peer.connection->write(framed);
+    if (status != IoStatus::kOk || piece->empty()) co_return status == IoStatus::kOk;
+  }
 }
 
 // A source that fails in its middle leaves an answer that is shorter than it was said to be; the

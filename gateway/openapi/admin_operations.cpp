@@ -1,4 +1,7 @@
 // admin_operations.cpp — the shapes of /v1/organization and /admin, mostly OpenAI's.
+#include <algorithm>
+#include <iterator>
+
 #include "gateway/config.hpp"
 #include "gateway/openapi/operations.hpp"
 #include "tenancy/access_policy.hpp"
@@ -27,13 +30,15 @@ class Adder {
                                               .pattern = pattern,
                                               .summary = summary,
                                               .answers = {{200, std::move(schema)}},
-                                              .body = std::move(body)});
+                                              .body = std::move(body),
+                                              .headers = {"If-Match"}});
   }
   Operation& remove(std::string_view pattern, std::string_view summary, Json schema) {
     return operations_.emplace_back(Operation{.method = "DELETE",
                                               .pattern = pattern,
                                               .summary = summary,
-                                              .answers = {{200, std::move(schema)}}});
+                                              .answers = {{200, std::move(schema)}},
+                                              .headers = {"If-Match"}});
   }
 
  private:
@@ -41,11 +46,13 @@ class Adder {
 };
 
 // What an object becomes when it is deleted and still told.
-Json and_deleted(Members members) {
+Json and_deleted(Members members, std::string_view object_word) {
   Json gone = boolean();
   gone["const"] = true;
   members.push_back({"deleted", gone});
-  return object(members);
+  Json schema = object(members);
+  schema["properties"]["object"] = constant(object_word);
+  return schema;
 }
 
 // Projects and service accounts.
@@ -66,7 +73,11 @@ void add_project_schemas(Json& schemas) {
                            {"created_at", unix_time()}};
   schemas["ServiceAccount"] = object(account);
   schemas["ServiceAccountList"] = list_of("ServiceAccount");
-  schemas["CreatedServiceAccount"] = object(joined(account, {{"api_key", ref("CreatedApiKey")}}));
+  schemas["CreatedServiceAccount"] =
+      object(joined(account, {{"api_key", nullable(ref("CreatedApiKey"))}}));
+  schemas["NewServiceAccount"] = request({{"name", text(1, kMaxNameChars)},
+                                          optional("create_service_account_only", boolean()),
+                                          optional("expires_in_seconds", integer(1, 31'536'000))});
   schemas["Name"] = request({{"name", text(1, kMaxNameChars)}});
 }
 
@@ -84,7 +95,14 @@ void add_projects(Adder add) {
           ref("ServiceAccountList"), page_parameters());
   add.post("/v1/organization/projects/{project}/service_accounts",
            "Makes a service account with its first key.", ref("CreatedServiceAccount"),
-           ref("Name"));
+           ref("NewServiceAccount"));
+  constexpr std::string_view kAccount =
+      "/v1/organization/projects/{project}/service_accounts/{account}";
+  add.get(kAccount, "One service account.", ref("ServiceAccount"));
+  add.post(kAccount, "Renames it.", ref("ServiceAccount"),
+           request({{"name", text(1, kMaxNameChars)}, optional("role", constant("member"))}));
+  add.remove(kAccount, "Deletes it and its keys.",
+             deleted("organization.project.service_account.deleted"));
   add.post("/v1/organization/projects/{project}/service_accounts/{account}/api_keys",
            "Makes a key, whose value is shown this once.", ref("CreatedApiKey"), ref("NewApiKey"));
   add.post("/v1/organization/projects/{project}/adapters/{name}/versions/{version}/quarantine",
@@ -122,6 +140,9 @@ void add_keys(Adder add) {
 Members rate_limit_head() {
   return {{"object", constant("project.rate_limit")}, {"id", text()}, {"model", text()}};
 }
+Members rate_limit_tail() {
+  return {{"etag", text()}};
+}
 
 // Those of a project that are always there, and those that may be.
 Members fixed_limits(const Json& limit) {
@@ -143,7 +164,7 @@ Json rate_limit() {
   const Json project =
       object(joined(joined(joined(rate_limit_head(), fixed_limits(integer())),
                            {{"burst_requests", integer()}, {"burst_tokens", integer()}}),
-                    optional_limits(maybe)));
+                    joined(optional_limits(maybe), rate_limit_tail())));
   const Json model =
       object(joined(rate_limit_head(), joined({{"max_requests_per_1_minute", maybe},
                                                {"max_tokens_per_1_minute", maybe},
@@ -151,7 +172,7 @@ Json rate_limit() {
                                                {"burst_tokens", maybe},
                                                {"max_concurrent_requests", maybe},
                                                {"max_spend_cents_per_1_month", maybe}},
-                                              optional_limits(maybe))));
+                                              joined(optional_limits(maybe), rate_limit_tail()))));
   return either({project, model});
 }
 
@@ -166,20 +187,19 @@ Json rate_limit_request() {
 }
 
 Members spend_limit_members() {
-  return {{"object", constant("organization.project.spend_limit")},
+  return {{"object", constant("project.spend_limit")},
           {"threshold_amount", nullable(integer())},
           {"currency", constant("USD")},
           {"interval", constant("month")},
           {"enforcement", object({{"status", words({"inactive", "enforcing"})}})}};
 }
 Members permission_members() {
-  return {{"object", constant("organization.project.model_permissions")},
+  return {{"object", constant("project.model_permissions")},
           {"mode", words({"all", "allow_list", "deny_list"})},
           {"model_ids", array(text())}};
 }
 Members address_members() {
-  return {{"object", constant("organization.project.ip_allowlist")},
-          {"allowed_ips", array(text())}};
+  return {{"object", constant("project.ip_allowlist")}, {"allowed_ips", array(text())}};
 }
 
 void add_limit_schemas(Json& schemas) {
@@ -187,6 +207,21 @@ void add_limit_schemas(Json& schemas) {
   schemas["RateLimitList"] = list_of("RateLimit");
   schemas["RateLimitRequest"] = rate_limit_request();
   schemas["SpendLimit"] = object(spend_limit_members());
+  const Members channel = {
+      {"type", constant("email")},
+      {"recipients", array(text(1, kMaxAlertTextChars), 0, kMaxAlertRecipients)}};
+  const Members alert = {{"threshold_amount", integer(0, Money::kMaxCents)},
+                         {"currency", constant("USD")},
+                         {"interval", constant("month")}};
+  schemas["SpendAlert"] = object(joined(
+      joined({{"id", text()}, {"object", constant("project.spend_alert")}}, alert),
+      {{"notification_channel", object(joined(channel, {{"subject_prefix", nullable(text())}}))},
+       {"last_triggered_month", nullable(unix_time())}}));
+  schemas["SpendAlertList"] = list_of("SpendAlert");
+  schemas["SpendAlertRequest"] = request(joined(
+      alert,
+      {{"notification_channel",
+        request(joined(channel, {optional("subject_prefix", text(0, kMaxAlertTextChars))}))}}));
   schemas["ModelPermissions"] = object(permission_members());
   schemas["IpAllowlist"] = object(address_members());
 }
@@ -196,26 +231,37 @@ void add_limits(Adder add) {
   add.get("/v1/organization/projects/{project}/rate_limits", "Limits of all and of models.",
           ref("RateLimitList"), page_parameters());
   add.post(kLimit, "Changes limits.", ref("RateLimit"), ref("RateLimitRequest"));
-  add.remove(kLimit, "Removes a model's limits.", and_deleted(rate_limit_head()));
+  add.remove(kLimit, "Removes a model's limits.",
+             and_deleted(rate_limit_head(), "project.rate_limit"));
   constexpr std::string_view kSpend = "/v1/organization/projects/{project}/spend_limit";
   add.get(kSpend, "What the project may spend a month.", ref("SpendLimit"));
   add.post(kSpend, "Sets it.", ref("SpendLimit"),
            request({{"threshold_amount", integer(0, Money::kMaxCents)},
                     optional("currency", constant("USD")),
                     optional("interval", constant("month"))}));
-  add.remove(kSpend, "Removes it.", and_deleted(spend_limit_members()));
+  add.remove(kSpend, "Removes it.",
+             and_deleted(spend_limit_members(), "project.spend_limit.deleted"));
+  constexpr std::string_view kAlerts = "/v1/organization/projects/{project}/spend_alerts";
+  constexpr std::string_view kAlert = "/v1/organization/projects/{project}/spend_alerts/{alert}";
+  add.get(kAlerts, "Lists spend alerts.", ref("SpendAlertList"), page_parameters());
+  add.post(kAlerts, "Makes one.", ref("SpendAlert"), ref("SpendAlertRequest"));
+  add.get(kAlert, "One spend alert.", ref("SpendAlert"));
+  add.post(kAlert, "Changes it.", ref("SpendAlert"), ref("SpendAlertRequest"));
+  add.remove(kAlert, "Deletes it.", deleted("project.spend_alert.deleted"));
   constexpr std::string_view kModels = "/v1/organization/projects/{project}/model_permissions";
   add.get(kModels, "Which models the project may use.", ref("ModelPermissions"));
   add.post(
       kModels, "Sets them.", ref("ModelPermissions"),
       request({{"mode", words({"all", "allow_list", "deny_list"})},
                optional("model_ids", array(text(1, kMaxModelNameChars), 0, kMaxPermittedModels))}));
-  add.remove(kModels, "Permits all.", and_deleted(permission_members()));
+  add.remove(kModels, "Permits all.",
+             and_deleted(permission_members(), "project.model_permissions.deleted"));
   constexpr std::string_view kAddresses = "/v1/organization/projects/{project}/ip_allowlist";
   add.get(kAddresses, "From which addresses the project may be used.", ref("IpAllowlist"));
   add.post(kAddresses, "Sets them.", ref("IpAllowlist"),
            request({{"allowed_ips", array(text(1, 64), 0, kMaxIpRanges)}}));
-  add.remove(kAddresses, "Allows all.", and_deleted(address_members()));
+  add.remove(kAddresses, "Allows all.",
+             and_deleted(address_members(), "project.ip_allowlist.deleted"));
 }
 
 // Usage, costs, what was changed, backups.
@@ -259,6 +305,38 @@ void add_usage_schemas(Json& schemas) {
   record["additionalProperties"] = object({{"id", text()}});
   schemas["AuditLog"] = record;
   schemas["AuditLogList"] = list_of("AuditLog");
+  const Json engine = object({{"running", integer()},
+                              {"waiting", integer()},
+                              {"waiting_for_adapter", integer()},
+                              {"kv_blocks", integer()},
+                              {"used_kv_blocks", integer()},
+                              {"steps", integer()},
+                              {"prompt_tokens", integer()},
+                              {"cached_tokens", integer()},
+                              {"generated_tokens", integer()}});
+  const Json residency = object({{"device_adapters", integer()},
+                                 {"device_bytes", integer()},
+                                 {"host_adapters", integer()},
+                                 {"host_bytes", integer()},
+                                 {"host_pinned_bytes", integer()},
+                                 {"loading", integer()}});
+  const Json tenant = object({{"project_id", text()},
+                              {"name", text()},
+                              {"requests", integer()},
+                              {"input_tokens", integer()},
+                              {"output_tokens", integer()},
+                              {"output_tokens_per_second", number()}});
+  schemas["Live"] = object({{"object", constant("live")},
+                            {"time_ms", integer()},
+                            {"started_at", unix_time()},
+                            {"model", text()},
+                            {"draining", boolean()},
+                            {"connections", integer()},
+                            {"engine", engine},
+                            {"residency", residency},
+                            {"window_seconds", integer()},
+                            {"num_tenants", integer()},
+                            {"tenants", array(tenant)}});
   const Members backup = {
       {"id", text()},   {"object", constant("backup")}, {"created_at", unix_time()},
       {"path", text()}, {"usage_head", text()},         {"audit_head", text()}};
@@ -266,14 +344,37 @@ void add_usage_schemas(Json& schemas) {
   schemas["BackupList"] = list_of("Backup");
 }
 
+}  // namespace
+
 std::vector<Parameter> usage_parameters() {
   constexpr std::int64_t kMaxTime = 253'402'300'799;
   return {{"start_time", integer(0, kMaxTime), true},
           {"end_time", integer(0, kMaxTime)},
           {"bucket_width", words({"1m", "1h", "1d"})},
           {"group_by[]", array(words({"project_id", "api_key_id", "model", "line_item"}))},
-          {"project_ids[]", array(text())}};
+          {"project_ids[]", array(text())},
+          {"limit", integer(1, 1440)},
+          {"page", text()}};
 }
+
+// Usage, record by record, in the form that is asked for.
+void add_usage_export(std::string_view pattern, std::vector<Parameter> more,
+                      std::vector<Operation>& operations) {
+  constexpr std::int64_t kMaxTime = 253'402'300'799;
+  std::vector<Parameter> query = {{"from", integer(0, kMaxTime)},
+                                  {"to", integer(0, kMaxTime)},
+                                  {"format", words({"jsonl", "csv", "cloudevents"})}};
+  std::ranges::move(more, std::back_inserter(query));
+  operations.push_back({.method = "GET",
+                        .pattern = pattern,
+                        .summary = "Every usage record, a line each.",
+                        .answers = {{200, text(), "application/jsonl"},
+                                    {200, text(), "text/csv"},
+                                    {200, text(), "application/cloudevents+jsonl"}},
+                        .query = std::move(query)});
+}
+
+namespace {
 
 void add_usage(Adder add) {
   add.get("/v1/organization/usage/completions", "What was used, in buckets of time.",
@@ -281,6 +382,7 @@ void add_usage(Adder add) {
   add.get("/v1/organization/costs", "What it cost.", ref("CostsPage"), usage_parameters());
   add.get("/v1/organization/audit_logs", "What was changed, and by whom.", ref("AuditLogList"),
           audit_parameters());
+  add.get("/admin/v1/live", "What the server is doing right now.", ref("Live"));
   add.get("/admin/v1/backups", "Lists backups.", ref("BackupList"), page_parameters());
   add.post("/admin/v1/backups", "Makes one.", ref("Backup"), nullptr).answers = {
       {201, ref("Backup")}};
@@ -290,6 +392,7 @@ void add_usage(Adder add) {
 }  // namespace
 
 void describe_admin(Surface& surface) {
+  add_usage_export("/v1/organization/usage/export", {{"project_id", text()}}, surface.operations);
   add_project_schemas(surface.schemas);
   add_limit_schemas(surface.schemas);
   add_usage_schemas(surface.schemas);

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/http/idempotency.hpp"
 #include "gateway/openapi/operations.hpp"
 #include "gateway/version.hpp"
 #include "storage/json.hpp"
@@ -81,6 +82,10 @@ Json parameters_json(const Route& route, const Operation& operation) {
   for (const Parameter& parameter : operation.query) {
     parameters.push_back(
         parameter_json(parameter.name, "query", parameter.schema, parameter.required));
+  }
+  if (route.method != "GET" && route.access != Access::kInference) {
+    Json key = text(1, kMaxIdempotencyKeyChars);
+    parameters.push_back(parameter_json("Idempotency-Key", "header", std::move(key), false));
   }
   for (const std::string_view header : operation.headers) {
     parameters.push_back(parameter_json(header, "header", text(), false));

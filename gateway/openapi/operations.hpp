@@ -63,7 +63,11 @@ void describe_ops(Surface& surface);
 std::vector<Parameter> page_parameters();
 // And these beside them.
 std::vector<Parameter> page_parameters_and(std::vector<Parameter> more);
-// Those of audit logs.
+// Those of audit logs, and of usage in buckets.
 std::vector<Parameter> audit_parameters();
+std::vector<Parameter> usage_parameters();
+// An export of usage records, with `more` parameters than those of time and form.
+void add_usage_export(std::string_view pattern, std::vector<Parameter> more,
+                      std::vector<Operation>& operations);
 
 }  // namespace tessera::openapi

@@ -71,8 +71,9 @@ void add_key_schemas(Json& schemas) {
   const Members admin_head = {{"object", constant("organization.admin_api_key")}};
   const Members admin_tail = {{"owner", owner_of_admin}};
   const Members value = {{"value", text()}};
-  schemas["ApiKey"] =
-      object(joined(joined(joined(head, key_members()), policy_members()), {{"owner", owner}}));
+  const Members access = {{"owner_project_access", words({"active", "inactive"})},
+                          {"owner", owner}};
+  schemas["ApiKey"] = object(joined(joined(joined(head, key_members()), policy_members()), access));
   schemas["ApiKeyList"] = list_of("ApiKey");
   schemas["CreatedApiKey"] = object(
       joined(joined(joined({{"object", constant("organization.project.service_account.api_key")}},
@@ -141,6 +142,9 @@ void add_reading(std::vector<Operation>& operations) {
       "TenantLimits");
   get("/v1/tenant/audit_logs", "What was changed in the tenant.", "AuditLogList",
       audit_parameters());
+  get("/v1/tenant/usage/completions", "What the tenant used, in buckets of time.",
+      "CompletionsUsagePage", usage_parameters());
+  add_usage_export("/v1/tenant/usage/export", {}, operations);
   get("/v1/tenant/api_keys", "Lists the tenant's keys.", "ApiKeyList", page_parameters());
   get(kKeyPath, "One key.", "ApiKey");
 }
@@ -155,16 +159,19 @@ void add_keys(std::vector<Operation>& operations) {
                         .pattern = kKeyPath,
                         .summary = "Changes what a key may do.",
                         .answers = {{200, ref("ApiKey")}},
-                        .body = ref("ApiKeyPolicy")});
+                        .body = ref("ApiKeyPolicy"),
+                        .headers = {"If-Match"}});
   operations.push_back({.method = "DELETE",
                         .pattern = kKeyPath,
                         .summary = "Revokes a key.",
-                        .answers = {{200, deleted("organization.project.api_key.deleted")}}});
+                        .answers = {{200, deleted("organization.project.api_key.deleted")}},
+                        .headers = {"If-Match"}});
   operations.push_back({.method = "POST",
                         .pattern = "/v1/tenant/api_keys/{key}/rotate",
                         .summary = "Gives a key another secret.",
                         .answers = {{200, ref("CreatedApiKey")}},
                         .body = ref("KeyRotation"),
+                        .headers = {"If-Match"},
                         .needs_body = false});
 }
 

@@ -65,6 +65,41 @@ class CommandLine(unittest.TestCase):
         message = self.run_tessera("limit", "set", tenant, "max_wishes=3", status=1)
         self.assertIn("max_wishes", message)
 
+    def test_limits_of_a_key_and_of_a_model_and_what_may_be_spent(self):
+        tenant = self.new_tenant("policies by hand")
+        made = self.json_of("key", "create", tenant, "--model", "bot", "--ip", "127.0.0.0/8")
+        key = made["id"]
+        self.assertEqual((made["allowed_models"], made["allowed_ips"]), (["bot"], ["127.0.0.0/8"]))
+        changed = self.json_of("key", "set", tenant, key, "--model", "any", "--ip", "10.0.0.0/8")
+        self.assertEqual((changed["allowed_models"], changed["allowed_ips"]), ([], ["10.0.0.0/8"]))
+        self.run_tessera("limit", "set", tenant, "--key", key, "max_requests_per_1_minute=5")
+        self.assertEqual(self.json_of("limit", "show", tenant, "--key",
+                                      key)["max_requests_per_1_minute"], 5)
+        self.run_tessera("limit", "set", tenant, "--key", key, "max_requests_per_1_minute=none")
+        self.assertIsNone(self.json_of("limit", "show", tenant, "--key",
+                                       key)["max_requests_per_1_minute"])
+        self.run_tessera("limit", "set", tenant, "--model", "bot", "max_tokens_per_1_minute=9")
+        self.assertEqual(self.json_of("limit", "show", tenant, "--model",
+                                      "bot")["max_tokens_per_1_minute"], 9)
+        self.run_tessera("limit", "show", tenant, "--model", "other", status=1)
+        self.assertEqual(self.json_of("limit", "spend", tenant, "500")["threshold_amount"], 500)
+        self.assertIn("500", self.run_tessera("limit", "show", tenant))
+        self.assertTrue(self.json_of("limit", "spend", tenant, "none")["deleted"])
+        self.run_tessera("limit", "spend", tenant, "much", status=1)
+        self.run_tessera("key", "set", tenant, key, status=1)
+
+    def test_top_shows_one_interval(self):
+        tenant = self.server.new_tenant("busy")
+        tenant.key.chat(harness.BASE, "Hello", max_tokens=3, ignore_eos=True).expect(200)
+        live = self.json_of("top", "--once", "--interval", "1")
+        self.assertEqual(live["object"], "live")
+        self.assertGreaterEqual(live["engine"]["generated_tokens"], 3)
+        self.assertGreaterEqual(live["rates"]["generated_tokens_per_second"], 0)
+        self.assertEqual([t["output_tokens"] for t in live["tenants"]
+                          if t["project_id"] == tenant.id], [3])
+        self.assertIn("tokens/s", self.run_tessera("top", "--once", "--interval", "1"))
+        self.run_tessera("top", "--once", key=tenant.key.key, status=1)
+
     def test_adapters_and_usage(self):
         tenant = self.new_tenant("adapters by hand")
         key = self.run_tessera("key", "create", tenant).strip()
@@ -121,7 +156,7 @@ class CommandLine(unittest.TestCase):
                       self.run_tessera("tenant", "list", "--url", "http://127.0.0.1:1", status=1))
         self.assertIn("not a server's URL",
                       self.run_tessera("tenant", "list", "--url", "ftp://x", status=1))
-        for command in ("tenant", "key", "limit", "usage", "adapter"):
+        for command in ("tenant", "key", "limit", "usage", "top", "adapter"):
             self.assertIn("Usage:", self.run_tessera(command, "--help"))
 
 

@@ -248,6 +248,15 @@ class Client:
         return exchange(self.server.api, "POST", path, json.dumps(fields).encode(),
                         self.headers(**{"Content-Type": "application/json"}))
 
+    def ask(self, method, path, fields=None, **headers):
+        """Any request, with further headers: `if_match="..."` is If-Match."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = None
+        if fields is not None:
+            body = json.dumps(fields).encode()
+            named["Content-Type"] = "application/json"
+        return exchange(self.server.api, method, path, body, self.headers(**named))
+
     def upload(self, name, config, tensors, path="/v1/adapters", **more):
         """An adapter package; both files as bytes, and further parts."""
         pieces, content_type = multipart_pieces(name=name, adapter_config=config,

@@ -670,5 +670,44 @@ TEST_F(TenantDirectoryTest, LimitsOfKeysAndModelsAreChecked) {
       "max_requests_per_1_minute");
 }
 
+TEST_F(TenantDirectoryTest, DeletedServiceAccountTakesItsKeysAlongAndLeavesOthers) {
+  const Tenant tenant = directory_->create_tenant(admin_, {.name = "t"}, kNow).value();
+  const auto bot =
+      directory_->create_service_account_with_key(admin_, tenant.id, "bot", kDefaultKeyScopes, kNow)
+          .value();
+  const auto other =
+      directory_->create_service_account_with_key(admin_, tenant.id, "x", kDefaultKeyScopes, kNow)
+          .value();
+  ASSERT_TRUE(directory_->delete_service_account(admin_, tenant.id, bot.account.id, kNow));
+  const auto check = [&](const TenantDirectory& directory) {
+    EXPECT_EQ(directory.authenticate(bot.key.value, kNow).error().code, Code::kInvalidApiKey);
+    EXPECT_TRUE(directory.authenticate(other.key.value, kNow));
+    EXPECT_EQ(directory.snapshot()->find(tenant.id)->service_accounts.size(), 1U);
+  };
+  check(*directory_);
+  reopen();
+  check(*directory_);
+  EXPECT_EQ(
+      directory_->delete_service_account(admin_, tenant.id, bot.account.id, kNow).error().code,
+      Code::kNotFound);
+}
+
+TEST_F(TenantDirectoryTest, AGuardSeesWhatWouldBeChangedAndItsErrorRefusesTheChange) {
+  const Tenant tenant = directory_->create_tenant(admin_, {.name = "before"}, kNow).value();
+  std::string seen;
+  const Guard refuse = [&](const DirectorySnapshot& snapshot) -> Result<void> {
+    seen = snapshot.find(tenant.id)->tenant.name;
+    return Error{Code::kPreconditionFailed, "no"};
+  };
+  const auto none = [](auto&) -> Result<void> { return {}; };
+  EXPECT_FALSE(directory_->rename_tenant(admin_, tenant.id, "after", kNow, refuse));
+  EXPECT_FALSE(directory_->archive_tenant(admin_, tenant.id, kNow, refuse));
+  EXPECT_FALSE(directory_->modify_limits(admin_, tenant.id, none, kNow, refuse));
+  EXPECT_FALSE(directory_->modify_policy(admin_, tenant.id, "x", none, kNow, refuse));
+  EXPECT_EQ(seen, "before");
+  EXPECT_EQ(directory_->snapshot()->find(tenant.id)->tenant.name, "before");
+  EXPECT_FALSE(directory_->snapshot()->find(tenant.id)->tenant.archived_at);
+}
+
 }  // namespace
 }  // namespace tessera
