@@ -1,7 +1,4 @@
-// admin_operations.cpp — the shapes of /v1/organization and /admin, mostly OpenAI's.
-#include <algorithm>
-#include <iterator>
-
+// admin_operations.cpp — the shapes of /v1/organization, mostly OpenAI's: projects, keys, limits.
 #include "gateway/config.hpp"
 #include "gateway/openapi/operations.hpp"
 #include "tenancy/access_policy.hpp"
@@ -264,143 +261,15 @@ void add_limits(Adder add) {
              and_deleted(address_members(), "project.ip_allowlist.deleted"));
 }
 
-// Usage, costs, what was changed, backups.
-
-Json page_of(std::string_view result) {
-  const Json bucket = object({{"object", constant("bucket")},
-                              {"start_time", unix_time()},
-                              {"end_time", unix_time()},
-                              {"results", array(ref(result))}});
-  return object({{"object", constant("page")},
-                 {"data", array(bucket)},
-                 {"has_more", boolean()},
-                 {"next_page", nullable(text())}});
-}
-
-void add_usage_schemas(Json& schemas) {
-  const Members whose = {{"project_id", nullable(text())}, {"api_key_id", nullable(text())}};
-  schemas["CompletionsUsage"] =
-      object(joined({{"object", constant("organization.usage.completions.result")},
-                     {"input_tokens", integer()},
-                     {"input_cached_tokens", integer()},
-                     {"output_tokens", integer()},
-                     {"num_model_requests", integer()},
-                     {"model", nullable(text())}},
-                    whose));
-  schemas["CompletionsUsagePage"] = page_of("CompletionsUsage");
-  const Json amount =
-      object({{"value", number()}, {"value_pico_usd", integer()}, {"currency", constant("usd")}});
-  schemas["Costs"] = object(joined({{"object", constant("organization.costs.result")},
-                                    {"amount", amount},
-                                    {"line_item", nullable(text())}},
-                                   whose));
-  schemas["CostsPage"] = page_of("Costs");
-  // The details of a record are under its own type's name.
-  Json record = object({{"id", text()},
-                        {"object", constant("organization.audit_log")},
-                        {"type", text()},
-                        {"effective_at", unix_time()},
-                        optional("actor", any()),
-                        optional("project", object({{"id", text()}}))});
-  record["additionalProperties"] = object({{"id", text()}});
-  schemas["AuditLog"] = record;
-  schemas["AuditLogList"] = list_of("AuditLog");
-  const Json engine = object({{"running", integer()},
-                              {"waiting", integer()},
-                              {"waiting_for_adapter", integer()},
-                              {"kv_blocks", integer()},
-                              {"used_kv_blocks", integer()},
-                              {"steps", integer()},
-                              {"prompt_tokens", integer()},
-                              {"cached_tokens", integer()},
-                              {"generated_tokens", integer()}});
-  const Json residency = object({{"device_adapters", integer()},
-                                 {"device_bytes", integer()},
-                                 {"host_adapters", integer()},
-                                 {"host_bytes", integer()},
-                                 {"host_pinned_bytes", integer()},
-                                 {"loading", integer()}});
-  const Json tenant = object({{"project_id", text()},
-                              {"name", text()},
-                              {"requests", integer()},
-                              {"input_tokens", integer()},
-                              {"output_tokens", integer()},
-                              {"output_tokens_per_second", number()}});
-  schemas["Live"] = object({{"object", constant("live")},
-                            {"time_ms", integer()},
-                            {"started_at", unix_time()},
-                            {"model", text()},
-                            {"draining", boolean()},
-                            {"connections", integer()},
-                            {"engine", engine},
-                            {"residency", residency},
-                            {"window_seconds", integer()},
-                            {"num_tenants", integer()},
-                            {"tenants", array(tenant)}});
-  const Members backup = {
-      {"id", text()},   {"object", constant("backup")}, {"created_at", unix_time()},
-      {"path", text()}, {"usage_head", text()},         {"audit_head", text()}};
-  schemas["Backup"] = object(backup);
-  schemas["BackupList"] = list_of("Backup");
-}
-
-}  // namespace
-
-std::vector<Parameter> usage_parameters() {
-  constexpr std::int64_t kMaxTime = 253'402'300'799;
-  return {{"start_time", integer(0, kMaxTime), true},
-          {"end_time", integer(0, kMaxTime)},
-          {"bucket_width", words({"1m", "1h", "1d"})},
-          {"group_by[]", array(words({"project_id", "api_key_id", "model", "line_item"}))},
-          {"project_ids[]", array(text())},
-          {"limit", integer(1, 1440)},
-          {"page", text()}};
-}
-
-// Usage, record by record, in the form that is asked for.
-void add_usage_export(std::string_view pattern, std::vector<Parameter> more,
-                      std::vector<Operation>& operations) {
-  constexpr std::int64_t kMaxTime = 253'402'300'799;
-  std::vector<Parameter> query = {{"from", integer(0, kMaxTime)},
-                                  {"to", integer(0, kMaxTime)},
-                                  {"format", words({"jsonl", "csv", "cloudevents"})}};
-  std::ranges::move(more, std::back_inserter(query));
-  operations.push_back({.method = "GET",
-                        .pattern = pattern,
-                        .summary = "Every usage record, a line each.",
-                        .answers = {{200, text(), "application/jsonl"},
-                                    {200, text(), "text/csv"},
-                                    {200, text(), "application/cloudevents+jsonl"}},
-                        .query = std::move(query)});
-}
-
-namespace {
-
-void add_usage(Adder add) {
-  add.get("/v1/organization/usage/completions", "What was used, in buckets of time.",
-          ref("CompletionsUsagePage"), usage_parameters());
-  add.get("/v1/organization/costs", "What it cost.", ref("CostsPage"), usage_parameters());
-  add.get("/v1/organization/audit_logs", "What was changed, and by whom.", ref("AuditLogList"),
-          audit_parameters());
-  add.get("/admin/v1/live", "What the server is doing right now.", ref("Live"));
-  add.get("/admin/v1/backups", "Lists backups.", ref("BackupList"), page_parameters());
-  add.post("/admin/v1/backups", "Makes one.", ref("Backup"), nullptr).answers = {
-      {201, ref("Backup")}};
-  add.remove("/admin/v1/backups/{backup}", "Deletes one.", deleted("backup"));
-}
-
 }  // namespace
 
 void describe_admin(Surface& surface) {
-  add_usage_export("/v1/organization/usage/export", {{"project_id", text()}}, surface.operations);
   add_project_schemas(surface.schemas);
   add_limit_schemas(surface.schemas);
-  add_usage_schemas(surface.schemas);
   const Adder add(surface.operations);
   add_projects(add);
   add_keys(add);
   add_limits(add);
-  add_usage(add);
 }
 
 }  // namespace tessera::openapi
