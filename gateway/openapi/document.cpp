@@ -24,6 +24,7 @@ constexpr std::string_view kDescription =
 Surface whole_surface() {
   Surface surface;
   describe_inference(surface);
+  describe_responses(surface);
   describe_adapters(surface);
   describe_files(surface);
   describe_tenant(surface);

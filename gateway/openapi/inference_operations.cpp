@@ -105,6 +105,10 @@ Members conversation_members() {
       optional("add_generation_prompt", boolean())};
 }
 
+Json tiers() {
+  return words({"auto", "default", "flex", "priority", "fast"});
+}
+
 Json chat_request() {
   return request(
       joined(joined(generation_members(), conversation_members()),
@@ -112,7 +116,7 @@ Json chat_request() {
               optional("max_tokens", integer(1, kMaxInt)), optional("logprobs", boolean()),
               optional("top_logprobs", integer(0, kMaxChatTopLogprobs)),
               optional("safety_identifier", text(0, 64)), optional("metadata", metadata()),
-              optional("store", boolean()), optional("service_tier", neutral({"auto", "default"})),
+              optional("store", boolean()), optional("service_tier", tiers()),
               optional("functions", array(any(), 0, 0)),
               optional("function_call", neutral({"none", "auto"})),
               optional("modalities", array(constant("text"), 1, 1)),
@@ -143,7 +147,7 @@ Json completion_request() {
       joined(generation_members(), {{"prompt", either({text(), array(text()), ids, array(ids)})},
                                     optional("max_tokens", integer(0, kMaxInt)),
                                     optional("logprobs", integer(0, kMaxCompletionLogprobs)),
-                                    optional("best_of", integer(1, 1)),
+                                    optional("best_of", integer(1, kMaxBestOf)),
                                     optional("echo", boolean()),
                                     optional("suffix", text(0, 0))}));
 }
@@ -175,7 +179,7 @@ Members envelope(std::string_view object_word, bool has_tier) {
                      {"object", constant(object_word)},
                      {"created", unix_time()},
                      {"model", text()}};
-  if (has_tier) members.push_back({"service_tier", constant("default")});
+  if (has_tier) members.push_back({"service_tier", words({"default", "flex", "priority"})});
   members.push_back({"system_fingerprint", text()});
   return members;
 }
@@ -229,8 +233,8 @@ Json chat_chunk() {
 
 Json completion_choice(Json finish) {
   const Json logprobs = object({{"tokens", array(text())},
-                                {"token_logprobs", array(number())},
-                                {"top_logprobs", array(map(number()))},
+                                {"token_logprobs", array(nullable(number()))},
+                                {"top_logprobs", array(nullable(map(number())))},
                                 {"text_offset", array(integer())}});
   return object({{"text", text()},
                  {"index", integer()},

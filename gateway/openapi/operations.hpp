@@ -4,7 +4,8 @@
 // this one says in which shape. A route without an operation is found by
 // tests/gateway/openapi_test.cpp. An operation is added to the file of its surface:
 //
-//     inference_operations.cpp   /v1/chat, completions, embeddings, responses, models, tokenize …
+//     inference_operations.cpp   /v1/chat, completions, models, tokenize …
+//     responses_operations.cpp   /v1/responses, embeddings
 //     adapter_operations.cpp     /v1/adapters
 //     file_operations.cpp        /v1/files, /v1/uploads
 //     tenant_operations.cpp      /v1/tenant, /v1/usage
@@ -54,6 +55,7 @@ struct Surface {
 };
 
 void describe_inference(Surface& surface);
+void describe_responses(Surface& surface);
 void describe_adapters(Surface& surface);
 void describe_files(Surface& surface);
 void describe_tenant(Surface& surface);
