@@ -96,7 +96,7 @@ def main():
         subprocess.run([tessera, "quantize", str(DEMO / "base"), str(work / "model"), "--name",
                         "tessera-demo"], check=True, stdout=subprocess.DEVNULL)
         on_cpu = answers(tessera, work / "model", work / "cpu", [])
-        on_gpu = answers(tessera, work / "model", work / "gpu", ["--gpu"])
+        on_gpu = answers(tessera, work / "model", work / "gpu", ["--backend", "cuda"])
     same = sum(on_cpu[name] == on_gpu[name] for name in on_cpu)
     print(f"{same} of {len(on_cpu)} answers of the GPU are the CPU's, word for word")
     return 0 if same == len(on_cpu) else 1
