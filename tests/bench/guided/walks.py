@@ -12,6 +12,7 @@ import worker
 
 SECONDS = 60
 WALKS = 50  # of a schema
+SOFT, HARD = 16, 80  # tokens after which a walk closes what it can, and goes straight to the end
 
 
 class Walks:
@@ -31,7 +32,7 @@ class Walks:
     def add(self, name, schema, driver, validator, count=WALKS, seed=maskbench.SEED, **options):
         request = dict(schema=schema, **options)
         try:
-            drawn = driver.ask(SECONDS, walk=request, count=count, seed=seed)
+            drawn = driver.ask(SECONDS, walk=request, count=count, seed=seed, soft=SOFT, hard=HARD)
         except worker.Gone as gone:
             self.counts[str(gone)] += 1
             return
