@@ -24,7 +24,7 @@ Json embedding_request() {
                   optional("encoding_format", words({"float", "base64"})),
                   optional("pooling", words({"last", "mean"})),
                   optional("dimensions", integer(1, kMaxInt)),
-                  optional("user", text(0, kMaxUserChars))});
+                  optional("user", text(0, 512))});
 }
 
 Json embeddings() {
@@ -81,7 +81,7 @@ Json responses_request() {
                   optional("structured_outputs", map(any())),
                   optional("service_tier", text()),
                   optional("seed", integer(INT64_MIN, INT64_MAX)),
-                  optional("user", text(0, kMaxUserChars)),
+                  optional("user", text(0, 512)),
                   optional("metadata", map(text()))});
 }
 

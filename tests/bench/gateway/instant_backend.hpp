@@ -39,6 +39,7 @@ class InstantBackend final : public Backend {
   void head() override {}
 
   std::span<const float> logits(int) override { return logits_; }
+  std::span<const float> state(int) override { return {}; }  // embeddings are not asked of it
   std::span<const float> residual() override { return {}; }
 
  private:
