@@ -116,31 +116,6 @@ __device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4],
   acc[3] = fmaf(c[3], scale.y, acc[3]);
 }
 
-// What the offsets of a block's groups add: each times the sum of the inputs of its steps.
-template <int kTokens, int kSteps>
-__device__ __forceinline__ void add_offsets(const LinearGroup& p,
-                                            const float2 (&offset)[4 / kSteps], unsigned cols,
-                                            int block, int first_row, int num_rows,
-                                            float (&acc)[kTokens / 8][4]) {
-  const unsigned t = threadIdx.x % kWarpSize % 4;
-#pragma unroll
-  for (int n = 0; n < kTokens / 8; ++n) {
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const auto token =
-          static_cast<unsigned>(min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1));
-      const float4 sum = reinterpret_cast<const float4*>(
-          p.x.sums)[(token * cols + static_cast<unsigned>(block * kTileCols)) / kTileCols];
-      const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
-#pragma unroll
-      for (int s = 0; s < 4; ++s) {
-        acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
-        acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
-      }
-    }
-  }
-}
-
 // One block of 64 columns. kSteps is how many steps share a scale: 4 where
 // groups are 64 columns or more, 2 or 1 where they are 32 or 16.
 template <PackedForm kForm, int kTokens, int kSteps>
@@ -190,7 +165,22 @@ __device__ __forceinline__ void add_block(const LinearGroup& p, const PackedMatr
   }
   if constexpr (kForm != PackedForm::kHalf) {
     if (m.offsets != nullptr) {
-      add_offsets<kTokens, kSteps>(p, offset, cols, block, first_row, num_rows, acc);
+#pragma unroll
+      for (int n = 0; n < kTokens / 8; ++n) {
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const auto token = static_cast<unsigned>(
+              min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1));
+          const float4 sum = reinterpret_cast<const float4*>(
+              p.x.sums)[(token * cols + static_cast<unsigned>(block * kTileCols)) / kTileCols];
+          const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+          for (int s = 0; s < 4; ++s) {
+            acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
+            acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
+          }
+        }
+      }
     }
   }
 }
