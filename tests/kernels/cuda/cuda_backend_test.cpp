@@ -107,14 +107,14 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceWhereEmbeddingAndHeadAreQuantised)
 }
 
 // Attention puts out nothing, so that nothing hides behind a softmax.
-TEST_F(CudaBackendTest, AgreesWithTheReferenceCloselyWhereAttentionIsSilent) {
+TEST_F(CudaBackendTest, AgreesWithTheReferenceWhereAttentionIsSilent) {
   std::uint32_t num_run = 0;
   for (std::uint32_t seed = 40; num_run < seeds(20, 8); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Crowd crowd(seed, small({.is_attention_silent = true}));
     if (has_experts(crowd)) continue;
     ++num_run;
-    expect_agreement(crowd, seed, 1e-3);
+    expect_agreement(crowd, seed, kTolerance);
   }
 }
 
