@@ -260,7 +260,7 @@ __device__ __forceinline__ void multiply_tile(const LinearGroup& p, const Packed
 
 // Grid: x persistent over the tiles of all matrices, y over the rows.
 template <PackedForm kForm, int kTokens, int kSteps>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kTokens == 64 ? 1 : 2)
     linear_kernel(const __grid_constant__ LinearParams params) {
   const LinearGroup& p = params.group;
   const int num_rows = *p.num_rows;
