@@ -67,7 +67,7 @@ class ReferenceBackend final : public Backend {
 
   std::span<const float> logits(int i) override { return logits_[i]; }
   std::span<const float> state(int i) override {
-    return normed_[input_.state_rows[static_cast<std::size_t>(i)]];
+    return normed_[state_rows_[static_cast<std::size_t>(i)]];
   }
   std::span<const float> residual() override { return x_.all(num_rows()); }
 
@@ -117,8 +117,9 @@ class ReferenceBackend final : public Backend {
 
   StepInput input_;
   std::vector<int> seq_of_row_;
-  Matrix x_;       // residual stream
-  Matrix normed_;  // input of the projections
+  std::vector<int> state_rows_;  // StepInput's, which go when head() has returned
+  Matrix x_;                     // residual stream
+  Matrix normed_;                // input of the projections
   Matrix q_;
   Matrix attended_;
   Matrix gated_;  // (rows * mlps_of_row, widest_mlp) act(gate) * up
@@ -372,7 +373,8 @@ void ReferenceBackend::sum_experts(int layer, int row) {
 
 void ReferenceBackend::head() {
   const std::vector<float>& weights = spec_.tied_embeddings ? embedding_ : head_;
-  for (const int row : input_.state_rows) {
+  state_rows_.assign(input_.state_rows.begin(), input_.state_rows.end());
+  for (const int row : state_rows_) {
     rms_norm(x_[row], weights_.final_norm, spec_.final_rms_eps, normed_[row]);
   }
   for (std::size_t i = 0; i < input_.head_rows.size(); ++i) {

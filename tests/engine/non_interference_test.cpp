@@ -58,7 +58,7 @@ struct Mix {
     limits.max_seqs = pick(1, 12);
     limits.max_logit_rows = limits.max_seqs + pick(1, 6);
     limits.block_size = pick(0, 1) == 0 ? 4 : 16;
-    limits.num_blocks = (longest + limits.block_size - 1) / limits.block_size + pick(0, 12);
+    limits.num_blocks = (longest + limits.block_size - 1) / limits.block_size + pick(0, 6);
     limits.max_rank = 32;
     limits.num_threads = pick(0, 7) == 0 ? 2 : 1;
     config.eos_ids = {kTinyEnd};

@@ -1,7 +1,6 @@
 #include "tests/kernels/crowd.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <numeric>
 
 namespace tessera {
@@ -127,13 +126,6 @@ void Crowd::quantise_tables() {
   weights_.head.order = order_.data();
 }
 
-// Logits, then states: both are held against the reference and against each other.
-std::vector<Logits> Crowd::results_of(TestSequence sequence) {
-  std::vector<Logits> results = std::move(sequence.logits);
-  std::ranges::move(sequence.states, std::back_inserter(results));
-  return results;
-}
-
 std::vector<std::vector<Logits>> Crowd::run_together(Backend& backend,
                                                      std::uint32_t schedule_seed) const {
   Random schedule(schedule_seed);
@@ -152,9 +144,9 @@ std::vector<std::vector<Logits>> Crowd::run_together(Backend& backend,
                     [](const auto& s) { return s.left() == 0; }))
       break;
   }
-  std::vector<std::vector<Logits>> results;
-  for (TestSequence& sequence : sequences) results.push_back(results_of(std::move(sequence)));
-  return results;
+  std::vector<std::vector<Logits>> logits;
+  for (TestSequence& sequence : sequences) logits.push_back(std::move(sequence.logits));
+  return logits;
 }
 
 std::vector<Logits> Crowd::run_alone(Backend& backend, std::size_t index) const {
@@ -162,7 +154,7 @@ std::vector<Logits> Crowd::run_alone(Backend& backend, std::size_t index) const 
   std::reverse(sequence.blocks.begin(), sequence.blocks.end());
   const Chunk whole[] = {{&sequence, sequence.left()}};
   run_step(backend, model_.spec(), whole);
-  return results_of(std::move(sequence));
+  return sequence.logits;
 }
 
 }  // namespace tessera

@@ -50,15 +50,14 @@ class Crowd {
   // Where attention is silent, takes what an adapter does to o_proj away.
   void silence(LoraView& view) const;
 
-  // The logits of every position of every sequence, and then its states; all sequences run together
-  // in steps of random chunks drawn from `schedule_seed`.
+  // The logits of every position of every sequence, all sequences run together in steps of random
+  // chunks drawn from `schedule_seed`.
   std::vector<std::vector<Logits>> run_together(Backend& backend,
                                                 std::uint32_t schedule_seed) const;
   // The same of one sequence alone, its whole prompt in one step, in other blocks.
   std::vector<Logits> run_alone(Backend& backend, std::size_t sequence) const;
 
  private:
-  static std::vector<Logits> results_of(TestSequence sequence);
   void draw_adapter(TestSequence& sequence, int num_adapters);
   void silence_attention();
   void quantise_tables();

@@ -60,14 +60,12 @@ void run_step(Backend& backend, const ModelSpec& spec, std::span<const Chunk> ch
   std::iota(head_rows.begin(), head_rows.end(), 0);
   run_stages(backend, spec,
              {tokens, positions, seq_indptr, blocks, block_indptr, slots, head_rows, long_rope,
-              lora_start, mixes, mix_indptr, head_rows});
+              lora_start, mixes, mix_indptr});
   int row = 0;
   for (const auto& [sequence, count] : chunks) {
     for (int i = 0; i < count; ++i, ++row) {
       const std::span<const float> logits = backend.logits(row);
       sequence->logits.emplace_back(logits.begin(), logits.end());
-      const std::span<const float> state = backend.state(row);
-      sequence->states.emplace_back(state.begin(), state.end());
     }
   }
 }

@@ -25,8 +25,7 @@ struct TestSequence {
   std::int32_t lora_start = 0;  // StepInput::lora_start
   std::vector<MixTerm> mix;     // instead of a slot
   std::vector<BlockId> blocks;
-  std::vector<Logits> logits;              // of the positions computed so far
-  std::vector<std::vector<float>> states;  // and after the final norm, (hidden,)
+  std::vector<Logits> logits;  // of the positions computed so far
 
   int computed() const { return static_cast<int>(logits.size()); }
   int left() const { return static_cast<int>(tokens.size()) - computed(); }
