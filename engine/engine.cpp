@@ -57,7 +57,7 @@ Result<void> Engine::submit(GenerationRequest request, std::shared_ptr<TokenStre
 
 // Whether another tenant has more requests waiting than this one with one more. Under mutex_.
 bool Engine::may_displace(const std::string& tenant) const {
-  if (std::ssize(inbox_) >= max_requests_) return false;
+  if (std::ssize(inbox_) >= 2 * max_requests_) return false;  // however many come within a step
   auto counts = waiting_;
   for (const Submission& submission : inbox_) ++counts[submission.request.tenant];
   const int with_this = ++counts[tenant];
@@ -166,6 +166,8 @@ void Engine::take_inbox() {
   std::vector<Eviction> evictions;
   {
     std::lock_guard lock(mutex_);
+    // Until publish() counts anew, so that whoever comes meanwhile is compared with them.
+    for (const Submission& submission : inbox_) ++waiting_[submission.request.tenant];
     std::swap(arrived_, inbox_);
     evictions.swap(evictions_);
     cancel_all = cancel_all_;

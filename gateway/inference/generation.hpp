@@ -85,6 +85,8 @@ class Generation {
   void abandon();
 
   bool streaming() const { return plan_.stream; }
+  // What it came to; once poll() has said that it is finished.
+  const Usage& usage() const { return usage_; }
   const RequestId& request_id() const { return plan_.record.request; }
   // Status and headers of the event stream.
   HttpResponse stream_head() const;

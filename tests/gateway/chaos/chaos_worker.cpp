@@ -64,14 +64,14 @@ EngineConfig engine_config() {
 // Each tenant is short of something else.
 TenantLimits limits_of(int tenant) {
   TenantLimits limits;
-  limits.requests_per_minute = tenant % 4 == 0 ? 600 : 60'000;
-  limits.burst_requests = tenant % 4 == 0 ? 20 : 10'000;
-  limits.tokens_per_minute = tenant % 4 == 1 ? 6'000 : 1'000'000;
-  limits.burst_tokens = tenant % 4 == 1 ? 200 : 100'000;
+  limits.requests_per_minute = tenant % 4 == 0 ? 60 : 60'000;
+  limits.burst_requests = tenant % 4 == 0 ? 5 : 10'000;
+  limits.tokens_per_minute = tenant % 4 == 1 ? 600 : 1'000'000;
+  limits.burst_tokens = tenant % 4 == 1 ? 60 : 100'000;
   limits.max_concurrent_requests = tenant % 4 == 2 ? 2 : 1000;
-  if (tenant % 8 == 3) limits.requests_per_day = 150;
-  if (tenant % 8 == 7) limits.tokens_per_day = 2'000;
-  if (tenant % 16 == 5) limits.tokens_per_month = 20'000;
+  if (tenant % 8 == 3) limits.requests_per_day = 30;
+  if (tenant % 8 == 7) limits.tokens_per_day = 400;
+  if (tenant % 16 == 5) limits.tokens_per_month = 600;
   return limits;
 }
 
@@ -86,9 +86,8 @@ class Chaos {
       caller.limits = limits_of(i);
       callers_.push_back(caller);
       oracles_.emplace_back(caller.limits, uses[caller.tenant], now_of(clock_));
-      totals_.push_back(ledger_.totals_by_tenant(caller.tenant).value());
     }
-    started_with_ = sum(totals_);
+    started_with_ = sum(recorded());
   }
 
   int run(int count) {
@@ -109,6 +108,15 @@ class Chaos {
     LimitsOracle::Held held;
     int polls_left;  // until its client leaves; negative: it stays
   };
+
+  // Of each tenant, as the ledger has it.
+  std::vector<UsageTotals> recorded() const {
+    std::vector<UsageTotals> totals;
+    for (const Caller& caller : callers_) {
+      totals.push_back(ledger_.totals_by_tenant(caller.tenant).value());
+    }
+    return totals;
+  }
 
   static UsageTotals sum(const std::vector<UsageTotals>& all) {
     UsageTotals total;
@@ -208,10 +216,8 @@ class Chaos {
   }
 
   void settled(const Running& one) {
-    const UsageTotals totals = ledger_.totals_by_tenant(callers_[one.tenant].tenant).value();
-    const UsageTotals before = std::exchange(totals_[one.tenant], totals);
-    const std::int64_t prompt = totals.prompt_tokens - before.prompt_tokens;
-    const std::int64_t completion = totals.completion_tokens - before.completion_tokens;
+    const std::int64_t prompt = one.generation->usage().prompt_tokens;
+    const std::int64_t completion = one.generation->usage().completion_tokens;
     oracles_[one.tenant].settle(one.held, prompt + completion);
     char line[128];
     const int size = std::snprintf(
@@ -222,7 +228,7 @@ class Chaos {
 
   void report() {
     const EngineStats stats = engine_.stats();
-    const UsageTotals now = sum(totals_);
+    const UsageTotals now = sum(recorded());
     std::int64_t concurrent = 0;
     for (const Caller& caller : callers_) {
       concurrent += admission_.view(caller, now_of(clock_)).concurrent_requests;
@@ -259,7 +265,6 @@ class Chaos {
                  engine_config()};
   std::vector<Caller> callers_;
   std::vector<LimitsOracle> oracles_;
-  std::vector<UsageTotals> totals_;  // as of the last settled request
   UsageTotals started_with_;
   std::vector<Running> running_;
   int num_asked_ = 0;
