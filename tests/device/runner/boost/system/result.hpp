@@ -1,4 +1,4 @@
-// boost/system/result.hpp — a name for what storage/result.hpp declares, on a machine without Boost.
+// result.hpp — a name for what storage/result.hpp declares, on a machine without Boost.
 //
 // The device check compiles a few files of engine/ that tell errors and return none; nothing that
 // is compiled there may make a result.
