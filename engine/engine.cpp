@@ -113,6 +113,7 @@ EngineStats Engine::stats() const {
 }
 
 void Engine::run(const std::stop_token& stop) {
+  core_.enter();
   bool computed = true;
   while (!stop.stop_requested()) {
     if (!computed) wait_for_work(stop);

@@ -63,6 +63,9 @@ class EngineCore {
   // token id is out of its range.
   Result<void> check(const GenerationRequest& request) const;
 
+  // For the thread that will call step(), once, before it does.
+  void enter() { backend_->enter(); }
+
   // Takes a request that check() has passed. If it throws, the request was not taken, and
   // fail_all() must follow.
   void add(GenerationRequest request, std::shared_ptr<TokenStream> stream);

@@ -32,7 +32,8 @@ struct ServerConfig {
   std::string kv = "f16";                           // what keys and values are cached in
   std::string tool_format = "auto";                 // how the model writes calls (ToolFormat)
   int threads = 0;                                  // of the CPU backend; 0: one per core
-  bool pin_threads = false;                         // each to a core of its own
+  std::string pin_threads = "auto";                 // each to a core of its own: "yes", "no", or
+                                                    // "auto", if they are as many as the cores
   int io_threads = 1;                               // that read and write connections
   int workers = 2;                                  // that parse, tokenise and validate
   int max_context = 0;                              // tokens of a request; 0: the model's own limit
@@ -143,9 +144,9 @@ inline constexpr double kMaxLogitBias = 100.0;
 inline constexpr double kMinRepetitionPenalty = 0.01;
 inline constexpr double kMaxRepetitionPenalty = 100.0;
 inline constexpr int kMaxBestOf = 20;
-inline constexpr int kMaxPrompts = 16;  // of one /v1/completions request
+inline constexpr int kMaxPrompts = 16;                    // of one /v1/completions request
 inline constexpr std::size_t kMaxEmbeddingInputs = 2048;  // of one /v1/embeddings request
-inline constexpr int kMaxInFlight = kMaxSequences;  // of a request's sequences, in the engine
+inline constexpr int kMaxInFlight = kMaxSequences;        // of a request's sequences, in the engine
 inline constexpr int kMaxChatTopLogprobs = 20;
 inline constexpr int kMaxCompletionLogprobs = 5;
 inline constexpr int kDefaultCompletionTokens = 16;

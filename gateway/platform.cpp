@@ -76,6 +76,12 @@ int num_kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_con
   return static_cast<int>(std::max(std::min(affordable, useful), per_sequence));
 }
 
+bool pins_threads(const ServerConfig& config) {
+  if (config.pin_threads != "auto") return config.pin_threads == "yes";
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  return config.threads == 0 || config.threads == cores;
+}
+
 BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   BackendLimits limits;
   limits.max_rows = std::max(config.token_budget, config.max_seqs);
@@ -86,7 +92,7 @@ BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   limits.max_rank = kMaxRank;
   limits.num_threads = config.threads;
   limits.kv_form = kv_form(config);
-  limits.pin_threads = config.pin_threads;
+  limits.pin_threads = pins_threads(config);
   limits.head_form = config.head == "int8" ? HeadForm::kInt8 : HeadForm::kBf16;
   return limits;
 }

@@ -74,7 +74,7 @@ struct BackendLimits {
   int num_threads = 0;                   // CPU only; 0: one per core
   HeadForm head_form = HeadForm::kBf16;  // CPU only
   KvForm kv_form = KvForm::kF16;         // CPU only
-  bool pin_threads = false;              // CPU only: each thread but the caller's to a core
+  bool pin_threads = false;              // CPU only: each thread to a core of its own
 };
 
 class Backend {
@@ -91,6 +91,9 @@ class Backend {
   // Makes an adapter usable in steps. The pages must stay alive until remove_adapter.
   virtual AdapterSlot add_adapter(const LoraView& adapter) = 0;
   virtual void remove_adapter(AdapterSlot slot) = 0;
+
+  // For the thread that runs the steps, once, before the first: what belongs to a thread.
+  virtual void enter() {}
 
   // The stages, in this order; `layer` counts from 0.
   virtual void begin(const StepInput& input) = 0;

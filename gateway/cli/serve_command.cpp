@@ -80,7 +80,9 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
       choice_option("--tool-format", {"auto", "none", "hermes", "llama3", "mistral", "json"},
                     "how the model writes tool calls (default: auto, as its chat template tells)",
                     config.tool_format),
-      switch_option("--pin-threads", "keep each computing thread on a core of its own",
+      choice_option("--pin-threads", {"auto", "yes", "no"},
+                    "keep each computing thread on a core of its own (default: auto, if there is "
+                    "one for every core)",
                     config.pin_threads),
       integer_option("--threads", "N", "CPU threads that compute (default: one per core)",
                      {0, 1024}, config.threads),

@@ -43,6 +43,7 @@ class CpuBackend final : public Backend {
   AdapterSlot add_adapter(const LoraView& adapter) override { return adapters_.add(adapter); }
   void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
 
+  void enter() override { pool_.pin_caller(); }
   void begin(const StepInput& input) override;
   void embed() override;
   void qkv(int layer) override;

@@ -44,17 +44,18 @@ std::vector<int> allowed_cpus() {
   return cpus;
 }
 
-bool pin(std::thread& thread, int cpu) {
+bool pin(pthread_t thread, int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<unsigned>(cpu), &set);
-  return pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set) == 0;
+  return pthread_setaffinity_np(thread, sizeof(set), &set) == 0;
 }
 
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads, Pinning pinning)
-    : may_spin_(num_threads <= static_cast<int>(std::thread::hardware_concurrency())) {
+    : may_spin_(num_threads <= static_cast<int>(std::thread::hardware_concurrency())),
+      pinning_(pinning) {
   assert(num_threads >= 1);
   for (int thread = 1; thread < num_threads; ++thread) {
     workers_.emplace_back([this, thread] { work_loop(thread); });
@@ -71,8 +72,14 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::pin_workers() {
   const std::vector<int> cpus = allowed_cpus();
   for (std::size_t i = 0; i < workers_.size() && i + 1 < cpus.size(); ++i) {
-    if (pin(workers_[i], cpus[i + 1])) ++num_pinned_;
+    if (pin(workers_[i].native_handle(), cpus[i + 1])) ++num_pinned_;
   }
+}
+
+void ThreadPool::pin_caller() {
+  if (pinning_ != Pinning::kOneCpuEach) return;
+  const std::vector<int> cpus = allowed_cpus();
+  if (!cpus.empty()) pin(pthread_self(), cpus.front());
 }
 
 void ThreadPool::start(Job job) {

@@ -5,9 +5,11 @@
 // is free first, so that a run is repeatable. Between two runs of a step a worker spins for up to
 // kSpinBudget; then it sleeps in the kernel. There are no locks, and a run allocates nothing.
 //
-// Pinning is a choice, because it is right only where the machine is ours alone: then a thread
-// finds in its caches, and on a machine of several memory nodes in its own memory, what it read and
-// wrote in the step before. Where others run too, the kernel moves threads better than we.
+// Pinning is a choice, and right where there is a thread for every CPU. A thread then finds in its
+// caches, and on a machine of several memory nodes in its own memory, what it read and wrote in the
+// step before. And one that another task has pushed aside for a moment waits where it is: the
+// kernel would move it to the CPU of one that has done its part and sleeps, and soon both want that
+// one. Threads that are fewer than the CPUs the kernel places better than we.
 #pragma once
 
 #include <atomic>
@@ -41,15 +43,19 @@ class ThreadPool {
  public:
   // num_threads >= 1, the caller included. With kOneCpuEach, worker i is pinned to the i-th CPU on
   // which this process may run, counted from 0; a worker for which there is none, or which the
-  // kernel refuses to pin, goes where it likes. The caller, thread 0, is never pinned: it has
-  // other things to do.
+  // kernel refuses to pin, goes where it likes. The caller, thread 0, has other things to do in its
+  // life and is pinned only by pin_caller().
   explicit ThreadPool(int num_threads, Pinning pinning = Pinning::kNone);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
-  int num_pinned() const { return num_pinned_; }
+  int num_pinned() const { return num_pinned_; }  // of the workers
+
+  // With kOneCpuEach, pins the calling thread to the first CPU on which this process may run, and
+  // so for good; for a thread that does little but run(). Threads that it starts inherit this.
+  void pin_caller();
 
   // `work` is called as work(int thread) and must not throw.
   template <class Work>
@@ -78,6 +84,7 @@ class ThreadPool {
   Job job_;                // the same
   alignas(64) std::atomic<std::uint32_t> working_ = 0;  // workers that have not finished
   alignas(64) bool may_spin_;  // there is a CPU for every thread; else a spin keeps one from work
+  const Pinning pinning_;
   int num_pinned_ = 0;
   std::vector<std::thread> workers_;
 };

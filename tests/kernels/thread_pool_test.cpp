@@ -3,6 +3,7 @@
 #include <atomic>
 #include <numeric>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include <sched.h>
@@ -118,6 +119,25 @@ TEST(ThreadPool, PinsEachWorkerToACpuOfItsOwnAndLeavesTheCallerAlone) {
     }
   }
   EXPECT_EQ(taken.size(), static_cast<std::size_t>(num_cpus - 1));
+}
+
+// In a thread of its own: the test's must stay free.
+void expect_pinned_caller(Pinning pinning, bool is_pinned) {
+  std::thread([&] {
+    const cpu_set_t allowed = cpus_of_this_thread();
+    ThreadPool pool(2, pinning);
+    pool.pin_caller();
+    const cpu_set_t set = cpus_of_this_thread();
+    EXPECT_EQ(CPU_COUNT(&set), is_pinned ? 1 : CPU_COUNT(&allowed));
+    int first = 0;
+    while (!CPU_ISSET(static_cast<unsigned>(first), &allowed)) ++first;
+    EXPECT_TRUE(CPU_ISSET(static_cast<unsigned>(first), &set));
+  }).join();
+}
+
+TEST(ThreadPool, PinsTheCallerOnlyWhenToldTo) {
+  expect_pinned_caller(Pinning::kOneCpuEach, true);
+  expect_pinned_caller(Pinning::kNone, false);
 }
 
 TEST(ThreadPool, PinsNobodyUnlessAsked) {

@@ -1,18 +1,20 @@
 """load_beside.py — the gaps between streams' tokens while adapters are loaded beside them."""
 
 import concurrent.futures
-import itertools
+import json
+import pathlib
 import statistics
-import threading
+import subprocess
+import sys
 import time
 
 import bench_base
 import bench_server
 import packages
 
-STREAMS, TOKENS, QUICK_TOKENS = 8, 96, 32
+STREAMS, TOKENS, QUICK_TOKENS = 8, 300, 60
 LOADS_A_SECOND, COLD, QUICK_COLD = 50, 200, 60
-ROUNDS, QUICK_ROUNDS = 7, 2
+ROUNDS, QUICK_ROUNDS = 5, 2
 BAR = 1.05
 
 
@@ -41,52 +43,52 @@ def measure(report, quick):
     report.bar("p99-gap-beside-loads", ratio, BAR, at_least=False, digits=3)
 
 
-def gaps_of(key, index, tokens):
-    """Milliseconds between the pieces of one stream."""
-    gaps, last = [], None
+def times_of(key, index, tokens):
+    """When each piece of one stream came, in milliseconds."""
+    times = []
     for event in key.chat_stream(bench_base.NAME, f"Tell me of {index}.", max_tokens=tokens,
                                  ignore_eos=True, seed=index, temperature=0):
-        now = time.perf_counter()
         if any(choice["delta"].get("content") for choice in event["choices"]):
-            if last is not None:
-                gaps.append(1000 * (now - last))
-            last = now
-    return gaps
+            times.append(1000 * time.perf_counter())
+    return times
 
 
 def tail(key, tokens):
-    """The 99th percentile of all streams' gaps."""
+    """The 99th percentile of all streams' gaps while all of them run: no prompt is among them."""
     with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
-        gaps = [gap for gaps in pool.map(lambda i: gaps_of(key, i, tokens), range(STREAMS))
-                for gap in gaps]
-    return bench_server.percentile(gaps, 99)
+        streams = list(pool.map(lambda index: times_of(key, index, tokens), range(STREAMS)))
+    begin = max(times[1] for times in streams)
+    end = min(times[-1] for times in streams)
+    return bench_server.percentile([after - before for times in streams
+                                    for before, after in zip(times, times[1:])
+                                    if begin <= before and after <= end], 99)
 
 
 class Loads:
     """Hints for adapters in turn, of which memory holds a quarter, so many a second."""
 
     def __init__(self, server, key, versions):
-        self.server, self.key, self.versions = server, key, itertools.cycle(versions)
-        self.stopping, self.thread = threading.Event(), threading.Thread(target=self.run)
+        self.server, self.key = server, key
+        self.paths = [f"/v1/adapters/{version.name}/versions/{version.number}/preload"
+                      for version in versions]
 
     def __enter__(self):
+        program = pathlib.Path(__file__).with_name("preloader.py")
+        self.process = subprocess.Popen(
+            [sys.executable, program, *map(str, self.server.api), self.key.key,
+             str(LOADS_A_SECOND)], stdin=subprocess.PIPE)
+        self.process.stdin.write(json.dumps(self.paths).encode())
+        self.process.stdin.close()
         self.before, self.began = self.count(), time.perf_counter()
-        self.thread.start()
         return self
 
     def __exit__(self, *_):
         self.rate = (self.count() - self.before) / (time.perf_counter() - self.began)
-        self.stopping.set()
-        self.thread.join()
+        was_running = self.process.poll() is None
+        self.process.kill()
+        self.process.wait()
+        if not was_running:
+            raise RuntimeError("the loads ended before the streams did")
 
     def count(self):
         return self.server.metric("tessera_host_cache_loads_total")
-
-    def run(self):
-        due = time.perf_counter()
-        while not self.stopping.is_set():
-            version = next(self.versions)
-            bench_server.post(
-                self.key, f"/v1/adapters/{version.name}/versions/{version.number}/preload")
-            due += 1 / LOADS_A_SECOND
-            time.sleep(max(0, due - time.perf_counter()))
