@@ -164,6 +164,15 @@ void HostCache::forget_failure(const AdapterDigest& digest) {
   if (found->second.state == State::kFailed) drop(found);
 }
 
+void HostCache::forget_failures_for_room() {
+  MutexLock lock(mutex_);
+  for (auto& [digest, entry] : entries_) {
+    if (entry.state == State::kFailed && entry.error.code == Code::kNoCapacity) {
+      entry.retry_after = clock_.steady_now();
+    }
+  }
+}
+
 Error HostCache::too_large() {
   return {Code::kStorageQuotaExceeded, "The adapter is larger than this server's adapter memory."};
 }

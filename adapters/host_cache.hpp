@@ -125,6 +125,9 @@ class HostCache {
   // adapter loaded anew. Adapters that are here stay.
   void forget_failure(const AdapterDigest& digest);
 
+  // Drops the memory of all failures for want of room, because somebody has let go of some.
+  void forget_failures_for_room();
+
   Stats stats() const;
   std::size_t max_bytes() const { return config_.max_bytes; }
 

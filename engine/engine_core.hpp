@@ -121,7 +121,7 @@ class EngineCore {
   bool receive_pages(Request& request, std::size_t index);
   bool has_servable_pages(Request& request);
   void place_adapter(Request& request);
-  bool may_get_room(const AdapterDigest& digest);
+  bool may_get_room();
   void demote_evicted();
   void release_preempted();
   void pin_adapters();

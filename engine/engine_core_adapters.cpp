@@ -48,7 +48,7 @@ bool EngineCore::receive_pages(Request& request, std::size_t index) {
       return false;
     case HostCache::State::kFailed:
       request.release_pages();
-      if (lookup.error.code == Code::kNoCapacity && may_get_room(digest)) return false;
+      if (lookup.error.code == Code::kNoCapacity && may_get_room()) return false;
       finish(request, FinishReason::kError, std::move(lookup.error));
       return false;
     case HostCache::State::kReady:
@@ -101,11 +101,11 @@ void EngineCore::place_adapter(Request& request) {
 
 // Host memory has no room for one more adapter's pages. True if waiting can help: idle slots let go
 // of theirs now, and other requests will when they end.
-bool EngineCore::may_get_room(const AdapterDigest& digest) {
+bool EngineCore::may_get_room() {
   if (slots_.evict_idle() > 0) {
     demote_evicted();
-    host_cache_.forget_failure(digest);  // so that the next look starts a load
-    return true;
+    host_cache_.forget_failures_for_room();  // so that the next look starts a load: this request's,
+    return true;                             // and that of others who failed before
   }
   return std::ranges::any_of(requests_, [](const auto& request) { return request->holds_pages(); });
 }

@@ -458,6 +458,40 @@ TEST_F(EngineCoreTest, AnAdapterWithoutRoomInHostMemoryWaitsForOthersToEnd) {
   core_.reset();
 }
 
+// The room that one of them gets is the room that the other was refused for.
+TEST_F(EngineCoreTest, TwoAdaptersWithoutRoomBothGetThatOfIdleOnes) {
+  const auto bytes = [&](int number) {
+    return pack_adapter(random_adapter(spec_, static_cast<std::uint64_t>(number)), PageType::kF32)
+        ->bytes();
+  };
+  const std::size_t pair = std::max(bytes(1) + bytes(2), bytes(3) + bytes(4));
+  AdapterShelf small(spec_, PageType::kF32, {.max_bytes = pair});
+  core_ = std::make_unique<EngineCore>(
+      std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), BackendLimits{}), spec_,
+      small.cache(), EngineConfig{});
+  const auto ask = [&](int number) {
+    auto asked = request({1, 2, 3}, 1);
+    asked.adapter = AdapterShelf::digest(number);
+    small.wait_for(number);
+    return add(asked);
+  };
+  for (const int number : {1, 2}) {
+    ask(number);
+    while (core_->num_requests() > 0) step();
+  }
+  Answer third = ask(3);
+  Answer fourth = ask(4);
+  ASSERT_EQ(small.cache().stats().failures, 2U) << "they had room from the start";
+  step();  // the idle slots let go
+  for (const int number : {3, 4}) small.wait_for(number);
+  while (core_->num_requests() > 0) EXPECT_TRUE(step());
+  for (Answer* answer : {&third, &fourth}) {
+    collect(*answer);
+    EXPECT_EQ(answer->finish->reason, FinishReason::kLength) << answer->finish->message;
+  }
+  core_.reset();
+}
+
 TEST_F(EngineCoreTest, AnAdapterLargerThanHostMemoryFailsItsRequest) {
   AdapterShelf tiny(spec_, PageType::kF32, {.max_bytes = 64});
   core_ = std::make_unique<EngineCore>(
