@@ -117,8 +117,9 @@ bool allow_sanitizer_calls(void* filter) {
 bool allow_data_memory(void* filter) {
   constexpr std::uint32_t kNo = SCMP_ACT_ERRNO(EACCES);
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
-    const auto without_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-    const auto with_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC);
+    // The third argument, what of it is looked at, and what that is to be. (SCMP_A2 is C alone.)
+    const scmp_arg_cmp without_exec{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
+    const scmp_arg_cmp with_exec{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC};
     if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, without_exec) != 0) return false;
     if (seccomp_rule_add(filter, kNo, call, 1, with_exec) != 0) return false;
   }
