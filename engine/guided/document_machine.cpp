@@ -136,7 +136,7 @@ Position DocumentMachine::start() {
   return start_ == 0 ? Position{} : at(start_, Mode::kValue);
 }
 
-Position DocumentMachine::step(Position position, std::uint8_t byte) {
+Position DocumentMachine::step_anywhere(Position position, std::uint8_t byte) {
   if (position.dead()) return {};
   if (mode_of(position) == Mode::kString) return step_string(position, byte);
   try {

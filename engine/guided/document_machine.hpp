@@ -34,7 +34,24 @@ class DocumentMachine final : public Recognizer {
   const SchemaGraph& graph() { return obligations_.graph(); }
 
   Position start() override;
-  Position step(Position position, std::uint8_t byte) override;
+  // Nearly all steps of a mask are within a text.
+  Position step(Position position, std::uint8_t byte) override {
+    if (position.lex >> 32 == 0 && stands_for_itself(byte)) {
+      const auto text = static_cast<std::uint32_t>(position.lex);
+      const Mode mode = mode_of(position);
+      if (mode == Mode::kString && (!records(position.node) || trail(position) == kLostTrail)) {
+        return in_text(position, states_.texts().step(text, byte));
+      }
+      if (mode == Mode::kKey && !recording_) {
+        return in_text(position, states_.keys().step(text, byte));
+      }
+      if (mode == Mode::kNumber && !records(position.node)) {
+        const Position next = in_text(position, states_.texts().step(text, byte));
+        if (!next.dead()) return next;
+      }
+    }
+    return step_anywhere(position, byte);
+  }
   bool accepting(Position position) override;
   bool finished(Position position) override;
   MaskKey mask_key(Position position) override;
@@ -106,6 +123,12 @@ class DocumentMachine final : public Recognizer {
   FrameId with_state(FrameId frame, StateId state, TupleId value);
   std::uint32_t room(std::uint32_t depth) const;
 
+  static Position in_text(Position position, std::uint32_t text) {
+    if (text == TextDfa::kDead) return {};
+    position.lex = text;
+    return position;
+  }
+  Position step_anywhere(Position position, std::uint8_t byte);
   Position step_token(Position position, std::uint8_t byte);
   Position step_structure(Position position, std::uint8_t byte);
   Position step_string(Position position, std::uint8_t byte);

@@ -62,13 +62,9 @@ std::vector<RegexId> KeyText::languages(const NameSpace& names, bool loose) {
   return languages;
 }
 
-KeyText::State KeyText::off(TextDfa::State other) {
-  if (other == TextDfa::kDead) return kDead;
+KeyText::State KeyText::make_off(TextDfa::State other) {
   if (off_.size() <= other) off_.resize(other + 1, kUnknown);
-  if (off_[other] == kUnknown) {
-    off_[other] = nodes_.intern(std::array<std::uint32_t, kNumWords>{0, 0, 0, 0, other, 0, 0});
-  }
-  return off_[other];
+  return off_[other] = nodes_.intern(std::array<std::uint32_t, kNumWords>{0, 0, 0, 0, other, 0, 0});
 }
 
 bool KeyText::any_allowed(const Place& place, KeyIndex low, KeyIndex high) const {
@@ -104,16 +100,14 @@ bool KeyText::other_alive(const Place& place, std::string_view prefix) const {
       regexes.both(std::array{language, regexes.complement(regexes.any_of_literals(rests))}));
 }
 
-KeyText::State KeyText::step(State state, char32_t code_point) {
-  const Node at = node(state);
-  if (at[kPlace] != 0) {
-    Row& row = this->row(state);
-    const std::size_t branch = first_branch(*row.branches, code_point);
-    if (branch < row.next.size() && row.branches->of[branch].code_point == code_point) {
-      return follow(state, row, branch);
-    }
+// Where names follow.
+KeyText::State KeyText::step_followed(State state, char32_t code_point) {
+  Row& row = this->row(state);
+  const std::size_t branch = first_branch(*row.branches, code_point);
+  if (branch < row.next.size() && row.branches->of[branch].code_point == code_point) {
+    return follow(state, row, branch);
   }
-  return off(step_other(at[kOther], code_point));
+  return off(step_other(node(state)[kOther], code_point));
 }
 
 std::size_t KeyText::first_branch(const Branches& branches, char32_t code_point) {

@@ -44,7 +44,11 @@ class KeyText {
 
   PlaceId add_place(Place place);
   State start(PlaceId place);
-  State step(State state, char32_t code_point);
+  State step(State state, char32_t code_point) {
+    const Node at = node(state);
+    return at[kPlace] == 0 ? off(step_other(at[kOther], code_point))
+                           : step_followed(state, code_point);
+  }
   bool any_step(State state, char32_t begin, char32_t end);
   bool accepts(State state) const;
   // The known name that the text is, or the class that it is in as another name: an index of the
@@ -115,7 +119,13 @@ class KeyText {
   }
   bool any_allowed(const Place& place, KeyIndex low, KeyIndex high) const;
   State make(std::array<std::uint32_t, kNumWords> node);
-  State off(TextDfa::State other);
+  State off(TextDfa::State other) {
+    if (other == TextDfa::kDead) return kDead;
+    const State known = other < off_.size() ? off_[other] : kUnknown;
+    return known != kUnknown ? known : make_off(other);
+  }
+  State make_off(TextDfa::State other);
+  State step_followed(State state, char32_t code_point);
   static std::vector<RegexId> languages(const NameSpace& names, bool loose);
   bool other_alive(const Place& place, std::string_view prefix) const;
   Row& row(State state);

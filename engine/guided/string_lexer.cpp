@@ -117,7 +117,7 @@ CodePointSet::Range pairs_range(CodePointSet::Range high) {
 }  // namespace
 
 template <class Text>
-StringState BasicStringLexer<Text>::step(StringState state, std::uint8_t byte) {
+StringState BasicStringLexer<Text>::step_within(StringState state, std::uint8_t byte) {
   if (state.dead()) return {};
   const auto pending = Pending::unpack(state.pending);
   switch (pending.read) {

@@ -33,6 +33,10 @@ struct StringState {
 
 // What a string may hold unescaped.
 CodePointSet raw_characters();
+// Of one byte, by itself.
+constexpr bool stands_for_itself(std::uint8_t byte) {
+  return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
 // `utf8` between quotes, escaped as kMinimal has it.
 std::string escape_string(std::string_view utf8);
 // The same with the quotes.
@@ -48,7 +52,10 @@ class BasicStringLexer {
   BasicStringLexer(Text& dfa, Escapes escapes) : dfa_(dfa), escapes_(escapes) {}
 
   // `byte` is not the closing quote (a '"' after a backslash is). Dead if refused.
-  StringState step(StringState state, std::uint8_t byte);
+  StringState step(StringState state, std::uint8_t byte) {
+    if (state.pending == 0 && stands_for_itself(byte)) return {dfa_.step(state.text, byte), 0};
+    return step_within(state, byte);
+  }
   bool may_close(StringState state) const { return state.pending == 0 && dfa_.accepts(state.text); }
   // The only byte that can follow, where the string cannot be closed here.
   std::optional<std::uint8_t> forced(StringState state);
@@ -58,6 +65,7 @@ class BasicStringLexer {
   static std::string escape(std::string_view utf8) { return escape_string(utf8); }
 
  private:
+  StringState step_within(StringState state, std::uint8_t byte);
   StringState step_fresh(TextDfa::State text, std::uint8_t byte);
   StringState step_utf8(StringState state, std::uint8_t byte);
   StringState step_escape(TextDfa::State text, std::uint8_t byte);

@@ -12,20 +12,16 @@
 namespace tessera::guided {
 
 // Rows are made when a state is first stepped from: one entry for each class of code points that
-// the state's terms tell apart, so a literal's state has two and a free string's one. Two loads
-// make a step: the character's class, and the entry.
+// the state's terms tell apart, so a literal's state has two and a free string's one.
 struct TextDfa::Impl {
-  static constexpr State kUnknown = ~State{0};
-  static constexpr std::uint32_t kNoRow = ~std::uint32_t{0};
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
   struct Entry {
-    const Partition* classes = nullptr;  // once there is a row
-    std::uint32_t row = kNoRow;          // in `next`; class c is at row + c
     PartitionTable::Index partition = 0;
     std::uint32_t terms = 0;  // in `terms`: must, then also
     std::uint32_t num_terms = 0;
-    std::uint32_t facts = kNoRow;          // in `facts`, once asked for
-    PartitionTable::Index takes = kNoRow;  // a region that it is known to take
+    std::uint32_t facts = kNone;          // in `facts`, once asked for
+    PartitionTable::Index takes = kNone;  // a region that it is known to take
   };
   struct Facts {
     std::optional<TextLoop> loop;
@@ -36,13 +32,20 @@ struct TextDfa::Impl {
     std::optional<std::uint32_t> region;
   };
 
-  explicit Impl(RegexPool& regexes) : pool(regexes), terms_of(regexes.impl()) {
+  Impl(RegexPool& regexes, std::vector<Row>& its_rows, std::vector<State>& its_next)
+      : pool(regexes), terms_of(regexes.impl()), rows(its_rows), next(its_next) {
     states.emplace_back();  // kDead
+    rows.emplace_back();
     loop_sets.emplace_back();
   }
 
   State intern(std::span<const RegexId> tuple);
   State follow(State state, std::uint32_t code_point_class);
+  // With a partition and a row; made when it is first stepped from.
+  const Row& row_of(State state) {
+    if (!rows[state].classes) make_row(state);
+    return rows[state];
+  }
   void make_row(State state);
   Facts& facts_of(State state);
   // Some of the classes of a state's partition.
@@ -70,7 +73,8 @@ struct TextDfa::Impl {
   RegexPool& pool;
   RegexPool::Impl& terms_of;
   std::vector<Entry> states;
-  std::vector<State> next;
+  std::vector<Row>& rows;  // the automaton's, as is `next`
+  std::vector<State>& next;
   std::vector<RegexId> terms;
   std::vector<Facts> facts;
   std::deque<CodePointSet> loop_sets;  // [0] stands for none
@@ -98,6 +102,7 @@ TextDfa::State TextDfa::Impl::intern(std::span<const RegexId> tuple) {
     throw FuelExhausted{};
   }
   states.push_back(entry);
+  rows.emplace_back();
   const auto state = static_cast<State>(states.size() - 1);
   index.insert(hash, state);
   return state;
@@ -110,8 +115,7 @@ void TextDfa::Impl::make_row(State state) {
     partition = terms_of.partitions.product(partition, terms_of.partition(terms[entry.terms + i]));
   }
   entry.partition = partition;
-  entry.classes = &terms_of.partitions[partition];
-  entry.row = static_cast<std::uint32_t>(next.size());
+  rows[state] = {&terms_of.partitions[partition], static_cast<std::uint32_t>(next.size())};
   next.resize(next.size() + terms_of.partitions[partition].num_classes(), kUnknown);
 }
 
@@ -127,12 +131,12 @@ TextDfa::State TextDfa::Impl::follow(State state, std::uint32_t code_point_class
     }
     to = intern(tuple);
   }
-  next[entry.row + code_point_class] = to;
+  next[rows[state].first + code_point_class] = to;
   return to;
 }
 
 TextDfa::Impl::Facts& TextDfa::Impl::facts_of(State state) {
-  if (states[state].facts == kNoRow) {
+  if (states[state].facts == kNone) {
     states[state].facts = static_cast<std::uint32_t>(facts.size());
     facts.emplace_back();
   }
@@ -147,7 +151,7 @@ std::uint32_t TextDfa::Impl::intern_loop_set(const CodePointSet& set) {
   return static_cast<std::uint32_t>(loop_sets.size() - 1);
 }
 
-TextDfa::TextDfa(RegexPool& pool) : impl_(std::make_unique<Impl>(pool)) {}
+TextDfa::TextDfa(RegexPool& pool) : impl_(std::make_unique<Impl>(pool, rows_, next_)) {}
 
 TextDfa::~TextDfa() = default;
 
@@ -158,22 +162,16 @@ TextDfa::State TextDfa::start(RegexId must, std::span<const RegexId> also) {
   return impl_->intern(tuple);
 }
 
-TextDfa::State TextDfa::step(State state, char32_t code_point) {
-  Impl& dfa = *impl_;
+TextDfa::State TextDfa::step_anew(State state, char32_t code_point) {
   if (state == kDead || code_point >= kCodePointEnd || is_surrogate(code_point)) return kDead;
-  if (dfa.states[state].row == Impl::kNoRow) dfa.make_row(state);
-  const Impl::Entry& entry = dfa.states[state];
-  const std::uint32_t of = entry.classes->class_of(code_point);
-  const State known = dfa.next[entry.row + of];
-  return known != Impl::kUnknown ? known : dfa.follow(state, of);
+  return impl_->to(state, impl_->row_of(state).classes->class_of(code_point));
 }
 
 bool TextDfa::any_step(State state, char32_t begin, char32_t end) {
   if (state == kDead) return false;
   Impl& dfa = *impl_;
-  if (dfa.states[state].row == Impl::kNoRow) dfa.make_row(state);
   // One member of each class that meets the range is enough.
-  const Partition& partition = *dfa.states[state].classes;
+  const Partition& partition = *dfa.row_of(state).classes;
   for (char32_t c = begin; c < std::min(end, Partition::kAsciiEnd); ++c) {
     const bool same = c > begin && partition.ascii[c] == partition.ascii[c - 1];
     if (!same && step(state, c) != kDead) return true;
@@ -215,14 +213,13 @@ const CodePointSet& TextDfa::loop_set(std::uint32_t set) const {
 
 // The state that a class of code points leads to.
 TextDfa::State TextDfa::Impl::to(State state, std::uint32_t code_point_class) {
-  if (states[state].row == kNoRow) make_row(state);
-  const State known = next[states[state].row + code_point_class];
+  const State known = next[row_of(state).first + code_point_class];
   return known != kUnknown ? known : follow(state, code_point_class);
 }
 
 template <class Holds>
 TextDfa::Impl::Classes TextDfa::Impl::classes_where(State state, const Holds& holds) {
-  if (states[state].row == kNoRow) make_row(state);
+  row_of(state);
   const std::vector<std::uint32_t>& sizes = members_of(state).sizes;
   Classes classes{std::vector<bool>(sizes.size()), 0};
   for (std::uint32_t i = 0; i < sizes.size(); ++i) {
@@ -327,7 +324,7 @@ constexpr std::uint32_t kMostClasses = 24;  // with more, tokens have too little
 
 bool TextDfa::Impl::takes(State state, PartitionTable::Index region) {
   if (states[state].takes == region) return true;
-  if (states[state].row == kNoRow) make_row(state);
+  row_of(state);
   if (terms_of.partitions.product(region, states[state].partition) != region) return false;
   states[state].takes = region;
   return true;
@@ -342,11 +339,11 @@ std::uint32_t TextDfa::Impl::find_region(State state) {
   std::vector<State> round{state};
   PartitionTable::Index region = PartitionTable::kWhole;
   for (std::size_t i = 0; i < round.size(); ++i) {
-    if (states[round[i]].row == kNoRow) make_row(round[i]);
+    row_of(round[i]);
     region = terms_of.partitions.product(region, states[round[i]].partition);
     if (terms_of.partitions[region].num_classes() > kMostClasses) return kNoRegion;
     for (const char c : kCommon) {
-      const auto of = states[round[i]].classes->class_of(static_cast<unsigned char>(c));
+      const auto of = rows[round[i]].classes->class_of(static_cast<unsigned char>(c));
       const State target = to(round[i], of);
       if (target == kDead || round.size() >= kMostStates) continue;
       if (std::find(round.begin(), round.end(), target) == round.end()) round.push_back(target);
@@ -402,7 +399,7 @@ TextDfa::State TextDfa::mask_state(State state) {
 TextDfa::State TextDfa::seen_up_to(State state, std::uint32_t horizon) {
   if (state == kDead) return kDead;
   Impl& dfa = *impl_;
-  if (const auto& facts = dfa.facts_of(state); facts.seen != Impl::kUnknown) {
+  if (const auto& facts = dfa.facts_of(state); facts.seen != kUnknown) {
     if (facts.horizon == horizon) return facts.seen;
   }
   const auto entry = dfa.states[state];
@@ -445,9 +442,9 @@ RegexPool& TextDfa::pool() {
 
 std::size_t TextDfa::bytes() const {
   const Impl& dfa = *impl_;
-  return dfa.states.capacity() * sizeof(Impl::Entry) + dfa.next.capacity() * sizeof(State) +
-         dfa.terms.capacity() * sizeof(RegexId) + dfa.facts.capacity() * sizeof(Impl::Facts) +
-         dfa.index.bytes() + dfa.loop_set_bytes +
+  return dfa.states.capacity() * sizeof(Impl::Entry) + rows_.capacity() * sizeof(Row) +
+         next_.capacity() * sizeof(State) + dfa.terms.capacity() * sizeof(RegexId) +
+         dfa.facts.capacity() * sizeof(Impl::Facts) + dfa.index.bytes() + dfa.loop_set_bytes +
          dfa.regions.size() * sizeof(PartitionTable::Index);
 }
 

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "engine/guided/code_point_partition.hpp"
 #include "engine/guided/regex_pool.hpp"
@@ -36,7 +38,16 @@ class TextDfa {
 
   // kDead if `must` is empty. `also` may be empty.
   State start(RegexId must, std::span<const RegexId> also = {});
-  State step(State state, char32_t code_point);
+  State step(State state, char32_t code_point) {
+    if (code_point < Partition::kAsciiEnd) {
+      const Row& row = rows_[state];
+      if (row.classes) {
+        const State known = next_[row.first + row.classes->ascii[code_point]];
+        if (known != kUnknown) return known;
+      }
+    }
+    return step_anew(state, code_point);
+  }
   // Whether some code point of [begin, end) leads to a live state (for \u escapes half read).
   bool any_step(State state, char32_t begin, char32_t end);
   bool accepts(State state) const;                 // the text so far is in `must`
@@ -66,6 +77,17 @@ class TextDfa {
   std::size_t bytes() const;
 
  private:
+  static constexpr State kUnknown = ~State{0};
+  // Where a state leads: one entry of next_ for each class of code points that it tells apart.
+  struct Row {
+    const Partition* classes = nullptr;  // once the state was stepped from
+    std::uint32_t first = 0;             // in next_; class c is at first + c
+  };
+
+  State step_anew(State state, char32_t code_point);
+
+  std::vector<Row> rows_;  // by state; [kDead] never has any
+  std::vector<State> next_;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

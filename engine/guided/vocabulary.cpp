@@ -147,6 +147,7 @@ struct Vocabulary::Impl {
   std::vector<std::uint32_t> begins;  // in the arena, by rank; one more at the end
   std::vector<std::uint16_t> alike;   // by rank
   std::vector<TokenId> ids;           // by rank
+  std::vector<std::string_view> by_id;
   RankedTrie trie;
   std::array<std::uint32_t, 257> containing_begins{};
   std::vector<std::uint32_t> containing;  // ranks
@@ -176,6 +177,11 @@ void Vocabulary::Impl::sort() {
     longest = std::max(longest, token.bytes.size());
   }
   begins.push_back(static_cast<std::uint32_t>(arena.size()));
+  by_id.resize(static_cast<std::size_t>(tokens.vocab_size));
+  for (std::size_t rank = 0; rank < ids.size(); ++rank) {
+    by_id[static_cast<std::size_t>(ids[rank])] =
+        std::string_view(arena).substr(begins[rank], begins[rank + 1] - begins[rank]);
+  }
   trie = RankedTrie(views);
 }
 
@@ -248,9 +254,7 @@ int Vocabulary::vocab_size() const {
 
 std::string_view Vocabulary::bytes(TokenId id) const {
   const auto index = static_cast<std::size_t>(id);
-  if (id < 0 || index >= impl_->tokens.bytes.size() || special(id)) return {};
-  const std::string_view bytes = impl_->tokens.bytes[index];
-  return bytes.size() > kMaxTokenBytes ? std::string_view() : bytes;
+  return index < impl_->by_id.size() ? impl_->by_id[index] : std::string_view();
 }
 
 bool Vocabulary::special(TokenId id) const {
