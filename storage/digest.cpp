@@ -1,14 +1,18 @@
 #include "storage/digest.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <new>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "storage/result.hpp"
 
 namespace tessera {
 namespace {
+
+constexpr std::size_t kSha256BlockBytes = 64;
 
 // OpenSSL's digests fail only if memory runs out or the library is broken.
 void check(int ok) {
@@ -17,6 +21,13 @@ void check(int ok) {
 
 EVP_MD_CTX* as_context(void* context) {
   return static_cast<EVP_MD_CTX*>(context);
+}
+
+// EVP_sha256() is looked up anew, under a lock, by everyone who begins with it.
+const EVP_MD* fetched_sha256() {
+  static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA2-256", nullptr);  // for good
+  check(fetched != nullptr ? 1 : 0);
+  return fetched;
 }
 
 // The value of a hex digit, or -1.
@@ -31,7 +42,7 @@ int hex_value(char digit) {
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
   if (context_ == nullptr) throw std::bad_alloc();
-  check(EVP_DigestInit_ex(as_context(context_), EVP_sha256(), nullptr));
+  check(EVP_DigestInit_ex(as_context(context_), fetched_sha256(), nullptr));
 }
 
 Sha256::~Sha256() {
@@ -78,13 +89,29 @@ std::array<std::uint8_t, 32> sha256(std::span<const std::byte> bytes) {
   return hash.finish();
 }
 
+// RFC 2104. OpenSSL's own looks up the algorithm and its digest by name each time, which takes
+// longer than both digests of a short message.
 std::array<std::uint8_t, 32> hmac_sha256(std::span<const std::byte> key, std::string_view message) {
-  std::array<std::uint8_t, 32> digest{};
-  const auto* text = reinterpret_cast<const unsigned char*>(message.data());
-  const auto* done = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), text,
-                          message.size(), digest.data(), nullptr);
-  check(done != nullptr ? 1 : 0);
-  return digest;
+  std::array<std::byte, kSha256BlockBytes> inner{};
+  if (key.size() > inner.size()) {
+    const auto digest = sha256(key);
+    std::memcpy(inner.data(), digest.data(), digest.size());
+  } else {
+    std::ranges::copy(key, inner.begin());
+  }
+  auto outer = inner;
+  for (std::byte& byte : inner) byte ^= std::byte{0x36};
+  for (std::byte& byte : outer) byte ^= std::byte{0x5C};
+  Sha256 first;
+  first.update(inner);
+  first.update(message);
+  const auto digest = first.finish();
+  Sha256 second;
+  second.update(outer);
+  second.update(std::as_bytes(std::span(digest)));
+  OPENSSL_cleanse(inner.data(), inner.size());
+  OPENSSL_cleanse(outer.data(), outer.size());
+  return second.finish();
 }
 
 std::string to_hex(std::span<const std::uint8_t> bytes) {

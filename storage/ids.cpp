@@ -2,14 +2,16 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 #include <sys/random.h>
 
 namespace tessera {
 
-void random_bytes(void* out, std::size_t count) {
-  auto* next = static_cast<unsigned char*>(out);
+namespace {
+
+void from_kernel(unsigned char* next, std::size_t count) {
   while (count > 0) {
     const ssize_t got = ::getrandom(next, count, 0);
     if (got < 0 && errno == EINTR) continue;
@@ -17,6 +19,36 @@ void random_bytes(void* out, std::size_t count) {
     next += got;
     count -= static_cast<std::size_t>(got);
   }
+}
+
+// What the kernel gave a thread ahead: ids and seeds, of which every request has some, then cost no
+// system call each. What was taken is not kept.
+struct Ahead {
+  std::array<unsigned char, 256> bytes;  // the kernel gives as many without a break
+  std::size_t num_left = 0;
+
+  void take(unsigned char* out, std::size_t count) {
+    if (num_left < count) {
+      from_kernel(bytes.data(), bytes.size());
+      num_left = bytes.size();
+    }
+    unsigned char* const from = bytes.data() + (num_left - count);
+    std::memcpy(out, from, count);
+    std::memset(from, 0, count);
+    num_left -= count;
+  }
+};
+
+constexpr std::size_t kMostFromAhead = 16;
+
+}  // namespace
+
+// Longer ones, keys' secrets among them, come from the kernel as they are asked for.
+void random_bytes(void* out, std::size_t count) {
+  thread_local Ahead ahead;
+  auto* const bytes = static_cast<unsigned char*>(out);
+  if (count > kMostFromAhead) return from_kernel(bytes, count);
+  ahead.take(bytes, count);
 }
 
 std::string random_base62(int count) {

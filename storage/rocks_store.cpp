@@ -19,6 +19,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
@@ -109,6 +110,14 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
     options.compression = rocksdb::kNoCompression;
     table.no_block_cache = true;
     table.block_cache = nullptr;
+  }
+  if (family == Family::kLedger) {
+    // Keys of most kinds grow: each is looked for beside the last of its kind, not from the top.
+    options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
+    // What is merged again soon is not worth compressing.
+    options.compression_per_level.assign(static_cast<std::size_t>(options.num_levels),
+                                         options.compression);
+    options.compression_per_level[0] = options.compression_per_level[1] = rocksdb::kNoCompression;
   }
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;

@@ -210,7 +210,13 @@ void append_to_chain(ChainEnd& end, Chain chain, const std::string& key, std::st
   end = {.number = end.number + 1, .hash = next_hash(end, key, value)};
   batch.put(Family::kLedger, keys::chain_link(kept.letter, end.number),
             std::string(bytes_of(end.hash)) + key);
-  batch.put(Family::kLedger, head_key, to_text(end));
+  const auto head =
+      std::ranges::find_if(batch.puts, [&](const Batch::Put& put) { return put.key == head_key; });
+  if (head == batch.puts.end()) {
+    batch.put(Family::kLedger, head_key, to_text(end));
+  } else {
+    head->value = to_text(end);  // of an earlier link of the batch
+  }
   batch.put(kept.family, key, std::move(value));
 }
 

@@ -1,5 +1,6 @@
 #include "tenancy/records.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <type_traits>
 
@@ -48,9 +49,6 @@ Json to_json(const RetiredSecret& secret) {
 template <class Tag>
 Json to_json(const Id<Tag>& id) {
   return id.str();
-}
-Json to_json(Money money) {
-  return money.pico_dollars;
 }
 Json to_json(const std::vector<std::string>& texts) {
   return texts;
@@ -144,6 +142,7 @@ struct Later {
 template <class T>
 Later(T&) -> Later<T>;
 
+// Records that stand in others.
 struct Writer {
   Json json = Json::object();
 
@@ -159,6 +158,64 @@ struct Writer {
   void operator()(const char* name, Later<T> field) {
     if (field.value != std::remove_const_t<T>()) json[name] = to_json(field.value);
   }
+};
+
+// A record by itself, as its Writer's JSON would be dumped, without building it: a usage record and
+// the totals it changes are written with every request.
+class TextWriter {
+ public:
+  template <class T>
+  void operator()(const char* name, const T& value) {
+    begin(name);
+    write(value);
+  }
+  template <class T>
+  void operator()(const char* name, const std::optional<T>& value) {
+    if (value) (*this)(name, *value);
+  }
+  template <class T>
+  void operator()(const char* name, Later<T> field) {
+    if (field.value != std::remove_const_t<T>()) (*this)(name, field.value);
+  }
+
+  std::string finish() && {
+    text_ += '}';
+    return std::move(text_);
+  }
+
+ private:
+  void begin(const char* name) {
+    text_ += text_.size() > 1 ? ",\"" : "\"";
+    text_ += name;
+    text_ += "\":";
+  }
+
+  void write(std::int64_t number) { text_ += std::to_string(number); }
+  void write(std::uint32_t number) { text_ += std::to_string(number); }
+  void write(WallTime time) { write(std::int64_t{time.time_since_epoch().count()}); }
+  void write(Money money) { write(money.pico_dollars); }
+  void write(const std::string& text) {
+    if (!std::ranges::all_of(text, is_plain)) {
+      text_ += to_text(Json(text));
+      return;
+    }
+    text_ += '"';
+    text_ += text;
+    text_ += '"';
+  }
+  template <class Tag>
+  void write(const Id<Tag>& id) {
+    write(id.str());
+  }
+  template <class T>
+  void write(const T& value) {
+    text_ += to_text(to_json(value));
+  }
+
+  // Needs no escape.
+  static bool is_plain(char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; }
+
+  std::string text_ = "{";
 };
 
 struct Reader {
@@ -409,9 +466,9 @@ std::optional<Record> decode_flat(std::string_view text) {
 
 template <class Record>
 std::string encode_fields(const Record& record) {
-  Writer writer;
+  TextWriter writer;
   fields(record, std::ref(writer));
-  return to_text(writer.json);
+  return std::move(writer).finish();
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ class UsageLedger::Books {
   }
 
  private:
-  static constexpr std::size_t kMaxTotals = 50'000;
+  static constexpr std::size_t kMaxTotals = 200'000;  // some 40 MB
 
   std::optional<ChainEnd> end_;
   std::unordered_map<std::string, UsageTotals> totals_;  // by key in the store
