@@ -34,7 +34,9 @@ std::optional<std::int64_t> as_integer(const Fields::Json& value) {
 }  // namespace
 
 Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {
-  if (!object_.is_object()) {
+  if (object_.is_object()) {
+    asked_.resize(object_.size());
+  } else {
     std::string name = path_;
     if (name.ends_with('.')) name.pop_back();
     fault_ =
@@ -45,9 +47,11 @@ Fields::Fields(const Json& object, std::string path) : object_(object), path_(st
 
 const Fields::Json* Fields::any(std::string_view name) {
   if (!object_.is_object()) return nullptr;
-  asked_.emplace(name);
-  const auto found = object_.find(name);
-  return found == object_.end() || found->is_null() ? nullptr : &*found;
+  const auto& members = object_.get_ref<const Json::object_t&>();
+  const auto found = std::ranges::find(members, name, &Json::object_t::value_type::first);
+  if (found == members.end()) return nullptr;
+  asked_[static_cast<std::size_t>(found - members.begin())] = true;
+  return found->second.is_null() ? nullptr : &found->second;
 }
 
 const Fields::Json* Fields::required_any(std::string_view name) {
@@ -161,12 +165,12 @@ void Fields::invalid(std::string_view name, const std::string& expected) {
 
 Result<void> Fields::finish() {
   if (fault_) return *fault_;
-  for (const auto& [name, value] : object_.items()) {
-    if (asked_.contains(name)) continue;
-    const std::string path = path_of(name).substr(0, 200);
-    return Error{Code::kUnknownParameter, "Unknown parameter: '" + path + "'.", path};
-  }
-  return {};
+  const auto unasked = std::ranges::find(asked_, false);
+  if (unasked == asked_.end()) return {};
+  const auto& members = object_.get_ref<const Json::object_t&>();
+  const std::string& name = (members.begin() + (unasked - asked_.begin()))->first;
+  const std::string path = path_of(name).substr(0, 200);
+  return Error{Code::kUnknownParameter, "Unknown parameter: '" + path + "'.", path};
 }
 
 }  // namespace tessera

@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,7 +71,7 @@ class Fields {
 
   const Json& object_;
   std::string path_;
-  std::set<std::string, std::less<>> asked_;
+  std::vector<bool> asked_;  // of each member
   std::optional<Error> fault_;
 };
 
