@@ -4,10 +4,8 @@
 #include <memory>
 #include <utility>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/http/wakeup.hpp"
 
@@ -24,10 +22,7 @@ net::awaitable<void> Workers::run(std::function<void()> job) {
     done->store(true);
     wakeup->wake();
   });
-  while (!done->load()) {
-    wakeup->timer.expires_at(net::steady_timer::time_point::max());
-    co_await wakeup->timer.async_wait(net::as_tuple(net::use_awaitable));
-  }
+  while (!done->load()) co_await wakeup->wait();
 }
 
 }  // namespace tessera

@@ -11,8 +11,6 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <nlohmann/json.hpp>
 
 #include "gateway/cli/commands.hpp"
@@ -191,23 +189,6 @@ void return_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, kKept);
 }
 
-// The threads that run the io context, and its end.
-class IoThreads {
- public:
-  IoThreads(net::io_context& io, int count) : io_(io), work_(net::make_work_guard(io)) {
-    for (int i = 0; i < count; ++i) threads_.emplace_back([this] { io_.run(); });
-  }
-  void stop() {
-    io_.stop();
-    threads_.clear();  // joins
-  }
-
- private:
-  net::io_context& io_;
-  net::executor_work_guard<net::io_context::executor_type> work_;
-  std::vector<std::jthread> threads_;
-};
-
 struct Addresses {
   std::string api;
   std::string ops;
@@ -295,9 +276,9 @@ int serve(const ServerConfig& config, const BackendMaker& make) {
     if (!opened) return failure(opened.error().message);
     tls = *std::move(opened);
   }
-  net::io_context io(config.io_threads);
-  Server api(io, **platform, api_routes(), {.tls = tls.get()});
-  Server ops(io, **platform, ops_routes(), ops_policy());
+  IoLoops loops(config.io_threads);
+  Server api(loops, **platform, api_routes(), {.tls = tls.get()});
+  Server ops(loops, **platform, ops_routes(), ops_policy());
   const auto addresses = start_listening(api, ops, config);
   if (!addresses) return failure(addresses.error().message);
   print_banner(**platform, *addresses);
@@ -306,12 +287,12 @@ int serve(const ServerConfig& config, const BackendMaker& make) {
                          {"model", (*platform)->model.name()},
                          {"admin_key_file", (*platform)->admin_key_file().string()}});
 
-  IoThreads threads(io, config.io_threads);
+  loops.start();
   wait_for_end(signals, tls.get());
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second signal ends us at once
   drain(**platform, api);
-  threads.stop();
-  (*platform)->stop();  // before `io`, which its threads may still be posting to
+  loops.stop();
+  (*platform)->stop();  // before `loops`, which its threads may still be posting to
   return kExitDone;
 }
 

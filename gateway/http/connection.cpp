@@ -1,6 +1,7 @@
 #include "gateway/http/connection.hpp"
 
-#include <optional>
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -9,6 +10,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/config.hpp"
+#include "gateway/http/wakeup.hpp"
 
 namespace tessera {
 namespace {
@@ -20,38 +22,43 @@ IoStatus status_of(const boost::system::error_code& error, bool expired) {
   return expired ? IoStatus::kTimedOut : IoStatus::kClosed;
 }
 
-// What a socket that is ready to be read has to tell, apart from bytes.
-std::optional<PeerNews> news_of(net::ip::tcp::socket& socket) {
-  char byte = 0;
-  boost::system::error_code error;
-  socket.non_blocking(true, error);
-  if (!error) socket.receive(net::buffer(&byte, 1), net::ip::tcp::socket::message_peek, error);
-  if (!error || error == net::error::would_block) return std::nullopt;
-  return error == net::error::eof ? PeerNews::kEnded : PeerNews::kGone;
-}
-
+// While an answer is made, the read for the next request is pending already: it notices when the
+// peer goes, and costs nothing that the next request would not.
 class TcpConnection final : public Connection {
  public:
   explicit TcpConnection(net::ip::tcp::socket socket)
-      : socket_(std::move(socket)), timer_(socket_.get_executor()) {
-    boost::system::error_code ignored;  // a socket that refuses the option still works
+      : socket_(std::move(socket)),
+        alarm_(socket_.get_executor(), [this] { expire(); }),
+        ahead_ended_(socket_.get_executor(), Alarm::Time::max()) {
+    boost::system::error_code ignored;  // a socket that refuses the options still works
     socket_.set_option(net::ip::tcp::no_delay(true), ignored);
+    socket_.non_blocking(true, ignored);
   }
 
   net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) override {
-    const std::shared_ptr<const bool> expired = cancel_at(deadline);
+    begin(deadline);
+    while (reading_ahead_) co_await ahead_ended_.async_wait(kTuple);
+    if (ahead_size_ > 0 || expired_) {
+      alarm_.clear();
+      co_return take_ahead(buffer);
+    }
     const net::mutable_buffer target = net::buffer(buffer.data(), buffer.size());
     auto [error, count] = co_await socket_.async_read_some(target, kTuple);
-    co_return ReadResult(status_of(error, *expired), count);
+    alarm_.clear();
+    co_return ReadResult(status_of(error, expired_), count);
   }
 
   net::awaitable<IoStatus> write(std::string_view bytes) override {
+    // Nearly always the kernel takes all of it at once, and there is nothing to wait for.
+    boost::system::error_code refused;
+    bytes.remove_prefix(socket_.write_some(net::buffer(bytes.data(), bytes.size()), refused));
+    if (refused && refused != net::error::would_block) co_return IoStatus::kClosed;
     while (!bytes.empty()) {
-      const std::shared_ptr<const bool> expired =
-          cancel_at(std::chrono::steady_clock::now() + kWriteTimeout);
+      begin(std::chrono::steady_clock::now() + kWriteTimeout);
       const net::const_buffer source = net::buffer(bytes.data(), bytes.size());
       auto [error, count] = co_await socket_.async_write_some(source, kTuple);
-      if (error) co_return status_of(error, *expired);
+      alarm_.clear();
+      if (error) co_return status_of(error, expired_);
       bytes.remove_prefix(count);
     }
     co_return IoStatus::kOk;
@@ -59,19 +66,16 @@ class TcpConnection final : public Connection {
 
   void watch_peer(std::function<void(PeerNews)> heard) override {
     watch_ = std::make_shared<Watch>(std::move(heard));
-    socket_.async_wait(
-        net::ip::tcp::socket::wait_read,
-        [this, watch = std::weak_ptr(watch_)](const boost::system::error_code& error) {
-          const auto alive = watch.lock();  // it dies with this connection
-          if (!alive || error) return;
-          const auto news = news_of(socket_);
-          if (news != PeerNews::kGone) watch_for_reset();
-          if (news) (*alive)(*news);
-        });
+    if (ahead_size_ > 0) {
+      watch_for_reset();
+    } else if (!reading_ahead_) {
+      read_ahead();
+    }
   }
 
   void stop_watching() override {
     watch_.reset();
+    if (!std::exchange(watching_for_reset_, false)) return;
     boost::system::error_code ignored;
     socket_.cancel(ignored);
   }
@@ -84,7 +88,35 @@ class TcpConnection final : public Connection {
  private:
   using Watch = std::function<void(PeerNews)>;
 
+  void read_ahead() {
+    reading_ahead_ = true;
+    socket_.async_read_some(net::buffer(ahead_),
+                            [this, life = std::weak_ptr(life_)](
+                                const boost::system::error_code& error, std::size_t count) {
+                              if (life.expired()) return;
+                              reading_ahead_ = false;
+                              ahead_size_ = count;
+                              ahead_ended_.cancel();
+                              const auto watch = watch_;
+                              if (!watch || error == net::error::operation_aborted) return;
+                              const bool ended = error == net::error::eof;
+                              if (!error || ended) watch_for_reset();
+                              if (error) (*watch)(ended ? PeerNews::kEnded : PeerNews::kGone);
+                            });
+  }
+
+  ReadResult take_ahead(std::span<char> buffer) {
+    const std::size_t count = std::min(buffer.size(), ahead_size_);
+    if (count == 0) return {IoStatus::kTimedOut, 0};
+    std::copy_n(ahead_.begin(), count, buffer.begin());
+    std::copy(ahead_.begin() + static_cast<std::ptrdiff_t>(count),
+              ahead_.begin() + static_cast<std::ptrdiff_t>(ahead_size_), ahead_.begin());
+    ahead_size_ -= count;
+    return {IoStatus::kOk, count};
+  }
+
   void watch_for_reset() {
+    watching_for_reset_ = true;
     socket_.async_wait(net::ip::tcp::socket::wait_error,
                        [watch = std::weak_ptr(watch_)](const boost::system::error_code& error) {
                          const auto alive = watch.lock();
@@ -92,25 +124,29 @@ class TcpConnection final : public Connection {
                        });
   }
 
-  // Cancels what is pending on the socket at `deadline`, and says so in the flag that it returns,
-  // if somebody still holds that then. The socket stays open, so that the peer can be told.
-  std::shared_ptr<const bool> cancel_at(Deadline deadline) {
-    auto expired = std::make_shared<bool>(false);
-    timer_.expires_at(deadline);
-    timer_.async_wait(
-        [this, flag = std::weak_ptr(expired)](const boost::system::error_code& error) {
-          const auto pending = flag.lock();  // it dies with the read or write, that with this
-          if (error || !pending) return;
-          *pending = true;
-          boost::system::error_code ignored;
-          socket_.cancel(ignored);
-        });
-    return expired;
+  // A read or write that is cancelled at `deadline`, until the alarm is cleared. The socket stays
+  // open then, so that the peer can be told.
+  void begin(Deadline deadline) {
+    expired_ = false;
+    alarm_.set(deadline);
+  }
+  void expire() {
+    expired_ = true;
+    boost::system::error_code ignored;
+    socket_.cancel(ignored);
   }
 
   net::ip::tcp::socket socket_;
-  net::steady_timer timer_;
-  std::shared_ptr<Watch> watch_;  // null: nobody is watching
+  Alarm alarm_;
+  bool expired_ = false;         // the last read or write was
+  std::array<char, 512> ahead_;  // bytes that have come already; the next read takes them
+  std::size_t ahead_size_ = 0;
+  bool reading_ahead_ = false;
+  net::steady_timer ahead_ended_;  // never fires: cancelled when it is not any more
+  std::shared_ptr<Watch> watch_;   // null: nobody is watching
+  bool watching_for_reset_ = false;
+  const std::shared_ptr<char> life_ =
+      std::make_shared<char>();  // ends before the socket's reads do
 };
 
 }  // namespace

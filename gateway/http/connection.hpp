@@ -5,7 +5,7 @@
 // makes such code slow to compile. Deadlines are real time, not a Clock's: they concern the
 // network.
 //
-// Owned by its session and used on the session's strand only. At most one read or write is pending.
+// Owned by its session and used on the session's loop only. At most one read or write is pending.
 #pragma once
 
 #include <chrono>
@@ -63,7 +63,7 @@ class Connection {
   // While an answer is generated nobody reads; this notices when the peer goes away meanwhile. A
   // peer that closes its socket and one that only has nothing more to send look alike (a FIN),
   // until something is written: the kernel of the former answers with a reset. `heard` is called on
-  // the strand, at most once with either news. A peer that sends its next request instead is kGone
+  // the loop, at most once with either news. A peer that sends its next request instead is kGone
   // only once it resets. stop_watching() ends it; `heard` is not called afterwards.
   virtual void watch_peer(std::function<void(PeerNews)> heard) = 0;
   virtual void stop_watching() = 0;

@@ -272,6 +272,11 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
   return open_stage(platform, *carrier, exchange);
 }
 
+bool is_brief(const Exchange& exchange) {
+  return exchange.route->access == Access::kInference && exchange.route->body == Body::kJson &&
+         exchange.call.request.body.size() <= kBriefBodyBytes;
+}
+
 Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
   return guarded([&] {
     Result<Reply> reply = answer_once(platform, exchange);

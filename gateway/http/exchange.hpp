@@ -4,6 +4,7 @@
 // on to a body, what does the handler say, which headers does every answer carry, what is logged.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,7 +17,7 @@
 
 namespace tessera {
 
-// Owned by its session's strand.
+// Owned by its session's loop.
 struct Exchange {
   explicit Exchange(const Platform& platform);  // begins now, under a new id
 
@@ -38,6 +39,13 @@ struct Exchange {
 // length, upload slot. Errors: what the answer has to say; the body is still unread then.
 Result<void> open_request(Platform& platform, std::span<const Route> routes, std::string_view head,
                           Exchange& exchange);
+
+// Whether the handler takes less time than handing it to a worker and back would: that of a small
+// inference request. It makes the same checks wherever it runs, and waits for nobody; what it asks
+// of the store is what a key has used this month, when the key is seen for the first time. A
+// constraint that has to be compiled is a Deferred, for a worker.
+inline constexpr std::size_t kBriefBodyBytes = 2 * 1024;
+bool is_brief(const Exchange& exchange);
 
 // What the route's handler says, or what it said to the same request before (idempotency.hpp); an
 // exception becomes an Error. The body is gone then.

@@ -1,9 +1,11 @@
 // server.hpp — listeners, sessions, and the path of every request through them.
 //
-// The only coroutines of the house. A session is one connection on its own strand; it reads one
-// request at a time, so pipelined requests wait in its buffer and are answered in order:
+// The only coroutines of the house. A session is one connection, on the one thread of its loop; it
+// reads one request at a time, so pipelined requests wait in its buffer and are answered in order:
 //
-//     head -> guard -> parser -> route -> key -> scope -> body -> handler (on a worker) -> answer
+//     head -> guard -> parser -> route -> key -> scope -> body -> handler -> answer
+//
+// A handler runs on a worker, unless it is known to be brief (is_brief() in exchange.hpp).
 //
 // A body goes to memory or, piece by piece, to disk (staged_body.hpp): while a worker writes a
 // piece nothing is read, so a sender that is faster than the disk waits in its own kernel.
@@ -22,13 +24,13 @@
 #include <utility>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
 #include "gateway/config.hpp"
 #include "gateway/http/connection.hpp"
 #include "gateway/http/connection_places.hpp"
 #include "gateway/http/exchange.hpp"
+#include "gateway/http/io_loops.hpp"
 #include "gateway/http/tls_context.hpp"
 #include "gateway/http/wakeup.hpp"
 #include "gateway/platform.hpp"
@@ -40,7 +42,7 @@ namespace tessera {
 struct ListenerPolicy {
   int max_connections = kMaxConnections;                      // further ones are closed
   int max_connections_of_address = kMaxConnectionsOfAddress;  // but for trusted proxies
-  bool quick_handlers = false;  // they run on the session's strand, not on a worker
+  bool quick_handlers = false;  // they run on the session's loop, not on a worker
   std::chrono::milliseconds idle_timeout = kIdleTimeout;
   std::chrono::milliseconds head_timeout = kHeadTimeout;
   std::chrono::milliseconds body_grace = kBodyGrace;
@@ -52,10 +54,10 @@ inline ListenerPolicy ops_policy() {
   return {.max_connections = kMaxOpsConnections, .quick_handlers = true};
 }
 
-// One listener and its sessions. Owned by main; outlives the run of its io context.
+// One listener and its sessions. Owned by main; outlives the run of its loops.
 class Server {
  public:
-  Server(net::io_context& io, Platform& platform, std::span<const Route> routes,
+  Server(IoLoops& loops, Platform& platform, std::span<const Route> routes,
          const ListenerPolicy& policy = {});
 
   // Binds "host:port" (port 0: any) and begins to accept. Returns the address with the true port.
@@ -68,11 +70,15 @@ class Server {
  private:
   // A connection and what has been received on it beyond the last request.
   struct Peer {
-    Peer(std::unique_ptr<Connection> peer_connection, std::string peer_address)
-        : connection(std::move(peer_connection)), address(std::move(peer_address)) {}
+    Peer(std::unique_ptr<Connection> peer_connection, std::string peer_address,
+         const net::any_io_executor& loop)
+        : connection(std::move(peer_connection)),
+          wakeup(std::make_shared<Wakeup>(loop)),
+          address(std::move(peer_address)) {}
 
     std::unique_ptr<Connection> connection;
-    const std::string address;  // the proxy's, if it is one
+    const std::shared_ptr<Wakeup> wakeup;  // of whatever its request waits for
+    const std::string address;             // the proxy's, if it is one
     std::string received;
   };
 
@@ -90,35 +96,36 @@ class Server {
   net::awaitable<void> session(net::ip::tcp::socket socket, std::string address, Place place);
   std::unique_ptr<Connection> connect(net::ip::tcp::socket socket) const;
   net::awaitable<bool> serve_one(Peer& peer);
-
   net::awaitable<Result<std::string>> read_head(Peer& peer);
+  net::awaitable<IoStatus> read_more(Peer& peer, Connection::Deadline deadline);
+  net::awaitable<void> linger(Peer& peer);
+  // server_bodies.cpp
   static net::awaitable<Result<void>> invite_body(Peer& peer, const Exchange& exchange);
   net::awaitable<Result<void>> read_body(Peer& peer, Exchange& exchange);
   net::awaitable<Result<void>> stage_body(Peer& peer, Exchange& exchange);
   net::awaitable<Result<void>> stage_piece(Exchange& exchange);
   net::awaitable<Result<void>> finish_stage(Exchange& exchange);
   net::awaitable<void> drop_stage(Exchange& exchange);
-  net::awaitable<IoStatus> read_more(Peer& peer, Connection::Deadline deadline);
   static void drop_received_body(Peer& peer, Exchange& exchange);
-  net::awaitable<void> linger(Peer& peer);
-
+  net::awaitable<bool> send_pieces(Peer& peer, Exchange& exchange, const HttpResponse& head);
+  net::awaitable<bool> send_source(Peer& peer, const BodySource& source);
+  // server_replies.cpp
   net::awaitable<Result<Reply>> run_request(Peer& peer, Exchange& exchange,
                                             const std::string& head);
   static net::awaitable<Result<Reply>> run_deferred(Peer& peer, std::unique_ptr<Deferred> deferred);
   net::awaitable<Result<Reply>> run_awaited(Peer& peer, std::unique_ptr<Awaited> awaited);
-  net::awaitable<bool> send_pieces(Peer& peer, Exchange& exchange, const HttpResponse& head);
   net::awaitable<bool> send(Peer& peer, Exchange& exchange, HttpResponse response);
-  net::awaitable<bool> send_source(Peer& peer, const BodySource& source);
   // server_events.cpp
   net::awaitable<bool> send_events(Peer& peer, Exchange& exchange,
                                    std::unique_ptr<EventStream> stream);
+  // server_generation.cpp
   net::awaitable<bool> generate(Peer& peer, Exchange& exchange, Generation& generation);
   net::awaitable<Generation::Progress> next_progress(Generation& generation, Wakeup& wakeup,
                                                      const Audience& audience);
   std::string bytes_for(Audience& audience, const Exchange& exchange, const Generation& generation,
                         const Generation::Progress& progress);
 
-  net::io_context& io_;
+  IoLoops& loops_;
   Platform& platform_;
   std::span<const Route> routes_;
   ListenerPolicy policy_;

@@ -1,11 +1,7 @@
 // server_events.cpp — the session loop of a client that listens to events.
+#include <chrono>
 #include <memory>
 #include <utility>
-
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/http/server.hpp"
 #include "gateway/http/sse.hpp"
@@ -13,8 +9,6 @@
 
 namespace tessera {
 namespace {
-
-constexpr auto kTuple = net::as_tuple(net::use_awaitable);
 
 HttpResponse stream_head() {
   HttpResponse head;
@@ -30,8 +24,7 @@ HttpResponse stream_head() {
 // whoever has read it misses nothing from then on.
 net::awaitable<bool> Server::send_events(Peer& peer, Exchange& exchange,
                                          std::unique_ptr<EventStream> stream) {
-  const net::any_io_executor executor = co_await net::this_coro::executor;
-  const auto wakeup = std::make_shared<Wakeup>(executor);
+  const std::shared_ptr<Wakeup> wakeup = peer.wakeup;
   stream->start([wakeup] { wakeup->wake(); });
   if (exchange.framing.http_1_0) exchange.framing.keep_alive = false;
   HttpResponse head = stream_head();
@@ -57,13 +50,14 @@ net::awaitable<bool> Server::send_events(Peer& peer, Exchange& exchange,
     out.clear();
     if (status != IoStatus::kOk) gone = true;
     if (gone || ended) break;
-    wakeup->timer.expires_after(kHeartbeat);
+    const Alarm::Time silent_until = std::chrono::steady_clock::now() + kHeartbeat;
     std::string news = stream->take();
     while (!gone && news.empty() && !stream->ended()) {
-      auto [woken] = co_await wakeup->timer.async_wait(kTuple);  // an aborted wait: look again
+      co_await wakeup->wait_until(silent_until);
       news = stream->take();
       const bool asked = std::exchange(in_doubt, false);
-      if (news.empty() && (asked || !woken)) news = kSseHeartbeat;
+      const bool late = std::chrono::steady_clock::now() >= silent_until;
+      if (news.empty() && (asked || late)) news = kSseHeartbeat;
     }
     if (!news.empty()) out = frame_piece(news, exchange.framing);
   }

@@ -51,20 +51,19 @@ ServerConfig small_config() {
 class Served {
  public:
   Served() {
-    api_.emplace(io_, *platform_, api_routes());
-    ops_.emplace(io_, *platform_, ops_routes(), ops_policy());
+    api_.emplace(loops_, *platform_, api_routes());
+    ops_.emplace(loops_, *platform_, ops_routes(), ops_policy());
     // One that soon loses its patience.
     ListenerPolicy hasty;
     hasty.idle_timeout = hasty.head_timeout = hasty.body_grace = std::chrono::milliseconds(200);
-    hasty_.emplace(io_, *platform_, api_routes(), hasty);
+    hasty_.emplace(loops_, *platform_, api_routes(), hasty);
     api_address_ = api_->listen("127.0.0.1:0").value();
     ops_address_ = ops_->listen("127.0.0.1:0").value();
     hasty_address_ = hasty_->listen("127.0.0.1:0").value();
-    for (int i = 0; i < 2; ++i) threads_.emplace_back([this] { io_.run(); });
+    loops_.start();
   }
   ~Served() {
-    io_.stop();
-    threads_.clear();
+    loops_.stop();
     platform_->stop();
   }
 
@@ -107,7 +106,7 @@ class Served {
         begun->count_down();
         done.wait();
       };
-      net::co_spawn(io_, platform_->workers->run(std::move(job)), net::detached);
+      net::co_spawn(loops_.next(), platform_->workers->run(std::move(job)), net::detached);
     }
     begun->wait();
   }
@@ -129,14 +128,13 @@ class Served {
  private:
   TempDir directory_;
   std::unique_ptr<Platform> platform_ = open_tiny_platform(directory_.path(), small_config());
-  net::io_context io_;
+  IoLoops loops_{2};
   std::optional<Server> api_;
   std::optional<Server> ops_;
   std::optional<Server> hasty_;
   std::string api_address_;
   std::string ops_address_;
   std::string hasty_address_;
-  std::vector<std::jthread> threads_;
   net::io_context client_io_;
 };
 
@@ -385,6 +383,15 @@ TEST_F(ServerTest, OperationsAnswerWhileEveryWorkerIsBusy) {
     ASSERT_EQ(poll(&ready, 1, /*timeout=*/10'000), 1) << path;
     EXPECT_EQ(Served::rest_of(socket).status(), 200) << path;
   }
+  done.set_value();
+}
+
+TEST_F(ServerTest, SmallRequestsNeedNoWorker) {
+  const std::string small = request("POST", "/v1/chat/completions", served->tenant_key(),
+                                    chat_body("\"max_tokens\": 1"), kClose);
+  std::promise<void> done;
+  served->occupy_workers(done.get_future().share());
+  EXPECT_EQ(served->exchange(small).status(), 200);
   done.set_value();
 }
 
