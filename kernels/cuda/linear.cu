@@ -22,10 +22,16 @@ constexpr int kSumBytes = kWarps* kTokens * 64;
 
 // Shared memory of a block.
 struct Tables {
-  std::uint32_t pairs;        // address of the table
+  const std::byte* pairs;     // the table, in shared memory
   std::uint32_t lane_offset;  // of this lane's copy: 4 lane
   const float* map;           // (256,) values of nested scales
 };
+
+// Told through a shuffle, so that the compiler sees that it is one number for the whole warp: what
+// depends on it alone is kept in uniform registers, the table's address among them.
+__device__ __forceinline__ unsigned this_warp() {
+  return __shfl_sync(kFullMask, threadIdx.x / kWarpSize, 0);
+}
 
 // Pair e is the fp16 of codes e & 15 (low half) and e >> 4.
 __device__ __forceinline__ void fill_pairs(const PackedMatrix& m, std::byte* table) {
@@ -51,11 +57,11 @@ struct Codes {
 };
 
 template <PackedForm kForm>
-__device__ __forceinline__ Codes<kForm> load_codes(const std::byte* tile, unsigned lane) {
+__device__ __forceinline__ Codes<kForm> load_codes(const std::byte* of_lane) {
   Codes<kForm> codes;
 #pragma unroll
   for (int i = 0; i < words_of(kForm); ++i) {
-    codes.words[i] = load_stream(reinterpret_cast<const uint4*>(tile) + i * 32 + lane);
+    codes.words[i] = load_stream(reinterpret_cast<const uint4*>(of_lane) + i * 32);
   }
   return codes;
 }
@@ -83,30 +89,71 @@ __device__ __forceinline__ void decode(const Codes<kForm>& codes, const Tables& 
 #pragma unroll
         for (unsigned b = 0; b < 4; ++b) {
           const std::uint32_t offset = __byte_perm(words[i], tables.lane_offset, 0x7704U | b << 4);
-          a[4 * i + b] = load_shared_u32(tables.pairs + offset);
+          a[4 * i + b] = *reinterpret_cast<const std::uint32_t*>(tables.pairs + offset);
         }
       }
     }
   }
 }
 
-// The scales of rows g and g + 8 of a tile's group. Indices of scales and of x fit 32 bits.
-template <PackedForm kForm>
-__device__ __forceinline__ float2 load_scales(const PackedMatrix& m, const Tables& tables,
-                                              unsigned tile, unsigned groups, unsigned group,
-                                              unsigned g) {
-  const unsigned at = (tile * groups + group) * 8 + g;  // in pairs
-  if (kForm == PackedForm::kHalf || m.scales != nullptr) {
-    return __ldg(reinterpret_cast<const float2*>(m.scales) + at);
+// What a lane reads of a matrix and of x on its way along a tile, found once a tile: its loop over
+// the blocks is to have loads, permutes and products in it, and no arithmetic of addresses.
+template <int kTokens>
+struct Walk {
+  const float2* scales;         // of rows g and g + 8, group 0; null: nested
+  const float2* offsets;        // likewise; null: none
+  const std::uint16_t* nested;  // codes of the nested scales
+  const float* absmax_scales;   // of all blocks of the matrix
+  const float* map;             // (256,) in shared memory
+  unsigned first_scale;         // index of row g's first scale among all
+  unsigned second_scale;        // of row g + 8's
+  float absmax_offset;
+  unsigned group_inverse;       // PackedMatrix::group_inverse
+  const uint4* x[kTokens / 8];  // the lane's columns of block 0, of the rows that it feeds
+};
+
+template <int kTokens>
+__device__ __forceinline__ Walk<kTokens> start_walk(const LinearGroup& p, const PackedMatrix& m,
+                                                    const Tables& tables, int tile, int first_row,
+                                                    int num_rows) {
+  const unsigned g = threadIdx.x % kWarpSize / 4;
+  const unsigned t = threadIdx.x % 4;
+  const auto groups = static_cast<unsigned>(m.groups());
+  const unsigned pairs = static_cast<unsigned>(tile) * groups * 8 + g;
+  Walk<kTokens> walk;
+  walk.scales = m.scales == nullptr ? nullptr : reinterpret_cast<const float2*>(m.scales) + pairs;
+  walk.offsets =
+      m.offsets == nullptr ? nullptr : reinterpret_cast<const float2*>(m.offsets) + pairs;
+  walk.nested = keep(reinterpret_cast<const std::uint16_t*>(m.absmax_codes) + pairs);
+  walk.absmax_scales = m.absmax_scales;
+  walk.map = tables.map;
+  walk.first_scale = (static_cast<unsigned>(tile * kTileRows) + g) * groups;
+  walk.second_scale = walk.first_scale + 8 * groups;
+  walk.absmax_offset = m.absmax_offset;
+  walk.group_inverse = m.group_inverse;
+  const auto row_of = [&](unsigned token) {
+    return static_cast<std::size_t>(min(first_row + static_cast<int>(token), num_rows - 1));
+  };
+  const auto cols = static_cast<std::size_t>(m.cols);
+#pragma unroll
+  for (unsigned n = 0; n < kTokens / 8; ++n) {
+    walk.x[n] = reinterpret_cast<const uint4*>(p.x.halves + row_of(n * 8 + g) * cols + 16 * t);
   }
-  const std::uint32_t pair = __ldg(reinterpret_cast<const std::uint16_t*>(m.absmax_codes) + at);
-  const unsigned first = (tile * kTileRows + g) * groups + group;
-  const unsigned second = first + 8 * groups;
-  const float low =
-      __fmul_rn(tables.map[pair & 255U], __ldg(m.absmax_scales + first / kAbsmaxBlock));
-  const float high =
-      __fmul_rn(tables.map[pair >> 8], __ldg(m.absmax_scales + second / kAbsmaxBlock));
-  return make_float2(__fadd_rn(low, m.absmax_offset), __fadd_rn(high, m.absmax_offset));
+  return walk;
+}
+
+// The scales of rows g and g + 8 of a tile's group.
+template <PackedForm kForm, int kTokens>
+__device__ __forceinline__ float2 load_scales(const Walk<kTokens>& walk, unsigned group) {
+  if (kForm == PackedForm::kHalf || walk.scales != nullptr) {
+    return __ldg(walk.scales + group * 8);
+  }
+  const std::uint32_t pair = __ldg(walk.nested + group * 8);
+  const float low = __fmul_rn(
+      walk.map[pair & 255U], __ldg(walk.absmax_scales + (walk.first_scale + group) / kAbsmaxBlock));
+  const float high = __fmul_rn(
+      walk.map[pair >> 8], __ldg(walk.absmax_scales + (walk.second_scale + group) / kAbsmaxBlock));
+  return make_float2(__fadd_rn(low, walk.absmax_offset), __fadd_rn(high, walk.absmax_offset));
 }
 
 __device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4], float2 scale) {
@@ -116,40 +163,55 @@ __device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4],
   acc[3] = fmaf(c[3], scale.y, acc[3]);
 }
 
-// One block of 64 columns. kSteps is how many steps share a scale: 4 where
-// groups are 64 columns or more, 2 or 1 where they are 32 or 16.
-template <PackedForm kForm, int kTokens, int kSteps>
-__device__ __forceinline__ void add_block(const LinearGroup& p, const PackedMatrix& m,
-                                          const Tables& tables, const std::uint32_t (&a)[16],
-                                          int tile, int block, int first_row, int num_rows,
-                                          float (&acc)[kTokens / 8][4]) {
-  const unsigned lane = threadIdx.x % kWarpSize;
-  const unsigned g = lane / 4;
-  const unsigned t = lane % 4;
-  const int groups = m.groups();
-  float2 scale[4 / kSteps];
+// What the offsets of a block add: each times the sum of its columns of x.
+template <int kTokens, int kSteps>
+__device__ __forceinline__ void add_offsets(const LinearGroup& p, const float2* offsets, int cols,
+                                            const unsigned (&groups)[4 / kSteps], int block,
+                                            int first_row, int num_rows,
+                                            float (&acc)[kTokens / 8][4]) {
+  const unsigned t = threadIdx.x % 4;
   float2 offset[4 / kSteps];
 #pragma unroll
-  for (int i = 0; i < 4 / kSteps; ++i) {
-    const auto group =
-        static_cast<unsigned>(m.group_of(block * kTileCols + i * kSteps * 16, groups));
-    const auto in_row = static_cast<unsigned>(groups);
-    scale[i] = load_scales<kForm>(m, tables, static_cast<unsigned>(tile), in_row, group, g);
-    offset[i] = make_float2(0.0F, 0.0F);
-    if (kForm != PackedForm::kHalf && m.offsets != nullptr) {
-      offset[i] = __ldg(reinterpret_cast<const float2*>(m.offsets) +
-                        (static_cast<unsigned>(tile) * in_row + group) * 8 + g);
-    }
-  }
-  const auto cols = static_cast<unsigned>(m.cols);
-  const unsigned column = static_cast<unsigned>(block * kTileCols) + 16 * t;
+  for (int i = 0; i < 4 / kSteps; ++i) offset[i] = __ldg(offsets + groups[i] * 8);
 #pragma unroll
   for (int n = 0; n < kTokens / 8; ++n) {
-    const auto token =
-        static_cast<unsigned>(min(first_row + n * 8 + static_cast<int>(g), num_rows - 1));
-    const auto* x = reinterpret_cast<const uint4*>(p.x.halves + (token * cols + column));
-    const uint4 low = x[0];
-    const uint4 high = x[1];
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const auto token =
+          static_cast<unsigned>(min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1));
+      const float4 sum = reinterpret_cast<const float4*>(
+          p.x.sums)[token * static_cast<unsigned>(cols / kTileCols) + static_cast<unsigned>(block)];
+      const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+      for (int s = 0; s < 4; ++s) {
+        acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
+        acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
+      }
+    }
+  }
+}
+
+// One block of 64 columns, `ahead` sixteen bytes of x behind the walk's. kSteps is how many steps
+// share a scale: 4 where groups are 64 columns or more, 2 or 1 where they are 32 or 16.
+template <PackedForm kForm, int kTokens, int kSteps>
+__device__ __forceinline__ void add_block(const LinearGroup& p, int cols, const Walk<kTokens>& walk,
+                                          const std::uint32_t (&a)[16], int block, int ahead,
+                                          int first_row, int num_rows,
+                                          float (&acc)[kTokens / 8][4]) {
+  unsigned groups[4 / kSteps];
+  float2 scale[4 / kSteps];
+#pragma unroll
+  for (int i = 0; i < 4 / kSteps; ++i) {
+    groups[i] = kForm == PackedForm::kHalf
+                    ? 0
+                    : __umulhi(static_cast<unsigned>(block * kTileCols + i * kSteps * 16),
+                               walk.group_inverse);
+    scale[i] = load_scales<kForm>(walk, groups[i]);
+  }
+#pragma unroll
+  for (int n = 0; n < kTokens / 8; ++n) {
+    const uint4 low = load_global(walk.x[n] + ahead);
+    const uint4 high = load_global(walk.x[n] + ahead + 1);
     const std::uint32_t b[4][2] = {
         {low.x, low.y}, {low.z, low.w}, {high.x, high.y}, {high.z, high.w}};
 #pragma unroll
@@ -164,23 +226,8 @@ __device__ __forceinline__ void add_block(const LinearGroup& p, const PackedMatr
     }
   }
   if constexpr (kForm != PackedForm::kHalf) {
-    if (m.offsets != nullptr) {
-#pragma unroll
-      for (int n = 0; n < kTokens / 8; ++n) {
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const auto token = static_cast<unsigned>(
-              min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1));
-          const float4 sum = reinterpret_cast<const float4*>(
-              p.x.sums)[(token * cols + static_cast<unsigned>(block * kTileCols)) / kTileCols];
-          const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
-#pragma unroll
-          for (int s = 0; s < 4; ++s) {
-            acc[n][j] = fmaf(sums[s], offset[s / kSteps].x, acc[n][j]);
-            acc[n][2 + j] = fmaf(sums[s], offset[s / kSteps].y, acc[n][2 + j]);
-          }
-        }
-      }
+    if (walk.offsets != nullptr) {
+      add_offsets<kTokens, kSteps>(p, walk.offsets, cols, groups, block, first_row, num_rows, acc);
     }
   }
 }
@@ -192,18 +239,24 @@ __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMa
                                             int num_rows, float (&acc)[kTokens / 8][4]) {
   constexpr int kDepth = depth_of(kForm, kTokens);
   constexpr auto kBytes = static_cast<std::size_t>(tile_bytes(kForm));
-  const unsigned lane = threadIdx.x % kWarpSize;
+  constexpr int kBlockOfX = kTileCols * 2 / 16;  // of a row, in sixteen bytes
   const int blocks = m.blocks();
-  const std::byte* codes =
-      m.codes + static_cast<std::size_t>(tile) * static_cast<std::size_t>(blocks) * kBytes;
-  const auto load = [&](int block) {
-    return load_codes<kForm>(codes + static_cast<std::size_t>(block) * kBytes, lane);
+  const int first = static_cast<int>(this_warp());
+  const std::byte* codes = m.codes +
+                           (static_cast<std::size_t>(tile) * static_cast<std::size_t>(blocks) +
+                            static_cast<std::size_t>(first)) *
+                               kBytes +
+                           threadIdx.x % kWarpSize * 16;
+  const auto load = [&](int ahead) {
+    return load_codes<kForm>(codes + static_cast<std::size_t>(ahead * kWarps) * kBytes);
   };
-  const int first = static_cast<int>(threadIdx.x / kWarpSize);
+  Walk<kTokens> walk = start_walk<kTokens>(p, m, tables, tile, first_row, num_rows);
+#pragma unroll
+  for (int n = 0; n < kTokens / 8; ++n) walk.x[n] += first * kBlockOfX;
   Codes<kForm> ahead[kDepth] = {};
 #pragma unroll
   for (int i = 0; i < kDepth; ++i) {
-    if (first + i * kWarps < blocks) ahead[i] = load(first + i * kWarps);
+    if (first + i * kWarps < blocks) ahead[i] = load(i);
   }
 #pragma unroll 1
   for (int at = first; at < blocks; at += kDepth * kWarps) {
@@ -213,10 +266,13 @@ __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMa
       if (block >= blocks) break;
       std::uint32_t a[16];
       decode<kForm>(ahead[i], tables, a);
-      const int next = block + kDepth * kWarps;
-      if (next < blocks) ahead[i] = load(next);
-      add_block<kForm, kTokens, kSteps>(p, m, tables, a, tile, block, first_row, num_rows, acc);
+      if (block + kDepth * kWarps < blocks) ahead[i] = load(kDepth + i);
+      add_block<kForm, kTokens, kSteps>(p, m.cols, walk, a, block, i * kWarps * kBlockOfX,
+                                        first_row, num_rows, acc);
     }
+    codes = keep(codes + static_cast<std::size_t>(kDepth * kWarps) * kBytes);
+#pragma unroll
+    for (int n = 0; n < kTokens / 8; ++n) walk.x[n] = keep(walk.x[n] + kDepth * kWarps * kBlockOfX);
   }
 }
 
@@ -270,7 +326,7 @@ __global__ void __launch_bounds__(kThreads, kTokens == 64 ? 1 : 2)
   std::byte* const shared = dynamic_shared();
   auto* const map = reinterpret_cast<float*>(shared + kPairs);
   auto* const sums = reinterpret_cast<float*>(shared + kPairs + kMapBytes);
-  const Tables tables = {shared_address(shared), threadIdx.x % kWarpSize * 4, map};
+  const Tables tables = {shared, threadIdx.x % kWarpSize * 4, map};
   for (unsigned i = threadIdx.x; kForm != PackedForm::kHalf && i < 256; i += kThreads) {
     map[i] = p.matrices[0].dynamic_map[i];
   }

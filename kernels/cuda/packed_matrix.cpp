@@ -1,6 +1,5 @@
 #include "kernels/cuda/packed_matrix.hpp"
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -24,6 +23,10 @@ void check(const WeightMatrix& matrix, int group) {
   if (matrix.cols % kTileCols != 0) {
     throw std::invalid_argument("a matrix of " + std::to_string(matrix.cols) +
                                 " columns, which is no multiple of 64, is not for a GPU");
+  }
+  if (matrix.cols >= 1 << 16) {
+    throw std::invalid_argument("a matrix of " + std::to_string(matrix.cols) +
+                                " columns is too wide for a GPU");
   }
   if (group != 16 && group != 32 && (group % 64 != 0 || matrix.cols % group != 0)) {
     throw std::invalid_argument("groups of " + std::to_string(group) +
@@ -126,8 +129,7 @@ PackedBuffers pack_matrix(const WeightMatrix& matrix) {
   out.shape.rows = matrix.rows;
   out.shape.cols = matrix.cols;
   out.shape.group = group;
-  const auto bits = static_cast<unsigned>(group);
-  if (std::has_single_bit(bits)) out.shape.group_shift = std::countr_zero(bits);
+  out.shape.group_inverse = PackedMatrix::inverse_of(group);
   out.shape.absmax_offset = matrix.absmax_offset;
   for (std::size_t i = 0; i < matrix.book.size(); ++i) {
     out.shape.book[i] = half_from_float(matrix.book[i]);

@@ -58,9 +58,9 @@ TESSERA_HOST_DEVICE constexpr int fragment_position(int k) {
 struct PackedMatrix {
   PackedForm form = PackedForm::kHalf;
   int rows = 0;
-  int cols = 0;          // a multiple of 64
-  int group = 0;         // columns that share a scale
-  int group_shift = -1;  // its logarithm, if it is a power of two
+  int cols = 0;                // a multiple of 64
+  int group = 0;               // columns that share a scale
+  unsigned group_inverse = 0;  // inverse_of(group)
   const std::byte* codes = nullptr;
   const float* scales = nullptr;   // null: nested
   const float* offsets = nullptr;  // null: none
@@ -74,11 +74,12 @@ struct PackedMatrix {
   TESSERA_HOST_DEVICE int tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   TESSERA_HOST_DEVICE int blocks() const { return cols / kTileCols; }
   TESSERA_HOST_DEVICE int groups() const { return cols / group; }
-  // The group of column k, of a row of `num_groups`; a division only for odd groups.
-  TESSERA_HOST_DEVICE int group_of(int k, int num_groups) const {
-    return num_groups == 1 ? 0 : group_shift >= 0 ? k >> group_shift : k / group;
+  // 2^32 / group, rounded up: column k is of group __umulhi(k, inverse), exactly while cols * group
+  // is below 2^32.
+  static constexpr unsigned inverse_of(int group) {
+    return static_cast<unsigned>((std::uint64_t{1} << 32U) / static_cast<unsigned>(group) +
+                                 ((std::uint64_t{1} << 32U) % static_cast<unsigned>(group) != 0));
   }
-
   // Index of the code of weight (n, k), in units of the form: nibbles, bytes or halves.
   TESSERA_HOST_DEVICE std::size_t code_index(int n, int k) const {
     const int in_tile = n % kTileRows;

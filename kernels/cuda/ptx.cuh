@@ -66,10 +66,27 @@ __device__ __forceinline__ uint4 load_shared_u128(std::uint32_t address) {
   return words;
 }
 
+// The same pointer, of which the compiler knows nothing: it stays in its registers instead of being
+// computed anew wherever it is used.
+template <class T>
+__device__ __forceinline__ T* keep(T* pointer) {
+  asm volatile("" : "+l"(pointer));
+  return pointer;
+}
+
 // Weights and pages are read once a step: they shall not push activations out of L1.
 __device__ __forceinline__ uint4 load_stream(const uint4* at) {
   uint4 words;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "l"(at));
+  return words;
+}
+
+// What other threads of the device have written in launches before this one.
+__device__ __forceinline__ uint4 load_global(const uint4* at) {
+  uint4 words;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
                : "l"(at));
   return words;

@@ -81,6 +81,15 @@ inline uint4 load_shared_u128(std::uint32_t address) {
 
 // ---- Global memory, read once.
 
+template <class T>
+T* keep(T* pointer) {
+  return pointer;
+}
+
+inline uint4 load_global(const uint4* at) {
+  if (reinterpret_cast<std::uintptr_t>(at) % 16 != 0) emulation::fail("a misaligned load");
+  return *at;
+}
 inline uint4 load_stream(const uint4* at) {
   if (reinterpret_cast<std::uintptr_t>(at) % 16 != 0) emulation::fail("a misaligned load");
   return *at;

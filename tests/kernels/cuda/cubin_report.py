@@ -32,13 +32,20 @@ DEFAULT_REGISTERS = 128
 # scale; its loop is as many blocks long as it loads ahead (linear.cu, depth_of()). 4-bit codes take
 # sixteen permutes and sixteen loads of the table a block, 8-bit codes sixteen permutes.
 FORMS = {0: ("kBook16", 4), 1: ("kInt8", 2), 2: ("kHalf", 2)}
+# "block": at most so many instructions a block of 64 columns, on any architecture; with them those
+# that only offsets or only nested scales need, and that others jump over (NF4 runs 88 of its 120
+# on sm_90). The design's 61 had the scales of four blocks in one load and no offsets.
+BLOCKS = {(0, 8, 4): 126, (0, 16, 4): 160, (1, 8, 4): 126, (1, 16, 4): 169, (2, 8, 4): 64,
+          (2, 16, 4): 63}
 BUDGETS = []
 for form, (_, ahead) in FORMS.items():
     for tokens in (8, 16, 64):
         depth = 1 if tokens == 64 else ahead
-        BUDGETS.append((rf"linear_kernel<\(tessera::PackedForm\){form}, {tokens}, ",
-                        dict(HMMA=depth * tokens // 8 * 4,
-                             registers=255 if tokens == 64 else 128)))
+        for steps in (4, 2, 1):
+            BUDGETS.append((rf"linear_kernel<\(tessera::PackedForm\){form}, {tokens}, {steps}>",
+                            dict(HMMA=depth * tokens // 8 * 4,
+                                 block=BLOCKS.get((form, tokens, steps), 0),
+                                 registers=255 if tokens == 64 else 128)))
 # Attention: a lane keeps head_dim / 2 sums.
 BUDGETS.append((r"attend_kernel<(64|96|128|256),", dict(registers=255)))
 
@@ -85,11 +92,22 @@ def register_counts(elf, found):
     return counts
 
 
+def demangled(name):
+    return demangle([name])[0]
+
+
 def demangle(names):
     if not shutil.which("c++filt") or not names:
         return names
     return subprocess.run(["c++filt", *names], check=True, capture_output=True,
                           text=True).stdout.splitlines()
+
+
+def block_of(name, products):
+    """Instructions of one block of 64 columns: from its first product to the next block's first."""
+    linear = re.search(r"linear_kernel<\(tessera::PackedForm\)\d, (\d+), ", name)
+    of_block = int(linear[1]) // 8 * 4 if linear else 0
+    return products[of_block] - products[0] if 0 < of_block < len(products) else 0
 
 
 def kernels(path):
@@ -103,11 +121,15 @@ def kernels(path):
             offset, size = header[4], header[5]
             kernel = name[len(".text."):]
             counts = collections.Counter()
+            products = []  # where the matrix instructions are
             for at in range(offset, offset + size, 16):
                 opcode = struct.unpack_from("<H", elf, at)[0] & 0xFFF
                 counts["all"] += opcode != NOP
+                if OPCODES.get(opcode) == "HMMA":
+                    products.append(counts["all"])
                 if opcode in OPCODES:
                     counts[OPCODES[opcode]] += 1
+            counts["block"] = block_of(demangled(kernel), products)
             yield architecture(elf), kernel, registers.get(kernel, 0), counts
 
 
@@ -120,8 +142,10 @@ def faults(name, registers, counts):
         yield "the cubin does not say how many registers"
     if registers > budget.get("registers", DEFAULT_REGISTERS):
         yield f"{registers} registers, over {budget.get('registers', DEFAULT_REGISTERS)}"
+    if counts["block"] > budget.get("block", 0) > 0:
+        yield f"{counts['block']} instructions a block, over {budget['block']}"
     for opcode, due in budget.items():
-        if opcode != "registers" and counts[opcode] != due:
+        if opcode not in ("registers", "block") and counts[opcode] != due:
             yield f"{counts[opcode]} {opcode}, not {due}"
 
 
@@ -136,7 +160,7 @@ def main(paths):
         short = re.sub(r"\(tessera::PackedForm\)|\(anonymous namespace\)::|tessera::|^void ", "", name)
         short = re.sub(r"\(.*\)$", "", short)
         shown = " ".join(f"{key} {counts[key]}" for key in
-                         ("all", "HMMA", "LDSM", "LDS", "PRMT", "LDG", "LDL", "STL")
+                         ("all", "block", "HMMA", "LDSM", "LDS", "PRMT", "LDG", "LDL", "STL")
                          if counts[key])
         print(f"sm_{arch:<4}{registers:4} registers  {short}: {shown}")
         for fault in faults(name, registers, counts):
