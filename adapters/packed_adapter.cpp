@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "adapters/balanced_pair.hpp"
 #include "kernels/bf16.hpp"
 
 namespace tessera {
@@ -78,40 +79,63 @@ void fill_vectors(const AdapterModule& module, const PackedModule& place, std::b
   copy(module.bias, data + place.bias);
 }
 
-template <class Stored, class Convert>
-void fill(const Adapter& adapter, const PackedLayout& layout, std::byte* data, Convert convert) {
+// Calls `visit` with each module's pair as it is to be rounded, and the module and its place.
+template <class Visit>
+void for_each_balanced(const Adapter& adapter, const PackedLayout& layout, Visit visit) {
+  std::uint64_t work_left = kMaxBalanceWork;
+  for (std::size_t i = 0; i < layout.modules.size(); ++i) {
+    const AdapterModule& module = adapter.modules[i];
+    const auto pair = balanced_pair(module, work_left);
+    visit(pair ? *pair : module, module, layout.modules[i]);
+  }
+}
+
+void fill_f32(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
+  const auto itself = [](float value) { return value; };
   for (std::size_t i = 0; i < layout.modules.size(); ++i) {
     const AdapterModule& module = adapter.modules[i];
     const PackedModule& place = layout.modules[i];
-    fill_a<Stored>(module, data + place.a, convert);
-    fill_b<Stored>(module, data + place.b, convert);
+    fill_a<float>(module, data + place.a, itself);
+    fill_b<float>(module, data + place.b, itself);
     fill_vectors(module, place, data);
   }
-  fill_rows<Stored>(adapter.embed_rows, layout.embed_rows, data, convert);
-  fill_rows<Stored>(adapter.head_rows, layout.head_rows, data, convert);
+  fill_rows<float>(adapter.embed_rows, layout.embed_rows, data, itself);
+  fill_rows<float>(adapter.head_rows, layout.head_rows, data, itself);
+}
+
+void fill_bf16(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
+  for_each_balanced(
+      adapter, layout,
+      [&](const AdapterModule& pair, const AdapterModule& module, const PackedModule& place) {
+        fill_a<Bf16>(pair, data + place.a, float_to_bf16);
+        fill_b<Bf16>(pair, data + place.b, float_to_bf16);
+        fill_vectors(module, place, data);
+      });
+  fill_rows<Bf16>(adapter.embed_rows, layout.embed_rows, data, float_to_bf16);
+  fill_rows<Bf16>(adapter.head_rows, layout.head_rows, data, float_to_bf16);
 }
 
 // By way of fp32, module by module.
 PageError fill_int8(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
   const auto itself = [](float value) { return value; };
   PageError error;
-  for (std::size_t i = 0; i < layout.modules.size(); ++i) {
-    const AdapterModule& module = adapter.modules[i];
-    const PackedModule& place = layout.modules[i];
-    const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
-    std::vector<float> a(ranks * static_cast<std::size_t>(module.base.shape.in_features));
-    std::vector<float> b(ranks * static_cast<std::size_t>(module.base.shape.out_features));
-    fill_a<float>(module, reinterpret_cast<std::byte*>(a.data()), itself);
-    fill_b<float>(module, reinterpret_cast<std::byte*>(b.data()), itself);
-    const LoraModule exact{.rank = module.rank,
-                           .a = reinterpret_cast<const std::byte*>(a.data()),
-                           .b = reinterpret_cast<const std::byte*>(b.data())};
-    error += quantise_pages(exact, module.base.shape,
-                            {reinterpret_cast<std::int8_t*>(data + place.a), a.size()},
-                            {reinterpret_cast<std::int8_t*>(data + place.b), b.size()},
-                            {reinterpret_cast<float*>(data + place.scales), ranks});
-    fill_vectors(module, place, data);
-  }
+  for_each_balanced(
+      adapter, layout,
+      [&](const AdapterModule& pair, const AdapterModule& module, const PackedModule& place) {
+        const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
+        std::vector<float> a(ranks * static_cast<std::size_t>(module.base.shape.in_features));
+        std::vector<float> b(ranks * static_cast<std::size_t>(module.base.shape.out_features));
+        fill_a<float>(pair, reinterpret_cast<std::byte*>(a.data()), itself);
+        fill_b<float>(pair, reinterpret_cast<std::byte*>(b.data()), itself);
+        const LoraModule exact{.rank = module.rank,
+                               .a = reinterpret_cast<const std::byte*>(a.data()),
+                               .b = reinterpret_cast<const std::byte*>(b.data())};
+        error += quantise_pages(exact, module.base.shape,
+                                {reinterpret_cast<std::int8_t*>(data + place.a), a.size()},
+                                {reinterpret_cast<std::int8_t*>(data + place.b), b.size()},
+                                {reinterpret_cast<float*>(data + place.scales), ranks});
+        fill_vectors(module, place, data);
+      });
   fill_rows<Bf16>(adapter.embed_rows, layout.embed_rows, data, float_to_bf16);
   fill_rows<Bf16>(adapter.head_rows, layout.head_rows, data, float_to_bf16);
   return error;
@@ -139,10 +163,10 @@ std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageTy
   PageError of_pages;
   switch (type) {
     case PageType::kF32:
-      fill<float>(adapter, layout, data.data(), [](float value) { return value; });
+      fill_f32(adapter, layout, data.data());
       break;
     case PageType::kBf16:
-      fill<Bf16>(adapter, layout, data.data(), float_to_bf16);
+      fill_bf16(adapter, layout, data.data());
       break;
     case PageType::kInt8:
       of_pages = fill_int8(adapter, layout, data.data());

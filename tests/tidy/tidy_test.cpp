@@ -116,6 +116,34 @@ TEST(Tidy, EveryTestFileIsBuilt) {
   }
 }
 
+// The names in backticks that are tests: "Suite.Name", and "test_name" of a Python file.
+std::vector<std::string> named_tests(const std::string& text) {
+  std::vector<std::string> names;
+  for (std::size_t at = text.find('`'); at != text.npos; at = text.find('`', at)) {
+    const std::size_t end = text.find('`', at + 1);
+    if (end == text.npos) break;
+    std::string name = text.substr(at + 1, end - at - 1);
+    at = end + 1;
+    if (name.starts_with("test_") || name.find('.') != name.npos) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+TEST(Tidy, TestsThatTheListOfAttacksNamesAreThere) {
+  std::string tests;
+  for (const auto& path : files_under("tests", {"_test.cpp", "_test.py"})) tests += read(path);
+  const auto names = named_tests(read(kRoot / "tests/adapters/ATTACKS.md"));
+  EXPECT_GE(names.size(), 50U);
+  for (const std::string& name : names) {
+    const std::size_t dot = name.find('.');
+    const std::string written = dot == name.npos
+                                    ? "def " + name + "("
+                                    : "(" + name.substr(0, dot) + ", " + name.substr(dot + 1) + ")";
+    EXPECT_NE(tests.find(written), tests.npos)
+        << "tests/adapters/ATTACKS.md names " << name << ", which is in no test file";
+  }
+}
+
 TEST(Tidy, EveryHeaderIsGuardedAndSaysWhatItIs) {
   for (const auto& layer : kLayers) {
     for (const auto& path : files_under(layer.folder, {".hpp", ".cuh"})) {
