@@ -18,6 +18,7 @@ import harness
 
 CHAT = "/v1/chat/completions"
 POINTER = re.compile(rb"0x[0-9a-f]{6,}|/(home|usr|var|root)/", re.I)
+REQUEST_ID = re.compile(rb"req_[0-9A-Z]{26}")  # letters and digits of any kind, 0X too
 
 
 class Cve(unittest.TestCase):
@@ -40,7 +41,7 @@ class Cve(unittest.TestCase):
         """With a status of the client's fault, a code, and nothing of the server's inside."""
         answer.expect(*(statuses or (400,)))
         self.assertTrue(answer.error["code"])
-        self.assertNotRegex(answer.body, POINTER)
+        self.assertNotRegex(REQUEST_ID.sub(b"", answer.body), POINTER)
         return answer
 
     # --- vLLM
