@@ -21,7 +21,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
 // The last byte is the version: it rises when the table, the data or their meaning changes.
-constexpr std::array<char, 8> kMagic = {'T', 'E', 'S', 'S', 'P', 'A', 'K', '\x01'};
+constexpr std::array<char, 8> kMagic = {'T', 'E', 'S', 'S', 'P', 'A', 'K', '\x02'};
 constexpr std::size_t kDataAlignment = 4096;
 // Read and checked at a time, so that the bytes are still in the cache when they are checked.
 constexpr std::size_t kReadBytes = std::size_t{1} << 20;
