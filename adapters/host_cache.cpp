@@ -83,8 +83,8 @@ void HostCache::insert(const AdapterDigest& digest, std::string_view tenant, con
   MutexLock lock(mutex_);
   const auto found = entries_.find(digest);
   if (found != entries_.end() && found->second.state != State::kFailed) return;
-  if (adapter->bytes() > config_.max_bytes) return;
-  if (!make_room(adapter->bytes(), std::string(tenant), evicted)) return;
+  if (adapter->footprint() > config_.max_bytes) return;
+  if (!make_room(adapter->footprint(), std::string(tenant), evicted)) return;
   const auto entry = entries_.insert_or_assign(digest, Entry{}).first;
   entry->second.tenant = tenant;
   settle(entry, adapter);
@@ -97,7 +97,7 @@ Result<void> HostCache::pin(const AdapterDigest& digest, std::string_view tenant
   Entry& entry = entries_.at(digest);
   const std::string name(tenant);
   if (entry.pinned_by.contains(name)) return {};
-  if (!may_pin(name, entry.adapter ? entry.adapter->bytes() : 0)) {
+  if (!may_pin(name, entry.adapter ? entry.adapter->footprint() : 0)) {
     return Error{Code::kStorageQuotaExceeded,
                  "The adapters that are to stay in memory would be more than the project's share."};
   }
@@ -142,7 +142,7 @@ HostCache::Residency HostCache::where(const AdapterDigest& digest) const {
       break;
   }
   return {.place = Place::kHost,
-          .bytes = entry.adapter->bytes(),
+          .bytes = entry.adapter->footprint(),
           .pinned = pinned,
           .in_use = entry.adapter.use_count() > 1};
 }
@@ -237,8 +237,8 @@ void HostCache::finish_load(const LoadQueue::Job& job, Result<Pin> loaded) {
   const auto found = entries_.find(job.digest);
   Entry& entry = found->second;
   --stats_.loading;
-  if (loaded && (*loaded)->bytes() > config_.max_bytes) loaded = too_large();
-  if (loaded && !make_room((*loaded)->bytes(), job.tenant, evicted)) {
+  if (loaded && (*loaded)->footprint() > config_.max_bytes) loaded = too_large();
+  if (loaded && !make_room((*loaded)->footprint(), job.tenant, evicted)) {
     loaded = Error{Code::kNoCapacity, "the adapters in use fill the host cache"};
   }
   if (loaded) {
@@ -257,7 +257,7 @@ void HostCache::settle(Entries::iterator found, Pin adapter) {
   Entry& entry = found->second;
   entry.state = State::kReady;
   entry.adapter = std::move(adapter);
-  const std::size_t bytes = entry.adapter->bytes();
+  const std::size_t bytes = entry.adapter->footprint();
   bytes_of_tenant_[entry.tenant] += bytes;
   stats_.bytes += bytes;
   ++stats_.entries;
@@ -269,7 +269,7 @@ void HostCache::settle(Entries::iterator found, Pin adapter) {
 }
 
 void HostCache::use(Entry& entry) {
-  entry.worth = worth_.worth(entry.uses, entry.adapter->bytes());
+  entry.worth = worth_.worth(entry.uses, entry.adapter->footprint());
   entry.last_use = ++num_uses_;
 }
 
@@ -298,7 +298,7 @@ bool HostCache::make_room(std::size_t bytes, const std::string& tenant, std::vec
     });
     if (victim == candidates.end() && held.at(tenant) == bytes) victim = candidates.begin();
     if (victim == candidates.end()) return false;
-    const std::size_t freed = (*victim)->second.adapter->bytes();
+    const std::size_t freed = (*victim)->second.adapter->footprint();
     held.at((*victim)->second.tenant) -= freed;
     total -= freed;
     victims.push_back(*victim);
@@ -319,8 +319,8 @@ bool HostCache::may_pin(const std::string& tenant, std::size_t bytes) const {
   std::size_t all = bytes;
   for (const auto& [digest, entry] : entries_) {
     if (entry.state != State::kReady || entry.pinned_by.empty()) continue;
-    all += entry.adapter->bytes();
-    if (entry.pinned_by.contains(tenant)) own += entry.adapter->bytes();
+    all += entry.adapter->footprint();
+    if (entry.pinned_by.contains(tenant)) own += entry.adapter->footprint();
   }
   return own <= config_.max_bytes / config_.pin_share_inverse_of_tenant &&
          all <= config_.max_bytes / config_.pin_share_inverse;
@@ -330,13 +330,13 @@ void HostCache::count_pins() {
   stats_.pinned_bytes = 0;
   for (const auto& [digest, entry] : entries_) {
     if (entry.state != State::kReady || entry.pinned_by.empty()) continue;
-    stats_.pinned_bytes += entry.adapter->bytes();
+    stats_.pinned_bytes += entry.adapter->footprint();
   }
 }
 
 void HostCache::drop(Entries::iterator entry) {
   if (entry->second.state == State::kReady) {
-    const std::size_t bytes = entry->second.adapter->bytes();
+    const std::size_t bytes = entry->second.adapter->footprint();
     stats_.bytes -= bytes;
     --stats_.entries;
     const auto held = bytes_of_tenant_.find(entry->second.tenant);

@@ -26,8 +26,9 @@ class PackedAdapter {
   const LoraView& view() const { return view_; }
   const PackedLayout& layout() const { return layout_; }
   std::span<const std::byte> data() const { return {data_.data(), layout_.bytes}; }
-  // Size of the pages.
+  // Size of the pages, and of the memory that holds them.
   std::size_t bytes() const { return layout_.bytes; }
+  std::size_t footprint() const { return data_.footprint(); }
   int max_rank() const { return max_rank_; }
   bool is_plain() const { return is_plain_; }
   // Adapter::invocation.

@@ -205,7 +205,7 @@ Result<void> AdapterIntake::examine(IntakeJob& job, PackedStore::Draft draft,
     outcome.report.findings.push_back(*fault);
     return {};
   }
-  if ((*adapter)->bytes() > services_.host_cache.max_bytes()) return HostCache::too_large();
+  if ((*adapter)->footprint() > services_.host_cache.max_bytes()) return HostCache::too_large();
   // Requests for a deleted version of the same content may have left a failure.
   services_.host_cache.forget_failure(facts.digest);
   services_.host_cache.insert(facts.digest, request.tenant.str(), *adapter);

@@ -12,6 +12,12 @@
 namespace tessera {
 namespace {
 
+constexpr std::size_t kMaxIdleShare = 5;  // one in so many bytes
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
 void* map(std::size_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -24,8 +30,7 @@ void* map_for_huge_pages(std::size_t bytes) {
   auto* mapped = static_cast<std::byte*>(map(bytes + kHugePageBytes));
   const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(mapped) % kHugePageBytes;
   std::byte* memory = mapped + (kHugePageBytes - misaligned) % kHugePageBytes;
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  std::byte* end = memory + (bytes + page - 1) / page * page;
+  std::byte* end = memory + round_up(bytes, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
   if (memory > mapped) munmap(mapped, static_cast<std::size_t>(memory - mapped));
   munmap(end, static_cast<std::size_t>(mapped + bytes + kHugePageBytes - end));
   madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: failing is fine
@@ -34,12 +39,18 @@ void* map_for_huge_pages(std::size_t bytes) {
 
 }  // namespace
 
+std::size_t mapped_bytes(std::size_t bytes) {
+  const std::size_t huge = round_up(bytes, kHugePageBytes);
+  return huge - bytes <= huge / kMaxIdleShare ? huge : bytes;
+}
+
 void* map_zeroed(std::size_t bytes) {
-  return bytes >= kHugePageBytes ? map_for_huge_pages(bytes) : map(bytes);
+  const std::size_t mapped = mapped_bytes(bytes);
+  return mapped >= kHugePageBytes ? map_for_huge_pages(mapped) : map(mapped);
 }
 
 void unmap(void* memory, std::size_t bytes) {
-  munmap(memory, bytes);
+  munmap(memory, mapped_bytes(bytes));
 }
 
 int num_memory_nodes() {

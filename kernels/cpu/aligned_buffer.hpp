@@ -1,7 +1,9 @@
 // aligned_buffer.hpp — zeroed memory for arrays that kernels stream through.
 //
 // Mapped from the kernel, so it is page-aligned, costs nothing until touched, and arrays of a huge
-// page or more ask for huge pages, which a stream of weights needs to reach the memory's speed.
+// page or more, or nearly one, ask for huge pages: a stream of weights needs them to reach the
+// memory's speed, and touching a small page for the first time costs more than reading a file into
+// it. An array that fills a whole number of huge pages up to a fifth is mapped as that many.
 //
 // Memory nodes: the kernel takes a page from the node of the thread that touches it first. Weights
 // are repacked by the thread that will read them (TiledMatrix and CpuBackend both deal tiles by
@@ -18,6 +20,9 @@ inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
 // How many nodes the machine's memory has; 1 if the kernel does not say.
 int num_memory_nodes();
+
+// What an array of so many bytes takes of memory once all of it was touched, up to a small page.
+std::size_t mapped_bytes(std::size_t bytes);
 
 // Bytes; throws std::bad_alloc. Use AlignedBuffer.
 void* map_zeroed(std::size_t bytes);
@@ -46,6 +51,7 @@ class AlignedBuffer {
   T* data() { return data_; }
   const T* data() const { return data_; }
   std::size_t size() const { return size_; }
+  std::size_t footprint() const { return mapped_bytes(size_ * sizeof(T)); }  // bytes of memory
 
  private:
   T* data_ = nullptr;

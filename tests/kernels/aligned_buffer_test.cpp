@@ -47,7 +47,7 @@ TEST(AlignedBuffer, OfAHugePageOrMoreBeginsAtOneAndAsksForThem) {
   if (!std::ifstream("/sys/kernel/mm/transparent_hugepage/enabled")) {
     GTEST_SKIP() << "this kernel has no huge pages to ask for";
   }
-  for (const std::size_t size : {kHugePageBytes, 5 * kHugePageBytes / 2}) {
+  for (const std::size_t size : {kHugePageBytes * 5 / 6, kHugePageBytes, 5 * kHugePageBytes / 2}) {
     const AlignedBuffer<char> buffer(size);
     EXPECT_EQ(address_of(buffer.data()) % kHugePageBytes, 0U);
     EXPECT_NE(kernel_flags_of(buffer.data()).find(" hg "), std::string::npos) << size;
@@ -55,8 +55,17 @@ TEST(AlignedBuffer, OfAHugePageOrMoreBeginsAtOneAndAsksForThem) {
   }
 }
 
+TEST(AlignedBuffer, OfNearlyWholeHugePagesTakesTheWhole) {
+  const AlignedBuffer<char> nearly(kHugePageBytes - kHugePageBytes / 6);
+  EXPECT_EQ(nearly.footprint(), kHugePageBytes);
+  const AlignedBuffer<char> some(3 * kHugePageBytes - 100);
+  EXPECT_EQ(some.footprint(), 3 * kHugePageBytes);
+  const AlignedBuffer<char> odd(kHugePageBytes + 12345);
+  EXPECT_EQ(odd.footprint(), kHugePageBytes + 12345);
+}
+
 TEST(AlignedBuffer, BelowAHugePageDoesNotAskForOne) {
-  const AlignedBuffer<char> buffer(kHugePageBytes - 4096);
+  const AlignedBuffer<char> buffer(kHugePageBytes * 3 / 4);
   EXPECT_EQ(kernel_flags_of(buffer.data()).find(" hg "), std::string::npos);
 }
 
@@ -68,7 +77,10 @@ TEST(AlignedBuffer, GivesBackAllItMapped) {
   };
   { const AlignedBuffer<char> first(2 * kHugePageBytes); }
   const std::size_t before = mapped_pages();
-  for (int i = 0; i < 100; ++i) const AlignedBuffer<char> buffer(kHugePageBytes + 12345);
+  for (int i = 0; i < 100; ++i) {
+    const AlignedBuffer<char> odd(kHugePageBytes + 12345);
+    const AlignedBuffer<char> nearly(kHugePageBytes - 12345);
+  }
   EXPECT_EQ(mapped_pages(), before);
 }
 
