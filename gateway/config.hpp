@@ -23,6 +23,10 @@ struct ServerConfig {
   std::string domain;                               // whose subdomains are tenants; empty: none
   TlsFiles tls;                                     // none: plain HTTP
   IpSet trusted_proxies;                            // whose X-Forwarded-For is believed
+  IpSet proxy_protocol;                             // whose connections begin with its header
+  std::filesystem::path oidc;                       // JSON, gateway/admin/oidc.hpp; empty: none
+  bool webhook_http = false;                        // webhooks may have http:// URLs
+  IpSet webhook_addresses;                          // that they may have though not public
   std::filesystem::path prices;                     // JSON, tenancy/prices.hpp; empty: all free
   std::filesystem::path data = "data";              // the store, the admin key, the addresses
   std::string listen = "127.0.0.1:8080";            // tenants and admins

@@ -105,7 +105,22 @@ Result<Reply> delete_ip_allowlist(Platform& platform, Call& call);
 
 // admin/tenant_api.cpp
 Result<Reply> get_own_tenant(Platform& platform, Call& call);
+Result<Reply> modify_own_tenant(Platform& platform, Call& call);
 Result<Reply> get_own_limits(Platform& platform, Call& call);
+
+// webhooks/webhooks_api.cpp: a tenant's own, and the platform's for admins
+Result<Reply> list_own_webhooks(Platform& platform, Call& call);
+Result<Reply> create_own_webhook(Platform& platform, Call& call);
+Result<Reply> get_own_webhook(Platform& platform, Call& call);
+Result<Reply> delete_own_webhook(Platform& platform, Call& call);
+Result<Reply> rotate_own_webhook(Platform& platform, Call& call);
+Result<Reply> test_own_webhook(Platform& platform, Call& call);
+Result<Reply> list_webhooks(Platform& platform, Call& call);
+Result<Reply> create_webhook(Platform& platform, Call& call);
+Result<Reply> get_webhook(Platform& platform, Call& call);
+Result<Reply> delete_webhook(Platform& platform, Call& call);
+Result<Reply> rotate_webhook(Platform& platform, Call& call);
+Result<Reply> test_webhook(Platform& platform, Call& call);
 
 // admin_api.cpp: tenants and their service accounts
 Result<Reply> list_projects(Platform& platform, Call& call);
@@ -167,6 +182,8 @@ Result<Reply> delete_spend_alert(Platform& platform, Call& call);
 // ops_api.cpp
 Result<Reply> livez(Platform& platform, Call& call);
 Result<Reply> readyz(Platform& platform, Call& call);
+Result<Reply> startupz(Platform& platform, Call& call);
+Result<Reply> get_version(Platform& platform, Call& call);
 Result<Reply> get_metrics(Platform& platform, Call& call);
 
 }  // namespace tessera

@@ -11,6 +11,7 @@
 
 #include "adapters/adapter_loader.hpp"
 #include "gateway/adapters/package_context.hpp"
+#include "gateway/http/answer_vault.hpp"
 #include "kernels/cpu/kv_layout.hpp"
 #include "kernels/gpu.hpp"
 #include "storage/durable_file.hpp"
@@ -129,6 +130,16 @@ Result<PriceTable> read_prices(const std::filesystem::path& path) {
   return PriceTable::parse(*text);
 }
 
+Result<void> open_webhooks(Platform& platform) {
+  const ServerConfig& config = platform.config;
+  auto webhooks = Webhooks::open(
+      {*platform.store, *platform.directory, *platform.peppers, platform.clock},
+      {.egress = {.allow_http = config.webhook_http, .allowed = config.webhook_addresses}});
+  if (!webhooks) return explained(webhooks.error(), "The webhooks cannot be read");
+  platform.webhooks = *std::move(webhooks);
+  return {};
+}
+
 // What is kept on disk: store, keys, ledger, adapters.
 Result<void> open_storage(Platform& platform) {
   const ServerConfig& config = platform.config;
@@ -150,10 +161,18 @@ Result<void> open_storage(Platform& platform) {
   if (!made_key) return explained(made_key.error(), "The first admin key cannot be made");
   platform.made_admin_key = *made_key;
   platform.ledger.emplace(*platform.store);
+  auto recent = RecentUses::read(*platform.ledger, now_of(platform.clock));
+  if (!recent) return explained(recent.error(), "The usage records cannot be read");
+  platform.recent.emplace(*std::move(recent));
   auto prices = read_prices(config.prices);
   if (!prices) return explained(prices.error(), "The price table cannot be used");
   platform.prices = *std::move(prices);
-  platform.journal = std::make_unique<AuditedJournal>(*platform.directory, platform.events);
+  if (auto opened = open_webhooks(platform); !opened) return opened;
+  const auto vault = std::make_shared<AnswerVault>(*platform.store, *platform.peppers);
+  auto attached = platform.idempotent.attach(vault, platform.clock.wall_now());
+  if (!attached) return explained(attached.error(), "The answers that are kept cannot be read");
+  platform.journal = std::make_unique<AuditedJournal>(*platform.directory, platform.events,
+                                                      platform.webhooks.get());
   auto adapters = AdapterRegistry::open(*platform.store, base_of(*platform.model.packed, config),
                                         platform.journal.get(), platform.clock.wall_now(),
                                         adapter_records.get());
@@ -289,6 +308,11 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config,
   auto model = open_served_model(config);
   if (!model) return model.error();
   platform->model = *std::move(model);
+  if (!config.oidc.empty()) {
+    auto oidc = OidcAdmins::open(config.oidc);
+    if (!oidc) return explained(oidc.error(), "Admins' tokens cannot be checked");
+    platform->oidc = *std::move(oidc);
+  }
   if (auto opened = open_storage(*platform); !opened) return opened.error();
   if (auto opened = open_upload_folders(*platform); !opened) return opened.error();
   if (auto started = start_engine(*platform, make); !started) return started.error();
@@ -303,7 +327,8 @@ Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config,
   platform->stage_workers.emplace(kStageThreads);
   platform->constraints.emplace(platform->model);
   if (auto started = start_intake(*platform); !started) return started.error();
-  platform->spend_watch.emplace(*platform->directory, *platform->ledger, platform->clock);
+  platform->spend_watch.emplace(*platform->directory, *platform->ledger, platform->clock,
+                                platform->webhooks.get());
   return platform;
 }
 
@@ -319,18 +344,23 @@ Platform::~Platform() {
 
 // A ledger that cannot be read counts as an exhausted one: money is never spent on a guess.
 PeriodUse Platform::recall_use(const TenantId& tenant, const KeyId& key, WallTime now) const {
-  const auto use = ledger->period_use(tenant, key, now);
-  if (use) return *use;
+  auto use = ledger->period_use(tenant, key, now);
+  if (use) {
+    use->recent = recent->of(tenant, key);
+    return *std::move(use);
+  }
   log_error("usage_not_read", {{"tenant", tenant.str()}, {"reason", use.error().message}});
   return {.requests_today = kMaxCalendarLimit,
           .tokens_today = kMaxCalendarLimit,
           .tokens_this_month = kMaxCalendarLimit,
-          .spend_this_month = Money::of_cents(Money::kMaxCents)};
+          .spend_this_month = Money::of_cents(Money::kMaxCents),
+          .recent = recent->of(tenant, key)};
 }
 
 void Platform::stop() {
   events.close();
   if (spend_watch) spend_watch->stop();
+  if (webhooks) webhooks->stop();
   if (adapters) adapters->set_on_gone({});
   if (intake) intake->stop();
   if (workers) workers->join();

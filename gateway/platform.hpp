@@ -25,12 +25,14 @@
 #include "gateway/adapters/tenant_files.hpp"
 #include "gateway/adapters/upload_slots.hpp"
 #include "gateway/admin/metrics.hpp"
+#include "gateway/admin/oidc.hpp"
 #include "gateway/admin/spend_watch.hpp"
 #include "gateway/config.hpp"
 #include "gateway/http/body_budget.hpp"
 #include "gateway/http/idempotency.hpp"
 #include "gateway/inference/constraint_compiler.hpp"
 #include "gateway/served_model.hpp"
+#include "gateway/webhooks/webhooks.hpp"
 #include "gateway/workers.hpp"
 #include "kernels/backend.hpp"
 #include "storage/clock.hpp"
@@ -40,6 +42,7 @@
 #include "tenancy/api_key.hpp"
 #include "tenancy/directory.hpp"
 #include "tenancy/prices.hpp"
+#include "tenancy/recent_use.hpp"
 #include "tenancy/usage_ledger.hpp"
 
 namespace tessera {
@@ -80,10 +83,16 @@ struct Platform {
   std::unique_ptr<TenantDirectory> directory;
   std::optional<UsageLedger> ledger;
   PriceTable prices;
+  std::optional<RecentUses> recent;  // before this start
   Admission admission{[this](const TenantId& tenant, const KeyId& key, WallTime now) {
-    return recall_use(tenant, key, now);
-  }};
+                        return recall_use(tenant, key, now);
+                      },
+                      [this](const TenantId& tenant, std::string_view name) {
+                        return recent->of_model(tenant, name);
+                      }};
   AdapterEvents events{clock, clock.wall_now()};
+  std::unique_ptr<OidcAdmins> oidc;  // null: admins have keys only
+  std::unique_ptr<Webhooks> webhooks;
   std::unique_ptr<AuditedJournal> journal;  // of changes to adapters
   std::unique_ptr<AdapterRegistry> adapters;
   std::unique_ptr<StagingFolder> staging;  // of uploads under way
@@ -114,7 +123,8 @@ struct Platform {
   WallTime started_at;
   std::array<std::byte, 32> salt_key{};  // of this process: prefix caches end with it
 
-  // What the ledger says was used in the current day and month.
+  // What the ledger says was used in the current day and month, and in the minutes before the
+  // start.
   PeriodUse recall_use(const TenantId& tenant, const KeyId& key, WallTime now) const;
 
   std::filesystem::path admin_key_file() const { return config.data / "admin.key"; }

@@ -114,7 +114,14 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     get("/v1/tenant/usage/export", Access::kTenantRead, export_own_usage),
     get("/v1/tenant/audit_logs", Access::kTenantRead, list_own_audit_logs),
     get("/v1/tenant", Access::kTenantRead, get_own_tenant),
+    patch("/v1/tenant", Access::kTenantWrite, kMaxAdminBytes, modify_own_tenant),
     get("/v1/tenant/limits", Access::kTenantRead, get_own_limits),
+    get("/v1/tenant/webhooks", Access::kTenantRead, list_own_webhooks),
+    post("/v1/tenant/webhooks", Access::kTenantWrite, kMaxAdminBytes, create_own_webhook),
+    get("/v1/tenant/webhooks/{webhook}", Access::kTenantRead, get_own_webhook),
+    remove("/v1/tenant/webhooks/{webhook}", Access::kTenantWrite, delete_own_webhook),
+    command("/v1/tenant/webhooks/{webhook}/rotate", Access::kTenantWrite, rotate_own_webhook),
+    command("/v1/tenant/webhooks/{webhook}/test", Access::kTenantWrite, test_own_webhook),
     // and its keys
     get("/v1/tenant/api_keys", Access::kTenantRead, list_own_keys),
     post("/v1/tenant/api_keys", Access::kKeyWrite, kMaxAdminBytes, create_own_key),
@@ -186,6 +193,12 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     post("/v1/organization/projects/{project}/ip_allowlist", Access::kAdmin, kMaxAdminBytes,
          set_ip_allowlist),
     remove("/v1/organization/projects/{project}/ip_allowlist", Access::kAdmin, delete_ip_allowlist),
+    get("/v1/organization/webhooks", Access::kAdmin, list_webhooks),
+    post("/v1/organization/webhooks", Access::kAdmin, kMaxAdminBytes, create_webhook),
+    get("/v1/organization/webhooks/{webhook}", Access::kAdmin, get_webhook),
+    remove("/v1/organization/webhooks/{webhook}", Access::kAdmin, delete_webhook),
+    command("/v1/organization/webhooks/{webhook}/rotate", Access::kAdmin, rotate_webhook),
+    command("/v1/organization/webhooks/{webhook}/test", Access::kAdmin, test_webhook),
     get("/v1/organization/usage/completions", Access::kAdmin, get_completions_usage),
     get("/v1/organization/usage/export", Access::kAdmin, export_usage),
     get("/v1/organization/costs", Access::kAdmin, get_costs),
@@ -198,6 +211,8 @@ constexpr auto kApiRoutes = std::to_array<Route>({
 constexpr auto kOpsRoutes = std::to_array<Route>({
     get("/livez", Access::kPublic, livez),
     get("/readyz", Access::kPublic, readyz),
+    get("/startupz", Access::kPublic, startupz),
+    get("/version", Access::kPublic, get_version),
     get("/metrics", Access::kPublic, get_metrics),
 });
 
@@ -259,6 +274,8 @@ std::optional<Scope> scope_of(Access access) {
       return Scope::kAdapterDownload;
     case Access::kTenantRead:
       return Scope::kTenantRead;
+    case Access::kTenantWrite:
+      return Scope::kTenantWrite;
     case Access::kKeyWrite:
       return Scope::kKeyWrite;
     case Access::kAdmin:

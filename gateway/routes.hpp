@@ -36,6 +36,7 @@ enum class Access : std::uint8_t {
   kAdapterWrite,     // api.adapter.write
   kAdapterDownload,  // api.adapter.download
   kTenantRead,       // api.tenant.read
+  kTenantWrite,      // api.tenant.write
   kKeyWrite,         // api.key.write
   kAdmin,            // api.admin
 };

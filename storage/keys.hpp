@@ -24,6 +24,9 @@
 //            x <tenant> · <file>                   file that a tenant keeps
 //            u <tenant> · <upload>                 upload of one, in parts
 //            w <tenant> · <upload> · <part>        part of an upload
+//            h <tenant> · <webhook>                webhook; an empty tenant: the platform's
+//            m <webhook> · <event>                 event on its way to a webhook
+//            z <place:32>                          answer of an Idempotency-Key, sealed
 //   kChunks  <content:32> <file:u8> <chunk:be32>   1 MiB of a file of an adapter package
 //   kLedger  u <finished:be64> <request id>        usage record
 //            q <request id>                        when that request finished (be64): exactly once
@@ -209,6 +212,26 @@ inline std::string all_upload_parts() {
 inline std::string upload_part(std::string_view tenant, std::string_view upload,
                                std::string_view id) {
   return ended('w', {tenant, upload}).append(id);
+}
+
+inline std::string all_webhooks() {
+  return "h";
+}
+inline std::string webhook(std::string_view tenant, std::string_view id) {
+  return ended('h', {tenant}).append(id);
+}
+inline std::string all_webhook_events() {
+  return "m";
+}
+inline std::string webhook_event(std::string_view webhook, std::string_view event) {
+  return ended('m', {webhook}).append(event);
+}
+
+inline std::string kept_answers() {
+  return "z";
+}
+inline std::string kept_answer(const ContentDigest& place) {
+  return kept_answers().append(bytes_of(place));
 }
 
 // kChunks

@@ -145,11 +145,13 @@ bool is_within(const KeyPolicy& child, const KeyPolicy& parent) {
   const auto listed = [](const std::vector<std::string>& list) {
     return [&list](const std::string& item) { return std::ranges::find(list, item) != list.end(); };
   };
-  const bool models_within =
-      parent.allowed_models.empty() ||
-      (!child.allowed_models.empty() &&
-       std::ranges::all_of(child.allowed_models, listed(parent.allowed_models)));
-  return models_within && parent.allowed_ips.covers(child.allowed_ips);
+  const auto is_part = [&](const std::vector<std::string>& part,
+                           const std::vector<std::string>& whole) {
+    return whole.empty() || (!part.empty() && std::ranges::all_of(part, listed(whole)));
+  };
+  return is_part(child.allowed_models, parent.allowed_models) &&
+         is_part(child.allowed_tiers, parent.allowed_tiers) &&
+         parent.allowed_ips.covers(child.allowed_ips);
 }
 
 }  // namespace tessera

@@ -85,6 +85,7 @@ struct KeyPolicy {
   MeterLimits limits = {};
   std::vector<std::string> allowed_models = {};  // empty: all of its tenant's
   IpSet allowed_ips = {};
+  std::vector<std::string> allowed_tiers = {};  // service tiers; empty: all
 
   bool operator==(const KeyPolicy&) const = default;
 };

@@ -101,7 +101,8 @@ LimitsView Permit::view(Now now) const {
   return state_ ? state_->entry->view(state_->caller, now) : LimitsView();
 }
 
-Admission::Admission(Recall recall) : recall_(std::move(recall)) {}
+Admission::Admission(Recall recall, RecallModel recall_model)
+    : recall_(std::move(recall)), recall_model_(std::move(recall_model)) {}
 Admission::~Admission() = default;
 
 Admitted<Permit> Admission::admit(const Caller& caller, Now now) {
@@ -130,7 +131,7 @@ std::shared_ptr<AdmissionEntry> Admission::entry_of(const Caller& caller, Now no
   assert(!caller.tenant.empty());
   const MutexLock lock(mutex_);
   auto& slot = entries_[caller.tenant];
-  if (!slot) slot = std::make_shared<AdmissionEntry>(caller, recall_, now);
+  if (!slot) slot = std::make_shared<AdmissionEntry>(caller, recall_, recall_model_, now);
   return slot;
 }
 

@@ -20,6 +20,7 @@
 #include <memory>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include <boost/system/result.hpp>
 
@@ -114,8 +115,11 @@ class Admission {
   // What was used in the current day and month, of the tenant or (if it is not empty) of its key,
   // when its meter is made: after a restart, what the ledger says. Called under the tenant's lock.
   using Recall = std::function<PeriodUse(const TenantId&, const KeyId&, WallTime)>;
+  // The same of a tenant's model, which has rates only.
+  using RecallModel =
+      std::function<std::vector<RecentUse>(const TenantId&, std::string_view model)>;
 
-  explicit Admission(Recall recall = {});
+  explicit Admission(Recall recall = {}, RecallModel recall_model = {});
   ~Admission();
 
   // Takes a slot and a request of the caller's tenant, under the newest limits that any caller of
@@ -136,6 +140,7 @@ class Admission {
   std::shared_ptr<AdmissionEntry> entry_of(const Caller& caller, Now now);
 
   const Recall recall_;
+  const RecallModel recall_model_;
   mutable Mutex mutex_;
   std::unordered_map<TenantId, std::shared_ptr<AdmissionEntry>> entries_ TESSERA_GUARDED_BY(mutex_);
 };

@@ -38,8 +38,10 @@ Meter::Window tighter(const Meter::Window& left, const Meter::Window& right) {
 
 }  // namespace
 
-AdmissionEntry::AdmissionEntry(const Caller& caller, const Admission::Recall& recall, Now now)
+AdmissionEntry::AdmissionEntry(const Caller& caller, const Admission::Recall& recall,
+                               const Admission::RecallModel& recall_model, Now now)
     : recall_(recall),
+      recall_model_(recall_model),
       tenant_{Meter(caller.limits.meter(), recalled(recall, caller.tenant, KeyId(), now.wall), now),
               caller.limits_revision} {}
 
@@ -144,7 +146,9 @@ Meter* AdmissionEntry::model_meter(const Caller& caller, std::string_view model,
   auto found = models_.find(model);
   if (found == models_.end()) {
     if (!limits) return nullptr;
-    const Revised made{Meter(*limits, {}, now), caller.limits_revision};
+    PeriodUse use;
+    if (recall_model_) use.recent = recall_model_(caller.tenant, model);
+    const Revised made{Meter(*limits, use, now), caller.limits_revision};
     return &models_.emplace(model, made).first->second.meter;
   }
   if (caller.limits_revision > found->second.revision) {

@@ -28,7 +28,8 @@ class AdmissionEntry {
     Place model;
   };
 
-  AdmissionEntry(const Caller& caller, const Admission::Recall& recall, Now now);
+  AdmissionEntry(const Caller& caller, const Admission::Recall& recall,
+                 const Admission::RecallModel& recall_model, Now now);
 
   // The caller is judged by the newest limits, its own or newer ones.
   Admitted<Held> admit(const Caller& caller, Now now);
@@ -60,6 +61,7 @@ class AdmissionEntry {
       TESSERA_REQUIRES(mutex_);
 
   const Admission::Recall& recall_;
+  const Admission::RecallModel& recall_model_;
   Mutex mutex_;
   Revised tenant_ TESSERA_GUARDED_BY(mutex_);
   std::map<KeyId, Revised> keys_ TESSERA_GUARDED_BY(mutex_);

@@ -302,7 +302,10 @@ Result<Tenant> TenantDirectory::update_tenant(const AuditRecord& audit,
 Result<Tenant> TenantDirectory::rename_tenant(const Caller& actor, const TenantId& id,
                                               const std::string& name, WallTime now,
                                               const Guard& guard) {
-  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  const bool is_own = actor.tenant == id && actor.may(Scope::kTenantWrite);
+  if (auto allowed = is_own ? Result<void>() : check_is_admin(actor); !allowed) {
+    return allowed.error();
+  }
   if (auto named = check_name(name); !named) return named.error();
   return update_tenant(
       new_audit_record("project.updated", actor.key, id, id.str(), now),

@@ -72,6 +72,7 @@ class TenantDirectory {
   // Tenants. Errors: kInsufficientScope unless `actor` is an admin; kInvalidValue; kNotFound;
   // kNameExists if the slug is taken; those of Store.
   Result<Tenant> create_tenant(const Caller& actor, const NewTenant& request, WallTime now);
+  // Whoever has api.tenant.write may rename his own tenant too.
   Result<Tenant> rename_tenant(const Caller& actor, const TenantId& id, const std::string& name,
                                WallTime now, const Guard& guard = {});
   Result<Tenant> archive_tenant(const Caller& actor, const TenantId& id, WallTime now,

@@ -90,7 +90,20 @@ Meter::Meter(const MeterLimits& limits, const PeriodUse& use, Now now)
       requests_today_(Period::kDay, now.wall, use.requests_today),
       tokens_today_(Period::kDay, now.wall, use.tokens_today),
       tokens_this_month_(Period::kMonth, now.wall, use.tokens_this_month),
-      spend_this_month_(Period::kMonth, now.wall, use.spend_this_month.pico_dollars) {}
+      spend_this_month_(Period::kMonth, now.wall, use.spend_this_month.pico_dollars) {
+  if (!use.recent.empty()) remember(use.recent, now);
+}
+
+// As if it had been used here.
+void Meter::remember(const std::vector<RecentUse>& recent, Now now) {
+  const SteadyTime first = std::min(recent.front().at, now.steady);
+  requests_ = TokenBucket(request_limit(limits_), first);
+  tokens_ = TokenBucket(token_limit(limits_), first);
+  for (const RecentUse& use : recent) {
+    requests_.charge(use.requests, std::min(use.at, now.steady));
+    tokens_.charge(use.tokens, std::min(use.at, now.steady));
+  }
+}
 
 void Meter::set_limits(const MeterLimits& limits, Now now) {
   limits_ = limits;

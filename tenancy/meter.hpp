@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "storage/clock.hpp"
 #include "storage/result.hpp"
@@ -61,12 +62,20 @@ struct MeterLimits {
   bool operator==(const MeterLimits&) const = default;
 };
 
-// What was used of the calendar's limits when a meter begins, from the ledger.
+// What was used at about one moment, shortly before a meter begins.
+struct RecentUse {
+  SteadyTime at = {};
+  std::int64_t requests = 0;
+  std::int64_t tokens = 0;
+};
+
+// What was used when a meter begins, from the ledger.
 struct PeriodUse {
   std::int64_t requests_today = 0;
   std::int64_t tokens_today = 0;
   std::int64_t tokens_this_month = 0;
   Money spend_this_month = {};
+  std::vector<RecentUse> recent = {};  // of the rates a minute; oldest first
 };
 
 // What a request may come to.
@@ -161,6 +170,7 @@ class Meter {
   PeriodUse use(Now now);
 
  private:
+  void remember(const std::vector<RecentUse>& recent, Now now);
   void roll(WallTime now);
   void give_back_rest(Held& held, const Demand& used);
 

@@ -391,6 +391,7 @@ void fields(Is<ApiKeyRecord> auto& key, auto visit) {
   visit("limits", Later{key.policy.limits});
   visit("allowed_models", Later{key.policy.allowed_models});
   visit("allowed_ips", Later{key.policy.allowed_ips});
+  visit("allowed_tiers", Later{key.policy.allowed_tiers});
 }
 
 void fields(Is<AuditRecord> auto& record, auto visit) {

@@ -74,6 +74,15 @@ class TokenBucket {
     return open_.insert(open_.end(), Open{tokens, 0});
   }
 
+  // Takes what has been used already, whether it would have been granted or not, and at most what a
+  // full bucket holds. With no reservation open.
+  void charge(std::int64_t tokens, SteadyTime now) {
+    assert(tokens >= 0 && open_.empty());
+    drip(now);
+    const std::int64_t most = limit_.burst * kUnits;
+    level_ = tokens >= limit_.burst ? most : std::min(level_ + tokens * kUnits, most);
+  }
+
   // Ends a reservation of which `used` tokens were used, at most those reserved.
   void settle(Reservation reservation, std::int64_t used) {
     assert(0 <= used && used <= reservation->tokens);

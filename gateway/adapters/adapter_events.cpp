@@ -15,7 +15,22 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view kMissed = "adapter.events.missed";
 
-ordered_json object_of(const RegistryChange& change) {
+// As the stream has it: named, so that a browser's EventSource can tell them apart.
+std::string event_text(std::string_view type, std::string_view id, const ordered_json& data) {
+  std::string text = "event: " + std::string(type) + "\n";
+  if (!id.empty()) text += "id: " + std::string(id) + "\n";
+  return text + "data: " + to_text(data) + "\n\n";
+}
+
+struct Event {
+  std::uint64_t number;
+  std::string adapter;
+  std::shared_ptr<const std::string> text;
+};
+
+}  // namespace
+
+ordered_json event_json(const RegistryChange& change) {
   using Kind = RegistryChange::Kind;
   ordered_json json;
   json["object"] = "adapter.event";
@@ -46,21 +61,6 @@ ordered_json object_of(const RegistryChange& change) {
   }
   return json;
 }
-
-// As the stream has it: named, so that a browser's EventSource can tell them apart.
-std::string event_text(std::string_view type, std::string_view id, const ordered_json& data) {
-  std::string text = "event: " + std::string(type) + "\n";
-  if (!id.empty()) text += "id: " + std::string(id) + "\n";
-  return text + "data: " + to_text(data) + "\n\n";
-}
-
-struct Event {
-  std::uint64_t number;
-  std::string adapter;
-  std::shared_ptr<const std::string> text;
-};
-
-}  // namespace
 
 struct AdapterEvents::State {
   struct Tenant {
@@ -170,7 +170,7 @@ void AdapterEvents::State::remember(const RegistryChange& change) {
   Tenant& tenant = of(change.tenant);
   const std::uint64_t number = ++last_number;
   const auto text = std::make_shared<const std::string>(
-      event_text(event_name(change.kind), id_of(number), object_of(change)));
+      event_text(event_name(change.kind), id_of(number), event_json(change)));
   tenant.heard_at = number;
   const Event& event = tenant.last.emplace_back(Event{number, change.adapter, text});
   for (Listener* listener : tenant.listeners) {

@@ -20,6 +20,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "adapters/registry_changes.hpp"
 #include "gateway/http/event_stream.hpp"
 #include "storage/clock.hpp"
@@ -34,6 +36,9 @@ inline constexpr std::size_t kRememberedTenants = 4096;  // the one that was sil
 inline constexpr std::size_t kMaxWaitingEvents = 512;    // of a listener
 inline constexpr int kMaxListeners = 16;                 // of a tenant
 inline constexpr std::chrono::minutes kMaxListening{15};
+
+// A change as it is told.
+nlohmann::ordered_json event_json(const RegistryChange& change);
 
 // Thread-safe. Its streams may outlive it.
 class AdapterEvents {

@@ -1,8 +1,11 @@
 #include "gateway/adapters/registry_journal.hpp"
 
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 namespace tessera {
 namespace {
@@ -22,7 +25,17 @@ Result<void> AuditedJournal::write(Batch batch, std::span<const RegistryChange> 
     records.push_back(new_audit_record(std::string(event_name(change.kind)), change.actor,
                                        change.tenant, target_of(change), change.time));
   }
-  return directory_.write_audited(std::move(batch), records);
+  if (!webhooks_) return directory_.write_audited(std::move(batch), records);
+  Webhooks::Queued queued;
+  for (const RegistryChange& change : changes) {
+    auto event = make_webhook_event({}, std::string(event_name(change.kind)), change.tenant,
+                                    event_json(change), change.time);
+    auto more = webhooks_->prepare(batch, event, change.time);
+    std::move(more.begin(), more.end(), std::back_inserter(queued));
+  }
+  auto written = directory_.write_audited(std::move(batch), records);
+  if (written) webhooks_->commit(queued);
+  return written;
 }
 
 }  // namespace tessera

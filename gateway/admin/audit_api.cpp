@@ -132,7 +132,11 @@ ordered_json record_json(const AuditRecord& record) {
   json["object"] = "organization.audit_log";
   json["type"] = record.event;
   json["effective_at"] = unix_seconds(record.time);
-  if (!record.actor.empty()) {
+  constexpr std::string_view kOidc = "oidc:";
+  if (record.actor.str().starts_with(kOidc)) {
+    json["actor"]["type"] = "session";
+    json["actor"]["session"]["user"]["id"] = record.actor.str().substr(kOidc.size());
+  } else if (!record.actor.empty()) {
     json["actor"] = {{"type", "api_key"},
                      {"api_key", {{"id", record.actor.str()}, {"type", "service_account"}}}};
   }

@@ -30,6 +30,7 @@ void add_key(ordered_json& json, const ApiKeyRecord& key) {
   add_meter_limits(json["limits"] = ordered_json::object(), key.policy.limits);
   json["allowed_models"] = key.policy.allowed_models;
   json["allowed_ips"] = key.policy.allowed_ips.texts();
+  json["allowed_tiers"] = key.policy.allowed_tiers;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
+#include "gateway/inference/option_fields.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -23,6 +24,8 @@ constexpr std::size_t kMaxNameChars = 128;
 constexpr std::size_t kMaxScopes = static_cast<std::size_t>(kNumScopes);
 constexpr std::size_t kMaxScopeChars = 64;
 constexpr std::size_t kMaxIpRangeChars = 64;
+constexpr std::size_t kMaxTiers = 3;
+constexpr std::size_t kMaxTierChars = 16;
 constexpr std::int64_t kMaxKeySeconds = 31'536'000;   // a year
 constexpr std::int64_t kMaxGraceSeconds = 2'592'000;  // thirty days
 constexpr std::int64_t kDefaultGraceSeconds = 86'400;
@@ -114,6 +117,13 @@ Result<void> read_policy(const ordered_json& body, Fields& fields, KeyPolicy& po
   auto parsed = IpSet::parse(ranges);
   if (!parsed) return parsed.error();
   policy.allowed_ips = *std::move(parsed);
+  read_texts(body, fields, "allowed_tiers", kMaxTiers, kMaxTierChars, policy.allowed_tiers);
+  for (const std::string& tier : policy.allowed_tiers) {
+    if (!service_tier_from_string(tier)) {
+      return Error{Code::kInvalidValue, "A tier is \"default\", \"flex\" or \"priority\".",
+                   "allowed_tiers"};
+    }
+  }
   return {};
 }
 

@@ -5,6 +5,8 @@
 
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
+#include "gateway/version.hpp"
+#include "storage/digest.hpp"
 
 namespace tessera {
 namespace {
@@ -127,6 +129,23 @@ void write_gateway(MetricsText& text, const Platform& platform) {
 Result<Reply> livez(Platform&, Call&) {
   ordered_json body;
   body["status"] = "alive";
+  return json_reply(body);
+}
+
+// The listeners are opened last, when everything else has been read.
+Result<Reply> startupz(Platform& platform, Call&) {
+  ordered_json body;
+  body["status"] = "started";
+  body["started_at"] = unix_seconds(platform.started_at);
+  return json_reply(body);
+}
+
+Result<Reply> get_version(Platform& platform, Call&) {
+  ordered_json body;
+  body["version"] = kVersion;
+  body["model"] = platform.model.name();
+  body["base_sha256"] = to_hex(platform.model.packed->digest());
+  body["backend"] = platform.backend_name;
   return json_reply(body);
 }
 

@@ -1,7 +1,8 @@
 // spend_alerts_api.cpp — a project's spend alerts, in OpenAI's shapes.
 //
 // OpenAI tells them by mail. Nothing here sends mail: recipients are kept and shown, an alert is
-// told in the log and the audit log (spend_watch.hpp), and whoever reads those may write to them.
+// told to webhooks, in the log and the audit log (spend_watch.hpp), and whoever hears of it may
+// write to them.
 #include <algorithm>
 #include <utility>
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "storage/log.hpp"
 #include "tenancy/calendar.hpp"
 
@@ -26,10 +28,12 @@ bool is_due(const SpendAlert& alert, Money spent, std::int64_t month) {
 
 }  // namespace
 
-SpendWatch::SpendWatch(TenantDirectory& directory, const UsageLedger& ledger, const Clock& clock)
+SpendWatch::SpendWatch(TenantDirectory& directory, const UsageLedger& ledger, const Clock& clock,
+                       Webhooks* webhooks)
     : directory_(directory),
       ledger_(ledger),
       clock_(clock),
+      webhooks_(webhooks),
       thread_([this](const std::stop_token& stop) { watch(stop); }) {}
 
 SpendWatch::~SpendWatch() {
@@ -60,6 +64,26 @@ int SpendWatch::look() {
   return told;
 }
 
+// False if it could not be queued: the next look tries again.
+bool SpendWatch::tell(const TenantId& tenant, const SpendAlert& alert, Money spent,
+                      std::int64_t month, WallTime now) {
+  if (!webhooks_) return true;
+  nlohmann::ordered_json data;
+  data["id"] = alert.id;
+  data["object"] = "project.spend_alert";
+  data["threshold_amount"] = alert.threshold_cents;
+  data["spent_amount"] = spent.whole_cents();
+  data["currency"] = "USD";
+  data["interval"] = "month";
+  data["month"] = month;
+  const std::string id =
+      "evt_" + alert.id + '_' + std::to_string(month) + '_' + std::to_string(alert.threshold_cents);
+  const auto told =
+      webhooks_->tell(make_webhook_event(id, "spend_alert.triggered", tenant, data, now), now);
+  if (!told) log_error("spend_alert_not_queued", {{"reason", told.error().message}});
+  return told.has_value();
+}
+
 int SpendWatch::look_at(const TenantId& tenant, WallTime now) {
   const auto use = ledger_.period_use(tenant, KeyId(), now);
   if (!use) {
@@ -73,6 +97,7 @@ int SpendWatch::look_at(const TenantId& tenant, WallTime now) {
   int told = 0;
   for (const SpendAlert& due : entry->policy->spend_alerts) {
     if (!is_due(due, use->spend_this_month, month)) continue;
+    if (!tell(tenant, due, use->spend_this_month, month, now)) continue;
     const auto marked = directory_.modify_policy(
         the_server(), tenant, "spend_alert.triggered",
         [&](TenantPolicy& policy) -> Result<void> {

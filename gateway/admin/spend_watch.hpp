@@ -1,9 +1,11 @@
 // spend_watch.hpp — finds out when a tenant has spent what one of its alerts is about.
 //
 // A thread looks every kSpendWatchPeriod at the tenants that have alerts, and at what the ledger
-// says of their month; nothing of it is on the path of a request. An alert is told once a month: in
-// the log and, in one write with the mark that it was told, in the audit log
-// ("spend_alert.triggered"). One that was told is not told again after a restart.
+// says of their month; nothing of it is on the path of a request. An alert is told once a month: to
+// webhooks, in the log and, in one write with the mark that it was told, in the audit log
+// ("spend_alert.triggered"). One that was told is not told again after a restart. What webhooks are
+// to hear is queued before the mark is made, under an id of the alert, the month and the threshold:
+// a crash in between tells it again under the same id.
 #pragma once
 
 #include <chrono>
@@ -11,6 +13,7 @@
 #include <functional>
 #include <thread>
 
+#include "gateway/webhooks/webhooks.hpp"
 #include "storage/clock.hpp"
 #include "storage/mutex.hpp"
 #include "tenancy/directory.hpp"
@@ -21,10 +24,11 @@ namespace tessera {
 
 inline constexpr std::chrono::seconds kSpendWatchPeriod{2};
 
-// Thread-safe. What it is made of outlives it.
+// Thread-safe. What it is made of outlives it; `webhooks` may be null.
 class SpendWatch {
  public:
-  SpendWatch(TenantDirectory& directory, const UsageLedger& ledger, const Clock& clock);
+  SpendWatch(TenantDirectory& directory, const UsageLedger& ledger, const Clock& clock,
+             Webhooks* webhooks = nullptr);
   ~SpendWatch();
   SpendWatch(const SpendWatch&) = delete;
   SpendWatch& operator=(const SpendWatch&) = delete;
@@ -37,11 +41,14 @@ class SpendWatch {
 
  private:
   int look_at(const TenantId& tenant, WallTime now);
+  bool tell(const TenantId& tenant, const SpendAlert& alert, Money spent, std::int64_t month,
+            WallTime now);
   void watch(const std::stop_token& stop);
 
   TenantDirectory& directory_;
   const UsageLedger& ledger_;
   const Clock& clock_;
+  Webhooks* const webhooks_;
   Mutex mutex_;
   std::condition_variable_any wake_;
   std::jthread thread_;  // last: stops before the rest is destroyed

@@ -1,14 +1,21 @@
-// tenant_api.cpp — /v1/tenant: what a tenant may know of itself.
+// tenant_api.cpp — /v1/tenant: what a tenant may know of itself, and change: its name.
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/etags.hpp"
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
+#include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
+#include "storage/json.hpp"
 
 namespace tessera {
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr std::size_t kMaxNameChars = 128;
 
 ordered_json window_json(const LimitsView::Window& window) {
   ordered_json json;
@@ -27,20 +34,53 @@ ordered_json period_json(std::optional<std::int64_t> limit, std::int64_t used, W
   return json;
 }
 
+ordered_json tenant_json(const Tenant& tenant, const std::string& base_model) {
+  ordered_json json;
+  json["id"] = tenant.id.str();
+  json["object"] = "tenant";
+  json["name"] = tenant.name;
+  json["slug"] = tenant.slug;
+  json["created_at"] = unix_seconds(tenant.created_at);
+  json["base_model"] = base_model;
+  return json;
+}
+
+Result<ordered_json> shown_tenant(const DirectorySnapshot& snapshot, const TenantId& id,
+                                  const std::string& base_model) {
+  const auto* entry = snapshot.find(id);
+  if (!entry) return Error{Code::kNotFound, "There is no such project."};
+  return Result<ordered_json>(boost::system::in_place_value,
+                              tenant_json(entry->tenant, base_model));
+}
+
 }  // namespace
 
 Result<Reply> get_own_tenant(Platform& platform, Call& call) {
-  const auto snapshot = platform.directory->snapshot();
-  const auto* entry = snapshot->find(call.caller.tenant);
-  if (!entry) return Error{Code::kNotFound, "There is no such project."};
-  ordered_json json;
-  json["id"] = entry->tenant.id.str();
-  json["object"] = "tenant";
-  json["name"] = entry->tenant.name;
-  json["slug"] = entry->tenant.slug;
-  json["created_at"] = unix_seconds(entry->tenant.created_at);
-  json["base_model"] = platform.model.name();
-  return json_reply(json);
+  const auto tenant =
+      shown_tenant(*platform.directory->snapshot(), call.caller.tenant, platform.model.name());
+  if (!tenant) return tenant.error();
+  return tagged_reply(*tenant);
+}
+
+// The slug is part of URLs that customers have, and so an admin's business.
+Result<Reply> modify_own_tenant(Platform& platform, Call& call) {
+  const auto body = parse_json(call.request.body);
+  if (!body) return body.error();
+  std::string name;
+  Fields fields(*body);
+  fields.required("name", name);
+  fields.text("name", kMaxNameChars, name);
+  if (auto read = fields.finish(); !read) return read.error();
+  const TenantId& id = call.caller.tenant;
+  const auto guard =
+      guard_of(call, [id, base = platform.model.name()](const DirectorySnapshot& snapshot) {
+        return shown_tenant(snapshot, id, base);
+      });
+  if (!guard) return guard.error();
+  const auto renamed =
+      platform.directory->rename_tenant(call.caller, id, name, call.received_wall, *guard);
+  if (!renamed) return renamed.error();
+  return tagged_reply(tenant_json(*renamed, platform.model.name()));
 }
 
 // Of the project and the key that asks, whichever leaves less.

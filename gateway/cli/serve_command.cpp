@@ -42,17 +42,17 @@ Examples:
   tessera serve --model demo.tessera --data /var/lib/tessera --listen 0.0.0.0:8080 --threads 8
 )";
 
-Option proxy_option(IpSet& proxies) {
-  const auto add = [&proxies](std::string_view text) -> Result<void> {
-    std::vector<std::string> ranges = proxies.texts();
+// Addresses, one at a time.
+Option addresses_option(std::string name, std::string help, IpSet& addresses) {
+  const auto add = [name, &addresses](std::string_view text) -> Result<void> {
+    std::vector<std::string> ranges = addresses.texts();
     ranges.emplace_back(text);
     auto parsed = IpSet::parse(ranges);
-    if (!parsed) return Error{Code::kInvalidValue, "--trusted-proxy: " + parsed.error().message};
-    proxies = *std::move(parsed);
+    if (!parsed) return Error{Code::kInvalidValue, name + ": " + parsed.error().message};
+    addresses = *std::move(parsed);
     return {};
   };
-  return {"--trusted-proxy", "CIDR",
-          "whose X-Forwarded-For tells the client's address; may be repeated", add};
+  return {name, "CIDR", std::move(help) + "; may be repeated", add};
 }
 
 std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds, bool& no_sandbox,
@@ -129,7 +129,19 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                   config.tls.client_ca),
       text_option("--prices", "FILE", "what tokens cost, as JSON (default: everything is free)",
                   config.prices),
-      proxy_option(config.trusted_proxies),
+      addresses_option("--trusted-proxy", "whose X-Forwarded-For tells the client's address",
+                       config.trusted_proxies),
+      addresses_option("--proxy-protocol",
+                       "whose connections begin with a header of the PROXY protocol, version 2",
+                       config.proxy_protocol),
+      text_option("--oidc", "FILE",
+                  "whose tokens are accepted of admins, as JSON (default: admin keys only)",
+                  config.oidc),
+      addresses_option("--webhook-address",
+                       "that webhooks may be sent to although it is not a public one",
+                       config.webhook_addresses),
+      switch_option("--webhook-http", "webhooks may have http:// URLs, for tests",
+                    config.webhook_http),
       bytes_option("--upload-bytes",
                    "of uploads under way, on disk; a tenant's may take half (default: 16G)",
                    config.upload_bytes),
@@ -277,7 +289,8 @@ int serve(const ServerConfig& config, const BackendMaker& make) {
     tls = *std::move(opened);
   }
   IoLoops loops(config.io_threads);
-  Server api(loops, **platform, api_routes(), {.tls = tls.get()});
+  Server api(loops, **platform, api_routes(),
+             {.tls = tls.get(), .proxy_protocol = config.proxy_protocol});
   Server ops(loops, **platform, ops_routes(), ops_policy());
   const auto addresses = start_listening(api, ops, config);
   if (!addresses) return failure(addresses.error().message);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "gateway/http/answer_vault.hpp"
+
 namespace tessera {
 namespace {
 
@@ -21,6 +23,42 @@ std::size_t bytes_of(const HttpResponse& answer) {
 bool is_idempotency_key(std::string_view key) {
   return !key.empty() && key.size() <= kMaxIdempotencyKeyChars &&
          std::ranges::all_of(key, [](char c) { return c >= 0x20 && c < 0x7F; });
+}
+
+Result<void> IdempotentAnswers::attach(std::shared_ptr<AnswerVault> vault, WallTime now) {
+  std::vector<ContentDigest> erased;
+  {
+    const MutexLock lock(mutex_);
+    const auto keep = [&](AnswerVault::Kept kept) {
+      if (kept.begun + limits_.kept <= now) {
+        erased_.push_back(kept.asked.place);
+        return;
+      }
+      add(kept.asked, kept.begun);
+      set_answer(entries_.at(kept.asked.place), std::move(kept.answer));
+    };
+    if (auto loaded = vault->load(keep); !loaded) return loaded;
+    while (bytes_ > limits_.all_bytes && erase_oldest_answer(all_)) {
+    }
+    vault_ = std::move(vault);
+    erased = take_erased();
+  }
+  erase_stored(erased);
+  return {};
+}
+
+void IdempotentAnswers::set_answer(Entry& entry, HttpResponse answer) {
+  entry.bytes = bytes_of(answer);
+  bytes_ += entry.bytes;
+  entry.answer = std::move(answer);
+}
+
+std::vector<ContentDigest> IdempotentAnswers::take_erased() {
+  return std::exchange(erased_, {});
+}
+
+void IdempotentAnswers::erase_stored(const std::vector<ContentDigest>& places) {
+  if (vault_ && !places.empty()) vault_->erase(places);
 }
 
 IdempotentAnswers::Outcome IdempotentAnswers::begin(const Asked& asked, WallTime now) {
@@ -50,19 +88,31 @@ void IdempotentAnswers::add(const Asked& asked, WallTime now) {
 }
 
 void IdempotentAnswers::keep(const ContentDigest& place, const HttpResponse& answer) {
-  const MutexLock lock(mutex_);
-  const std::size_t bytes = bytes_of(answer);
-  if (may_do_better_later(answer.status) || answer.source || bytes > limits_.answer_bytes) {
-    return erase(place);
+  std::optional<AnswerVault::Kept> kept;
+  std::vector<ContentDigest> erased;
+  {
+    const MutexLock lock(mutex_);
+    const std::size_t bytes = bytes_of(answer);
+    if (may_do_better_later(answer.status) || answer.source || bytes > limits_.answer_bytes) {
+      return erase(place);
+    }
+    while (bytes_ + bytes > limits_.all_bytes && erase_oldest_answer(all_)) {
+    }
+    const auto found = entries_.find(place);
+    if (found == entries_.end()) return;
+    Entry& entry = found->second;
+    HttpResponse again = answer;
+    again.headers.emplace_back("Idempotent-Replayed", "true");
+    set_answer(entry, std::move(again));
+    if (vault_) {
+      kept = {.asked = {.caller = entry.caller, .place = place, .content = entry.content},
+              .begun = entry.begun,
+              .answer = *entry.answer};
+    }
+    erased = take_erased();
   }
-  while (bytes_ + bytes > limits_.all_bytes && erase_oldest_answer(all_)) {
-  }
-  const auto found = entries_.find(place);
-  if (found == entries_.end()) return;
-  found->second.answer = answer;
-  found->second.answer->headers.emplace_back("Idempotent-Replayed", "true");
-  found->second.bytes = bytes;
-  bytes_ += bytes;
+  erase_stored(erased);
+  if (kept) vault_->put(*kept);
 }
 
 void IdempotentAnswers::forget(const ContentDigest& place) {
@@ -84,6 +134,7 @@ void IdempotentAnswers::erase(const ContentDigest& place) {
   const auto found = entries_.find(place);
   if (found == entries_.end()) return;
   const Entry& entry = found->second;
+  if (vault_ && entry.answer) erased_.push_back(place);
   bytes_ -= entry.bytes;
   const auto of_caller = of_caller_.find(entry.caller);
   of_caller->second.erase(entry.in_caller);

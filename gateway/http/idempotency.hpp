@@ -2,9 +2,10 @@
 //
 // A client that does not know whether its request arrived sends it once more under the same
 // Idempotency-Key, and gets the answer of the first one without its effect. An answer is kept for a
-// day, in memory: a restart forgets it, and what was made is then found by its natural key (a
-// project's slug, an adapter's content). It belongs to the API key that asked, since it may hold a
-// secret that is shown once.
+// day, in memory and sealed in the store (answer_vault.hpp), so that a restart does not forget it.
+// It belongs to the API key that asked, since it may hold a secret that is shown once. A request
+// whose process died before its answer was kept is a first one again: what it made is then found by
+// its natural key (a project's slug, an adapter's content).
 //
 // Not kept is what says "not now" (408, 429, 503, 504): a later request may do better.
 #pragma once
@@ -13,9 +14,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "gateway/http/http.hpp"
 #include "storage/clock.hpp"
@@ -25,6 +28,8 @@
 #include "storage/result.hpp"
 
 namespace tessera {
+
+class AnswerVault;
 
 inline constexpr std::size_t kMaxIdempotencyKeyChars = 255;
 
@@ -57,6 +62,10 @@ class IdempotentAnswers {
 
   explicit IdempotentAnswers(const IdempotencyLimits& limits = {}) : limits_(limits) {}
 
+  // Goes on with what the vault has, and keeps answers there too. Before anything else is asked.
+  // Errors: those of AnswerVault::load.
+  Result<void> attach(std::shared_ptr<AnswerVault> vault, WallTime now);
+
   Outcome begin(const Asked& asked, WallTime now);
 
   // The answer of the request whose turn it is. The oldest answers make room for it.
@@ -83,6 +92,9 @@ class IdempotentAnswers {
   void erase(const ContentDigest& place) TESSERA_REQUIRES(mutex_);
   void expire(WallTime now) TESSERA_REQUIRES(mutex_);
   bool erase_oldest_answer(const Places& places) TESSERA_REQUIRES(mutex_);
+  void set_answer(Entry& entry, HttpResponse answer) TESSERA_REQUIRES(mutex_);
+  std::vector<ContentDigest> take_erased() TESSERA_REQUIRES(mutex_);
+  void erase_stored(const std::vector<ContentDigest>& places);
 
   const IdempotencyLimits limits_;
   mutable Mutex mutex_;
@@ -90,6 +102,8 @@ class IdempotentAnswers {
   Places all_ TESSERA_GUARDED_BY(mutex_);
   std::unordered_map<KeyId, Places> of_caller_ TESSERA_GUARDED_BY(mutex_);
   std::size_t bytes_ TESSERA_GUARDED_BY(mutex_) = 0;
+  std::vector<ContentDigest> erased_ TESSERA_GUARDED_BY(mutex_);  // that the vault still has
+  std::shared_ptr<AnswerVault> vault_;                            // null: memory only
 };
 
 // Whether `key` can be an Idempotency-Key: 1 to 255 printable ASCII characters.

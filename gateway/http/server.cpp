@@ -35,6 +35,11 @@ class Gauge {
   std::atomic<int>& value_;
 };
 
+// (An empty set is no restriction elsewhere; here it is nobody.)
+bool is_among(const IpSet& proxies, const std::string& address) {
+  return !proxies.empty() && proxies.contains(address);
+}
+
 void log_stray_exception(const std::exception_ptr& thrown) {
   if (!thrown) return;
   try {
@@ -102,14 +107,19 @@ net::awaitable<void> Server::accept_loop() {
 
 // Null if there is none.
 Server::Place Server::place_of(const std::string& address) {
-  const IpSet& proxies = platform_.config.trusted_proxies;
-  const bool speaks_for_many = !proxies.empty() && proxies.contains(address);
+  const bool speaks_for_many = is_among(platform_.config.trusted_proxies, address) ||
+                               is_among(policy_.proxy_protocol, address);
   return places_->enter(speaks_for_many ? std::string() : address);
 }
 
-net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::string address, Place) {
+net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::string address,
+                                     Place place) {
   const Gauge open(platform_.metrics.connections);
   const net::any_io_executor loop = socket.get_executor();
+  if (is_among(policy_.proxy_protocol, address)) {
+    const bool handed_on = co_await read_proxy_header(socket, address, place);
+    if (!handed_on) co_return;
+  }
   Peer peer(connect(std::move(socket)), std::move(address), loop);
   const Connection::Deadline deadline = SteadyClock::now() + policy_.head_timeout;
   const IoStatus greeted = co_await peer.connection->handshake(deadline);

@@ -47,6 +47,7 @@ struct ListenerPolicy {
   std::chrono::milliseconds head_timeout = kHeadTimeout;
   std::chrono::milliseconds body_grace = kBodyGrace;
   const TlsContexts* tls = nullptr;  // null: plain TCP
+  IpSet proxy_protocol = {};         // whose connections begin with a header (proxy_protocol.hpp)
 };
 
 // The operations listener answers however many clients the other one has, and whatever they ask.
@@ -78,7 +79,7 @@ class Server {
 
     std::unique_ptr<Connection> connection;
     const std::shared_ptr<Wakeup> wakeup;  // of whatever its request waits for
-    const std::string address;             // the proxy's, if it is one
+    const std::string address;             // an HTTP proxy's, if it is one
     std::string received;
   };
 
@@ -94,6 +95,9 @@ class Server {
   net::awaitable<void> accept_loop();
   Place place_of(const std::string& address);
   net::awaitable<void> session(net::ip::tcp::socket socket, std::string address, Place place);
+  // server_proxy.cpp
+  net::awaitable<bool> read_proxy_header(net::ip::tcp::socket& socket, std::string& address,
+                                         Place& place);
   std::unique_ptr<Connection> connect(net::ip::tcp::socket socket) const;
   net::awaitable<bool> serve_one(Peer& peer);
   net::awaitable<Result<std::string>> read_head(Peer& peer);

@@ -13,6 +13,7 @@
 
 #include "gateway/api/rate_limits.hpp"
 #include "gateway/handlers.hpp"
+#include "gateway/http/error_body.hpp"
 #include "gateway/inference/inference.hpp"
 #include "gateway/inference/prompt_fields.hpp"
 #include "storage/json.hpp"
@@ -22,8 +23,27 @@ namespace {
 
 constexpr std::string_view kTokenizerHeader = "x-tokenizer-sha256";
 
-Result<void> check_inputs(const Platform& platform, const Call& call,
-                          const EmbeddingRequest& request) {
+// Whether the request has token ids and does not say that they are of this model's tokenizer.
+bool has_strange_ids(const Platform& platform, const Call& call, const EmbeddingRequest& request) {
+  const bool has_ids = std::ranges::any_of(request.inputs, [](const Prompt& input) {
+    return std::holds_alternative<std::vector<TokenId>>(input);
+  });
+  return has_ids && header(call.request.headers, kTokenizerHeader) !=
+                        to_hex(platform.model.tokenizer->digest());
+}
+
+HttpResponse no_strange_ids(const RequestId& request) {
+  return problem_response(
+      {{400, "invalid_request_error"},
+       "token_input_not_allowed",
+       "'input' of token ids has to say which tokenizer they are of: send the header '" +
+           std::string(kTokenizerHeader) +
+           "' with the 'tokenizer_sha256' that /v1/models tells, or send text.",
+       "input"},
+      request);
+}
+
+Result<void> check_inputs(const Platform& platform, const EmbeddingRequest& request) {
   const int width = platform.model.packed->spec().hidden;
   if (request.dimensions.value_or(1) > width) {
     return Error{
@@ -38,16 +58,7 @@ Result<void> check_inputs(const Platform& platform, const Call& call,
   if (std::ranges::any_of(request.inputs, is_empty)) {
     return Error{Code::kInvalidValue, "'input' cannot be or hold an empty string.", "input"};
   }
-  const bool has_ids = std::ranges::any_of(request.inputs, [](const Prompt& input) {
-    return std::holds_alternative<std::vector<TokenId>>(input);
-  });
-  const std::string wanted = to_hex(platform.model.tokenizer->digest());
-  if (!has_ids || header(call.request.headers, kTokenizerHeader) == wanted) return {};
-  return Error{Code::kUnsupportedContent,
-               "'input' of token ids has to say which tokenizer they are of: send the header '" +
-                   std::string(kTokenizerHeader) +
-                   "' with the 'tokenizer_sha256' that /v1/models tells, or send text.",
-               "input"};
+  return {};
 }
 
 }  // namespace
@@ -59,7 +70,8 @@ Result<Reply> create_embeddings(Platform& platform, Call& call) {
   if (!body) return body.error();
   auto request = parse_embedding_request(*body);
   if (!request) return request.error();
-  if (auto checked = check_inputs(platform, call, *request); !checked) return checked.error();
+  if (auto checked = check_inputs(platform, *request); !checked) return checked.error();
+  if (has_strange_ids(platform, call, *request)) return Reply(no_strange_ids(call.id));
   auto model = resolve_requested(platform, call.caller, request->options);
   if (!model) return model.error();
 

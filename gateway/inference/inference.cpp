@@ -110,9 +110,20 @@ std::string_view priced_name(const Platform& platform, const ResolvedModel& mode
   return platform.prices.names(name) ? name : platform.model.name();
 }
 
+// What a key may have of what it asks for: else the default tier, or the first that it may have.
+ServiceTier permitted_tier(const Caller& caller, ServiceTier asked) {
+  if (!caller.key_policy || caller.key_policy->allowed_tiers.empty()) return asked;
+  const auto& allowed = caller.key_policy->allowed_tiers;
+  for (const ServiceTier tier : {asked, ServiceTier::kDefault}) {
+    if (std::ranges::find(allowed, to_string(tier)) != allowed.end()) return tier;
+  }
+  return service_tier_from_string(allowed.front()).value_or(ServiceTier::kDefault);
+}
+
 // A tier that the model is not sold in is served, and paid, as the default one.
-ServiceTier tier_of(const Platform& platform, const PreparedInference& prepared) {
-  const ServiceTier asked = prepared.options.tier;
+ServiceTier tier_of(const Platform& platform, const Caller& caller,
+                    const PreparedInference& prepared) {
+  const ServiceTier asked = permitted_tier(caller, prepared.options.tier);
   const std::string_view name = priced_name(platform, prepared.model);
   return platform.prices.sells(name, to_string(asked)) ? asked : ServiceTier::kDefault;
 }
@@ -296,7 +307,7 @@ Result<Reply> begin_constrained(Platform& platform, Call& call, Permit permit,
 Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
                                PreparedInference prepared) {
   if (auto checked = check_choices(prepared); !checked) return checked.error();
-  prepared.options.tier = tier_of(platform, prepared);
+  prepared.options.tier = tier_of(platform, call.caller, prepared);
   GenerationPlan plan;
   plan.price =
       platform.prices.of(priced_name(platform, prepared.model), to_string(prepared.options.tier));

@@ -146,6 +146,14 @@ void read_options(Fields& fields, std::string_view text, InferenceOptions& optio
   options.best_of = options.num_choices;
 }
 
+std::optional<ServiceTier> service_tier_from_string(std::string_view name) {
+  for (const ServiceTier tier :
+       {ServiceTier::kPriority, ServiceTier::kDefault, ServiceTier::kFlex}) {
+    if (to_string(tier) == name) return tier;
+  }
+  return std::nullopt;
+}
+
 void read_service_tier(Fields& fields, ServiceTier& tier) {
   std::string name;
   fields.text("service_tier", kMaxUserChars, name);

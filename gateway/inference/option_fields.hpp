@@ -25,6 +25,7 @@ struct RequestedAdapter {
 // What a request pays, and who of its tenant's requests goes first.
 enum class ServiceTier : std::uint8_t { kPriority, kDefault, kFlex };
 std::string_view to_string(ServiceTier tier);
+std::optional<ServiceTier> service_tier_from_string(std::string_view name);
 
 // What all endpoints that generate share.
 struct InferenceOptions {

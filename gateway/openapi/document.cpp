@@ -29,6 +29,7 @@ Surface whole_surface() {
   describe_files(surface);
   describe_tenant(surface);
   describe_admin(surface);
+  describe_webhooks(surface);
   describe_usage(surface);
   describe_ops(surface);
   return surface;

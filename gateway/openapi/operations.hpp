@@ -10,6 +10,7 @@
 //     file_operations.cpp        /v1/files, /v1/uploads
 //     tenant_operations.cpp      /v1/tenant, /v1/usage
 //     admin_operations.cpp       /v1/organization: projects, keys, limits, money, permissions
+//     webhook_operations.cpp     webhooks of tenants and of the platform
 //     usage_operations.cpp       usage, costs, audit logs, /admin
 //     ops_operations.cpp         the operations listener, and the document itself
 #pragma once
@@ -60,6 +61,7 @@ void describe_adapters(Surface& surface);
 void describe_files(Surface& surface);
 void describe_tenant(Surface& surface);
 void describe_admin(Surface& surface);
+void describe_webhooks(Surface& surface);
 void describe_usage(Surface& surface);
 void describe_ops(Surface& surface);
 

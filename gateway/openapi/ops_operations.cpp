@@ -21,6 +21,18 @@ void describe_ops(Surface& surface) {
                                 .pattern = "/readyz",
                                 .summary = "Whether it may get requests.",
                                 .answers = {{200, ref("Readiness")}, {503, ref("Readiness")}}});
+  surface.schemas["Startup"] =
+      object({{"status", constant("started")}, {"started_at", unix_time()}});
+  surface.schemas["Version"] = object(
+      {{"version", text()}, {"model", text()}, {"base_sha256", text()}, {"backend", text()}});
+  surface.operations.push_back({.method = "GET",
+                                .pattern = "/startupz",
+                                .summary = "Whether it has started.",
+                                .answers = {{200, ref("Startup")}}});
+  surface.operations.push_back({.method = "GET",
+                                .pattern = "/version",
+                                .summary = "Which build serves which model, and where.",
+                                .answers = {{200, ref("Version")}}});
   surface.operations.push_back({.method = "GET",
                                 .pattern = "/metrics",
                                 .summary = "What it does, for Prometheus.",

@@ -50,13 +50,15 @@ Members key_members() {
 Members policy_members() {
   return {{"limits", ref("MeterLimits")},
           {"allowed_models", array(text())},
-          {"allowed_ips", array(text())}};
+          {"allowed_ips", array(text())},
+          {"allowed_tiers", array(words({"default", "flex", "priority"}))}};
 }
 // What may be asked of a key's policy.
 Members policy_request() {
   return {optional("limits", ref("MeterLimitsRequest")),
           optional("allowed_models", array(text(1, kMaxModelNameChars), 0, kMaxPermittedModels)),
-          optional("allowed_ips", array(text(1, 64), 0, kMaxIpRanges))};
+          optional("allowed_ips", array(text(1, 64), 0, kMaxIpRanges)),
+          optional("allowed_tiers", array(words({"default", "flex", "priority"}), 0, 3))};
 }
 
 void add_key_schemas(Json& schemas) {
@@ -138,6 +140,12 @@ void add_reading(std::vector<Operation>& operations) {
   };
   get("/v1/usage/self", "What the tenant has used, and what is left.", "OwnUsage");
   get("/v1/tenant", "The tenant itself.", "Tenant");
+  operations.push_back({.method = "PATCH",
+                        .pattern = "/v1/tenant",
+                        .summary = "Renames the tenant.",
+                        .answers = {{200, ref("Tenant")}},
+                        .body = request({{"name", text(1, 128)}}),
+                        .headers = {"If-Match"}});
   get("/v1/tenant/limits", "Limits, what is used of them, and when they begin anew.",
       "TenantLimits");
   get("/v1/tenant/audit_logs", "What was changed in the tenant.", "AuditLogList",

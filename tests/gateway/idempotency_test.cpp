@@ -1,8 +1,13 @@
 #include "gateway/http/idempotency.hpp"
 
+#include <memory>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "gateway/http/answer_vault.hpp"
+#include "storage/keys.hpp"
+#include "tests/support/temp_dir.hpp"
 
 namespace tessera {
 namespace {
@@ -119,6 +124,84 @@ TEST(Idempotency, AKeyIsPrintableAndNotTooLong) {
   EXPECT_FALSE(is_idempotency_key(""));
   EXPECT_FALSE(is_idempotency_key("a\tb"));
   EXPECT_FALSE(is_idempotency_key("\xC3\xA4"));
+}
+
+// A store and peppers as a server has them.
+class KeptAnswers : public testing::Test {
+ protected:
+  std::unique_ptr<IdempotentAnswers> open(WallTime now, const IdempotencyLimits& limits = {}) {
+    auto answers = std::make_unique<IdempotentAnswers>(limits);
+    EXPECT_TRUE(answers->attach(std::make_shared<AnswerVault>(*store_, peppers_), now));
+    return answers;
+  }
+  std::size_t num_stored() const {
+    std::size_t count = 0;
+    EXPECT_TRUE(store_->scan(Family::kMeta, keys::kept_answers(), {},
+                             [&](std::string_view, std::string_view value) {
+                               EXPECT_EQ(value.find("secret"), value.npos);
+                               ++count;
+                               return true;
+                             }));
+    return count;
+  }
+
+  TempDir folder_;
+  std::unique_ptr<Store> store_ = open_rocks_store(folder_.path() / "store").value();
+  PepperFile peppers_ = PepperFile::open(folder_.path() / "peppers").value();
+};
+
+TEST_F(KeptAnswers, AreGivenAgainByTheNextProcessAndAreNotLegibleInBetween) {
+  auto before = open(kNow);
+  before->begin(asked("a"), kNow);
+  before->keep(digest("a"), answer("the secret", 201));
+  before->begin(asked("under way"), kNow);
+  EXPECT_EQ(num_stored(), 1U);
+  auto after = open(kNow + 1h);
+  const auto again = after->begin(asked("a"), kNow + 1h);
+  ASSERT_EQ(again.turn, Turn::kAgain);
+  EXPECT_EQ(again.answer.status, 201);
+  EXPECT_EQ(again.answer.body, "the secret");
+  EXPECT_EQ(header(again.answer.headers, "Idempotent-Replayed"), "true");
+  EXPECT_EQ(after->begin(asked("a", "other"), kNow).turn, Turn::kOtherContent);
+  EXPECT_EQ(after->begin(asked("under way"), kNow).turn, Turn::kFirst);
+}
+
+TEST_F(KeptAnswers, GoWhenTheirTimeIsOver) {
+  auto before = open(kNow);
+  before->begin(asked("a"), kNow);
+  before->keep(digest("a"), answer("old secret"));
+  before->begin(asked("b"), kNow + 25h);
+  before->keep(digest("b"), answer("new secret"));
+  EXPECT_EQ(num_stored(), 1U);
+  EXPECT_EQ(open(kNow + 26h)->size(), 1U);
+  EXPECT_EQ(open(kNow + 50h)->size(), 0U);
+  EXPECT_EQ(num_stored(), 0U);
+}
+
+TEST_F(KeptAnswers, AreBoundedInTheStoreAsTheyAreInMemory) {
+  auto answers = open(kNow, {.answers_of_caller = 3});
+  for (const char* place : {"a", "b", "c", "d", "e"}) {
+    answers->begin(asked(place), kNow);
+    answers->keep(digest(place), answer("secret"));
+  }
+  EXPECT_EQ(num_stored(), 3U);
+}
+
+TEST_F(KeptAnswers, OneThatWasChangedOrMovedIsNone) {
+  auto before = open(kNow);
+  before->begin(asked("a"), kNow);
+  before->keep(digest("a"), answer("secret"));
+  const std::string key = keys::kept_answer(digest("a"));
+  std::string sealed = store_->get(Family::kMeta, key).value().value();
+  ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, keys::kept_answer(digest("b")), sealed)));
+  EXPECT_EQ(open(kNow)->size(), 1U);
+  for (const std::size_t at :
+       {std::size_t{3}, std::size_t{5}, sealed.size() / 2, sealed.size() - 1}) {
+    std::string other = sealed;
+    other[at] = static_cast<char>(other[at] ^ 1);
+    ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, key, other)));
+    EXPECT_EQ(open(kNow)->size(), 0U) << at;
+  }
 }
 
 }  // namespace

@@ -80,6 +80,25 @@ class Keys(unittest.TestCase):
         self.assertEqual(tenant.key.post("/v1/tenant/api_keys", {"name": "x"}).status, 403)
         self.assertEqual(tenant.key.get("/v1/organization/admin_api_keys").status, 403)
 
+    def test_a_tenant_renames_itself_and_changes_nothing_else(self):
+        tenant = self.server.new_tenant("before")
+        place = f"/v1/organization/projects/{tenant.id}/service_accounts"
+        account = self.server.admin.get(place).expect(200).json["data"][0]["id"]
+        made = self.server.admin.post(f"{place}/{account}/api_keys", {
+            "name": "w", "scopes": ["api.tenant.read", "api.tenant.write"]}).expect(200).json
+        key = harness.Client(self.server, made["value"], made["id"])
+        shown = key.get("/v1/tenant").expect(200)
+        renamed = key.ask("PATCH", "/v1/tenant", {"name": "after"},
+                          if_match=shown.headers["etag"]).expect(200).json
+        self.assertEqual(renamed, shown.json | {"name": "after"})
+        key.ask("PATCH", "/v1/tenant", {"name": "late"},
+                if_match=shown.headers["etag"]).expect(412)
+        for wrong in ({"slug": "mine"}, {"name": ""}, {"name": "x" * 129}, {"limits": {}}, {}):
+            key.ask("PATCH", "/v1/tenant", wrong).expect(400)
+        tenant.key.ask("PATCH", "/v1/tenant", {"name": "no"}).expect(403)
+        project = self.server.admin.get(f"/v1/organization/projects/{tenant.id}").json
+        self.assertEqual(project["name"], "after")
+
     def test_admin_keys(self):
         made = self.admin.post("/v1/organization/admin_api_keys",
                                {"name": "second", "expires_in_seconds": 60}).expect(200).json

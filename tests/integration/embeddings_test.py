@@ -101,7 +101,7 @@ class Embeddings(unittest.TestCase):
         ids = self.tokenize(TEXTS[0])
         refused = self.embed(ids)
         self.assertEqual((refused.status, refused.error["code"], refused.error["param"]),
-                         (400, "unsupported_content", "input"))
+                         (400, "token_input_not_allowed", "input"))
         first = self.embed_ids([ids, ids[:2]]).expect(200).json["data"][0]["embedding"]
         self.assertEqual([first], self.vectors(TEXTS[0]))
 

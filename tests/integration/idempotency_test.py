@@ -32,6 +32,23 @@ class Idempotency(unittest.TestCase):
         self.assertNotEqual(second.headers["x-request-id"], first.headers["x-request-id"])
         self.assertEqual(self.projects("twice"), [first.json["id"]])
 
+    def test_an_answer_outlives_the_server_and_its_secret_is_not_in_the_store(self):
+        server = harness.Server().start()
+        self.addCleanup(server.close)
+        ask = lambda: server.admin.ask("POST", "/v1/organization/admin_api_keys", {"name": "k"},
+                                       idempotency_key="over a crash").expect(200)
+        first = ask()
+        server.kill()
+        stored = b"".join(path.read_bytes() for path in (server.data / "store").iterdir()
+                          if path.is_file())
+        self.assertNotIn(first.json["value"].encode(), stored)
+        server.start()
+        again = ask()
+        self.assertEqual((again.body, again.headers["idempotent-replayed"]), (first.body, "true"))
+        refused = server.admin.ask("POST", "/v1/organization/admin_api_keys", {"name": "other"},
+                                   idempotency_key="over a crash")
+        self.assertEqual(refused.expect(409).error["code"], "idempotency_key_reuse")
+
     def test_another_body_is_refused(self):
         self.create("one", "key-2").expect(200)
         answer = self.create("other", "key-2").expect(409)

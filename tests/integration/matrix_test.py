@@ -53,10 +53,12 @@ class Matrix(unittest.TestCase):
         uploaded = exchange_form(owner, "/v1/files", purpose="user_data", file=b"hidden")
         upload = owner.post("/v1/uploads", {"filename": "a", "purpose": "user_data", "bytes": 4,
                                             "mime_type": "application/json"}).expect(200).json
+        webhook = owner.post("/v1/tenant/webhooks",
+                             {"url": "https://hooks.invalid/"}).expect(200).json
         draft = owner.post("/v1/adapters/secret/versions/drafts", {})
         cls.others = {"{name}": "secret", "{model}": "secret", "{version}": "1", "{alias}": "prod",
                       "{file}": uploaded.expect(200).json["id"], "{upload}": upload["id"],
-                      "{key}": cls.owner.key.key_id,
+                      "{key}": cls.owner.key.key_id, "{webhook}": webhook["id"],
                       "{draft}": draft.json.get("id", "draft") if draft.status < 300 else "draft"}
 
     @classmethod

@@ -56,6 +56,8 @@ class Startup(unittest.TestCase):
         self.addCleanup(server.close)
         self.refused(str(server.data), "--model", harness.packed_demo(), "--data", server.data)
         self.assertEqual(server.operations("/livez").status, 200)
+        self.assertEqual(server.operations("/startupz").json["status"], "started")
+        self.assertEqual(server.operations("/version").json["model"], harness.BASE)
 
     def test_an_unknown_option_is_named(self):
         self.refused("--modle", "--modle", "x")

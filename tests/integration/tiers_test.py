@@ -46,6 +46,19 @@ class Tiers(unittest.TestCase):
                 expected = (usage["prompt_tokens"] * 100 + usage["completion_tokens"] * 2000)
                 self.assertEqual(amount, expected * 10**6 * factor)
 
+    def test_a_key_gets_the_tiers_that_it_may_have(self):
+        tenant = self.server.new_tenant("tiers-of-keys")
+        place = f"/v1/organization/projects/{tenant.id}/api_keys/{tenant.key.key_id}"
+        for allowed, told in ((["default", "flex"], {"priority": "default", "flex": "flex"}),
+                              (["flex"], {"auto": "flex", "priority": "flex"}),
+                              ([], {"auto": "default", "priority": "priority"})):
+            shown = self.server.admin.post(place, {"allowed_tiers": allowed}).expect(200).json
+            self.assertEqual(shown["allowed_tiers"], allowed)
+            for asked, tier in told.items():
+                answer = self.ask(tenant.key, asked, max_tokens=1).expect(200).json
+                self.assertEqual(answer["service_tier"], tier, (allowed, asked))
+        self.server.admin.post(place, {"allowed_tiers": ["gold"]}).expect(400)
+
     def test_every_chunk_of_a_stream_tells_it(self):
         tenant = self.server.new_tenant("streams")
         stream = tenant.key.chat_stream(harness.BASE, "Hello!", max_tokens=3, service_tier="flex")

@@ -101,6 +101,9 @@ TEST(KeyPolicy, ChildIsWithinParentFieldByField) {
   EXPECT_TRUE(altered([](KeyPolicy& key) { key.allowed_ips = *IpSet::parse({"10.1.0.0/16"}); }));
   EXPECT_FALSE(altered([](KeyPolicy& key) { key.allowed_ips = *IpSet::parse({"10.0.0.0/7"}); }));
   EXPECT_FALSE(altered([](KeyPolicy& key) { key.allowed_ips = {}; }));
+  EXPECT_TRUE(altered([](KeyPolicy& key) { key.allowed_tiers = {"flex"}; }));
+  EXPECT_FALSE(is_within({}, {.allowed_tiers = {"flex"}}));
+  EXPECT_FALSE(is_within({.allowed_tiers = {"priority"}}, {.allowed_tiers = {"flex"}}));
 }
 
 }  // namespace

@@ -353,7 +353,7 @@ TEST_F(TenantDirectoryTest, OnlyAdminsAdministerTenants) {
   };
   EXPECT_EQ(code_of(directory_->create_tenant(caller, {.name = "b"}, kNow)),
             Code::kInsufficientScope);
-  EXPECT_EQ(code_of(directory_->rename_tenant(caller, tenant.id, "b", kNow)),
+  EXPECT_EQ(code_of(directory_->rename_tenant(caller, make_tenant("c").id, "b", kNow)),
             Code::kInsufficientScope);
   EXPECT_EQ(code_of(directory_->archive_tenant(caller, tenant.id, kNow)), Code::kInsufficientScope);
   EXPECT_EQ(code_of(directory_->set_limits(caller, tenant.id, {}, kNow)), Code::kInsufficientScope);
@@ -362,6 +362,16 @@ TEST_F(TenantDirectoryTest, OnlyAdminsAdministerTenants) {
             Code::kInsufficientScope);
   EXPECT_EQ(code_of(directory_->revoke_key(caller, TenantId(), admin_.key, kNow)),
             Code::kInsufficientScope);
+}
+
+TEST_F(TenantDirectoryTest, WhoMayWriteATenantRenamesThatOne) {
+  const Tenant tenant = make_tenant("mine");
+  const Caller writer = caller_with(tenant, {Scope::kTenantWrite});
+  EXPECT_EQ(directory_->rename_tenant(writer, tenant.id, "ours", kNow).value().name, "ours");
+  const Caller reader = caller_with(tenant, {Scope::kTenantRead, Scope::kKeyWrite});
+  EXPECT_EQ(directory_->rename_tenant(reader, tenant.id, "b", kNow).error().code,
+            Code::kInsufficientScope);
+  EXPECT_EQ(directory_->snapshot()->find(tenant.id)->tenant.name, "ours");
 }
 
 TEST_F(TenantDirectoryTest, OtherTenantsLookAsIfTheyDidNotExist) {

@@ -40,7 +40,8 @@ TEST(Records, RoundTripWithEveryFieldSet) {
   expect_round_trip(AuditRecord{"audit_1", kNow, "e", KeyId("k"), TenantId("t"), "target"});
   key.policy = {.limits = {.requests_per_minute = 5, .spend_cents_per_month = 9},
                 .allowed_models = {"a"},
-                .allowed_ips = *IpSet::parse({"10.0.0.0/8", "2001:db8::/32"})};
+                .allowed_ips = *IpSet::parse({"10.0.0.0/8", "2001:db8::/32"}),
+                .allowed_tiers = {"flex"}};
   expect_round_trip(key);
   expect_round_trip(TenantPolicy{.models = {ModelPermissions::Mode::kAllowList, {"a", "b"}},
                                  .allowed_ips = *IpSet::parse({"::1"}),
