@@ -22,7 +22,6 @@
 
 #include "gateway/inference/generation.hpp"
 #include "storage/ids.hpp"
-#include "tenancy/recent_use.hpp"
 #include "tests/bench/gateway/instant_backend.hpp"
 #include "tests/gateway/byte_tokenizer.hpp"
 #include "tests/gateway/chaos/chaos_clock.hpp"
@@ -88,7 +87,6 @@ class Chaos {
       callers_.push_back(caller);
       oracles_.emplace_back(caller.limits, uses[caller.tenant], now_of(clock_));
     }
-    remember();
     started_with_ = sum(recorded());
   }
 
@@ -145,21 +143,6 @@ class Chaos {
     };
     ledger_.scan(WallTime{}, WallTime::max(), add).value();
     return uses;
-  }
-
-  // Rates go on where the last process was killed, as long ago as the wall clock says.
-  void remember() {
-    std::map<TenantId, std::size_t> places;
-    for (std::size_t i = 0; i < callers_.size(); ++i) places[callers_[i].tenant] = i;
-    const Now now = now_of(clock_);
-    const auto add = [&](const UsageRecord& record) {
-      const auto ago = std::max<WallTime::duration>(now.wall - record.finished, 0us);
-      if (ago > 30min) return true;  // of no bucket here
-      oracles_[places.at(record.tenant)].remember(record.prompt_tokens + record.completion_tokens,
-                                                  now.steady - ago);
-      return true;
-    };
-    ledger_.scan(WallTime{}, WallTime::max(), add).value();
   }
 
   void pass_time() {
@@ -270,11 +253,8 @@ class Chaos {
   UsageLedger ledger_;
   Metrics metrics_;
   const std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
-  const RecentUses recent_ = RecentUses::read(ledger_, now_of(clock_)).value();
   Admission admission_{[this](const TenantId& tenant, const KeyId& key, WallTime now) {
-    PeriodUse use = ledger_.period_use(tenant, key, now).value();
-    use.recent = recent_.of(tenant, key);
-    return use;
+    return ledger_.period_use(tenant, key, now).value();
   }};
   HostCache cache_{[](const AdapterDigest&) -> Result<HostCache::Pin> {
                      return Error{Code::kNotFound, "there are no adapters here"};

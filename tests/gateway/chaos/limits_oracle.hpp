@@ -127,12 +127,6 @@ class LimitsOracle {
         tokens_today_(Period::kDay, limits.tokens_per_day, use.tokens_today, now.wall),
         tokens_month_(Period::kMonth, limits.tokens_per_month, use.tokens_this_month, now.wall) {}
 
-  // What was used before this process began, oldest first. It counts for the rates a minute.
-  void remember(std::int64_t used, SteadyTime at) {
-    requests_.settle(requests_.take(1, at), 1);
-    tokens_.settle(tokens_.take(used, at), used);
-  }
-
   bool allows(std::int64_t most, Now now) {
     return running_ < max_running_ && requests_.fits(1, now.steady) &&
            requests_today_.fits(1, now.wall) && tokens_.fits(most, now.steady) &&
