@@ -5,8 +5,7 @@
 // is meant to be no lower than the one that was lost: a request counts from when it ended, rounded
 // up, though it was admitted before, and whoever used anything in the last kRecentWindow is taken
 // to have had nothing left at its beginning, for a bucket that is used at its rate stays as low as
-// it once was. Over many kills and jumps of the wall clock that is not always so: a minute's rate
-// was seen overshot by a few requests. That costs nobody anything whose burst is so many minutes'
+// it once was. That costs nobody anything whose burst is so many minutes'
 // worth and who uses less than the rate.
 //
 // Not seen: what was still running when the process died, which is in no ledger and counts for

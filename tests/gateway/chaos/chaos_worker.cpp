@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -79,14 +80,18 @@ class Chaos {
  public:
   Chaos(Store& store, std::uint64_t seed, WallTime wall)
       : random_(seed), clock_(wall), store_(store), ledger_(store) {
-    auto uses = used_before();
+    const auto keep = [this](const UsageRecord& record) {
+      former_.push_back(record);
+      return true;
+    };
+    ledger_.scan(WallTime{}, WallTime::max(), keep).value();
     for (int i = 0; i < kTenants; ++i) {
       const std::string name = "tenant-" + std::to_string(i);
       Caller caller{.tenant = TenantId(name), .key = KeyId("key")};
       caller.limits = limits_of(i);
       callers_.push_back(caller);
-      oracles_.emplace_back(caller.limits, uses[caller.tenant], now_of(clock_));
     }
+    oracles_.resize(callers_.size());
     started_with_ = sum(recorded());
   }
 
@@ -126,23 +131,30 @@ class Chaos {
 
   int draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
 
-  // From the records themselves, not from the totals that admission recalls.
-  std::map<TenantId, PeriodUse> used_before() const {
-    std::map<TenantId, PeriodUse> uses;
-    const WallTime now = clock_.wall_now();
-    const auto add = [&](const UsageRecord& record) {
-      PeriodUse& use = uses[record.tenant];
+  // From the records of former processes themselves, not from the totals that admission recalls,
+  // and when it recalls them: at the tenant's first request, however the clock has jumped until
+  // then.
+  PeriodUse used_before(const TenantId& tenant, WallTime now) const {
+    PeriodUse use;
+    for (const UsageRecord& record : former_) {
+      if (record.tenant != tenant) continue;
       const std::int64_t tokens = record.prompt_tokens + record.completion_tokens;
       const bool same_month =
           start_of(Period::kMonth, record.started) == start_of(Period::kMonth, now);
       if (same_month && day_of(record.started) <= day_of(now)) use.tokens_this_month += tokens;
-      if (day_of(record.started) != day_of(now)) return true;
+      if (day_of(record.started) != day_of(now)) continue;
       ++use.requests_today;
       use.tokens_today += tokens;
-      return true;
-    };
-    ledger_.scan(WallTime{}, WallTime::max(), add).value();
-    return uses;
+    }
+    return use;
+  }
+
+  LimitsOracle& oracle_of(std::size_t tenant, Now now) {
+    const Caller& caller = callers_[tenant];
+    if (!oracles_[tenant]) {
+      oracles_[tenant].emplace(caller.limits, used_before(caller.tenant, now.wall), now);
+    }
+    return *oracles_[tenant];
   }
 
   void pass_time() {
@@ -160,7 +172,7 @@ class Chaos {
     const int num_answer = draw(1, kMaxAnswer);
     const std::int64_t most = num_prompt + num_answer;
     const Now now = now_of(clock_);
-    const bool allowed = oracles_[tenant].allows(most, now);
+    const bool allowed = oracle_of(tenant, now).allows(most, now);
     auto permit = admission_.admit(callers_[tenant], now);
     const bool granted =
         permit && permit->reserve({.tokens = most, .cost = {}}, "bot", now).has_value();
@@ -172,7 +184,7 @@ class Chaos {
     }
     Running one{.tenant = tenant,
                 .generation = make(tenant, num_prompt, num_answer, *std::move(permit)),
-                .held = oracles_[tenant].take(most, now),
+                .held = oracles_[tenant]->take(most, now),
                 .polls_left = draw(0, 9) < kGoneOfTen ? draw(0, 3) : -1};
     one.generation->start([] {}).value();
     running_.push_back(std::move(one));
@@ -218,7 +230,7 @@ class Chaos {
   void settled(const Running& one) {
     const std::int64_t prompt = one.generation->usage().prompt_tokens;
     const std::int64_t completion = one.generation->usage().completion_tokens;
-    oracles_[one.tenant].settle(one.held, prompt + completion);
+    oracles_[one.tenant]->settle(one.held, prompt + completion);
     char line[128];
     const int size = std::snprintf(
         line, sizeof line, "S %s %lld %lld\n", one.generation->request_id().str().c_str(),
@@ -264,7 +276,8 @@ class Chaos {
   Engine engine_{std::make_unique<InstantBackend>(kByteVocab, 0ms), spec(), cache_,
                  engine_config()};
   std::vector<Caller> callers_;
-  std::vector<LimitsOracle> oracles_;
+  std::vector<UsageRecord> former_;                   // of processes before this one
+  std::vector<std::optional<LimitsOracle>> oracles_;  // by tenant, from its first request on
   UsageTotals started_with_;
   std::vector<Running> running_;
   int num_asked_ = 0;
