@@ -11,6 +11,7 @@
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
+#include "gateway/api/rotation_grace.hpp"
 #include "gateway/handlers.hpp"
 #include "gateway/inference/option_fields.hpp"
 #include "storage/json.hpp"
@@ -26,9 +27,7 @@ constexpr std::size_t kMaxScopeChars = 64;
 constexpr std::size_t kMaxIpRangeChars = 64;
 constexpr std::size_t kMaxTiers = 3;
 constexpr std::size_t kMaxTierChars = 16;
-constexpr std::int64_t kMaxKeySeconds = 31'536'000;   // a year
-constexpr std::int64_t kMaxGraceSeconds = 2'592'000;  // thirty days
-constexpr std::int64_t kDefaultGraceSeconds = 86'400;
+constexpr std::int64_t kMaxKeySeconds = 31'536'000;  // a year
 
 Error no_such(std::string_view what) {
   return {Code::kNotFound, "There is no such " + std::string(what) + "."};
@@ -162,19 +161,12 @@ Result<Reply> create(Platform& platform, const Call& call, const NewApiKey& requ
 // Changing.
 
 Result<Reply> rotate(Platform& platform, const Call& call, const KeyPlace& place) {
-  std::optional<std::int64_t> grace;
-  if (!call.request.body.empty()) {
-    const auto body = parse_json(call.request.body);
-    if (!body) return body.error();
-    Fields fields(*body);
-    fields.integer("grace_seconds", {0, kMaxGraceSeconds}, grace);
-    if (auto read = fields.finish(); !read) return read.error();
-  }
+  const auto grace = read_rotation_grace(call.request.body);
+  if (!grace) return grace.error();
   const auto guard = key_guard(call, place);
   if (!guard) return guard.error();
-  const auto rotated = platform.directory->rotate_key(
-      call.caller, place.tenant, place.key,
-      std::chrono::seconds(grace.value_or(kDefaultGraceSeconds)), call.received_wall, *guard);
+  const auto rotated = platform.directory->rotate_key(call.caller, place.tenant, place.key, *grace,
+                                                      call.received_wall, *guard);
   if (!rotated) return rotated.error();
   return json_reply(created_key_json(*rotated));
 }

@@ -1,5 +1,6 @@
 // tenant_operations.cpp — the shapes of /v1/tenant and /v1/usage/self: what a tenant may know and
 // do about itself, and those of its keys, which admins' routes share.
+#include "gateway/api/rotation_grace.hpp"
 #include "gateway/config.hpp"
 #include "gateway/openapi/operations.hpp"
 #include "tenancy/access_policy.hpp"
@@ -93,7 +94,8 @@ void add_key_schemas(Json& schemas) {
       joined(joined(made, {optional("scopes", either({text(1, 64), scopes}))}), policy_request()));
   schemas["NewAdminApiKey"] = request(made);
   schemas["ApiKeyPolicy"] = request(policy_request());
-  schemas["KeyRotation"] = request({optional("grace_seconds", integer(0, 2'592'000))});
+  schemas["KeyRotation"] =
+      request({optional("grace_seconds", integer(0, kMaxRotationGrace.count()))});
 }
 
 void add_schemas(Json& schemas) {

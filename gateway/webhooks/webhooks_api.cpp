@@ -10,6 +10,7 @@
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
+#include "gateway/api/rotation_grace.hpp"
 #include "gateway/handlers.hpp"
 #include "storage/json.hpp"
 
@@ -19,8 +20,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::size_t kMaxEventChars = 64;
-constexpr std::int64_t kMaxGraceSeconds = 2'592'000;  // thirty days
-constexpr std::int64_t kDefaultGraceSeconds = 86'400;
 
 ordered_json last_json(const std::optional<WebhookAttempt>& last) {
   if (!last) return nullptr;
@@ -97,17 +96,10 @@ Result<Reply> remove(Platform& platform, const Call& call, const TenantId& tenan
 }
 
 Result<Reply> rotate(Platform& platform, const Call& call, const TenantId& tenant) {
-  std::optional<std::int64_t> grace;
-  if (!call.request.body.empty()) {
-    const auto body = parse_json(call.request.body);
-    if (!body) return body.error();
-    Fields fields(*body);
-    fields.integer("grace_seconds", {0, kMaxGraceSeconds}, grace);
-    if (auto read = fields.finish(); !read) return read.error();
-  }
-  const auto rotated = platform.webhooks->rotate(
-      call.caller, tenant, call.arguments.at(0),
-      std::chrono::seconds(grace.value_or(kDefaultGraceSeconds)), call.received_wall);
+  const auto grace = read_rotation_grace(call.request.body);
+  if (!grace) return grace.error();
+  const auto rotated = platform.webhooks->rotate(call.caller, tenant, call.arguments.at(0), *grace,
+                                                 call.received_wall);
   if (!rotated) return rotated.error();
   return secret_reply(*rotated);
 }
