@@ -28,7 +28,11 @@ LoadLimits load_limits(const HostCache::Config& config) {
 }  // namespace
 
 HostCache::HostCache(Load load, Config config, const Clock& clock)
-    : load_(std::move(load)), config_(config), clock_(clock), queue_(load_limits(config)) {
+    : load_(std::move(load)),
+      config_(config),
+      clock_(clock),
+      queue_(load_limits(config)),
+      max_bytes_(config.max_bytes) {
   assert(config.num_loaders >= 1);
   for (int i = 0; i < config.num_loaders; ++i) {
     loaders_.emplace_back([this](const std::stop_token& stop) {
@@ -179,7 +183,51 @@ Error HostCache::too_large() {
 
 HostCache::Stats HostCache::stats() const {
   MutexLock lock(mutex_);
-  return stats_;
+  Stats stats = stats_;
+  stats.max_bytes = max_bytes_;
+  return stats;
+}
+
+HostCache::Pressure HostCache::take_pressure() {
+  MutexLock lock(mutex_);
+  Pressure pressure = std::exchange(pressure_, {});
+  pressure.unfilled_bytes = unfilled();
+  return pressure;
+}
+
+void HostCache::add_room(std::size_t bytes) {
+  {
+    MutexLock lock(mutex_);
+    max_bytes_ += bytes;
+  }
+  forget_failures_for_room();
+}
+
+int HostCache::give_unfilled(std::size_t unit, int most, std::size_t keep) {
+  MutexLock lock(mutex_);
+  return lower_limit(unit, most, keep);
+}
+
+int HostCache::give_idle(std::size_t unit, int most) {
+  MutexLock lock(mutex_);
+  const std::size_t wanted = unit * static_cast<std::size_t>(most);
+  for (const Entries::iterator& victim : idle_by_worth()) {
+    if (unfilled() >= wanted) break;
+    let_go(victim, garbage_);
+  }
+  if (!garbage_.empty()) has_work_.notify_one();
+  return lower_limit(unit, most, 0);
+}
+
+int HostCache::lower_limit(std::size_t unit, int most, std::size_t keep) {
+  const std::size_t spare = unfilled() - std::min(unfilled(), keep);
+  const std::size_t given = std::min(spare / unit, static_cast<std::size_t>(most));
+  max_bytes_ -= given * unit;
+  return static_cast<int>(given);
+}
+
+std::size_t HostCache::unfilled() const {
+  return max_bytes_ - std::min(max_bytes_, stats_.bytes);
 }
 
 // One that failed before keeps the pins that were asked for.
@@ -273,31 +321,39 @@ void HostCache::use(Entry& entry) {
   entry.last_use = ++num_uses_;
 }
 
-// Evicts until `bytes` more of `tenant` fit, handing the pages to the caller; evicts nothing if
-// they cannot be made to fit.
-bool HostCache::make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted) {
-  if (stats_.bytes + bytes <= config_.max_bytes) return true;
-  std::vector<Entries::iterator> candidates;
+// Those that may go, the one worth least first.
+std::vector<HostCache::Entries::iterator> HostCache::idle_by_worth() {
+  std::vector<Entries::iterator> idle;
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     const bool is_idle = entry->second.state == State::kReady && entry->second.pinned_by.empty() &&
                          entry->second.adapter.use_count() == 1;  // nobody can take one meanwhile
-    if (is_idle) candidates.push_back(entry);
+    if (is_idle) idle.push_back(entry);
   }
-  std::ranges::sort(candidates, {}, [](const Entries::iterator& entry) {
+  std::ranges::sort(idle, {}, [](const Entries::iterator& entry) {
     return std::pair(entry->second.worth, entry->second.last_use);
   });
+  return idle;
+}
 
+// Evicts until `bytes` more of `tenant` fit, handing the pages to the caller; evicts nothing if
+// they cannot be made to fit.
+bool HostCache::make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted) {
+  if (stats_.bytes + bytes <= max_bytes_) return true;
+  std::vector<Entries::iterator> candidates = idle_by_worth();
   auto held = bytes_of_tenant_;
   held[tenant] += bytes;
-  const std::size_t share = config_.max_bytes / held.size();
+  const std::size_t share = max_bytes_ / held.size();
   std::size_t total = stats_.bytes + bytes;
   std::vector<Entries::iterator> victims;
-  while (total > config_.max_bytes) {
+  while (total > max_bytes_) {
     auto victim = std::ranges::find_if(candidates, [&](const Entries::iterator& entry) {
       return held.at(entry->second.tenant) > share;
     });
     if (victim == candidates.end() && held.at(tenant) == bytes) victim = candidates.begin();
-    if (victim == candidates.end()) return false;
+    if (victim == candidates.end()) {
+      pressure_.missing_bytes = std::max(pressure_.missing_bytes, bytes);
+      return false;
+    }
     const std::size_t freed = (*victim)->second.adapter->footprint();
     held.at((*victim)->second.tenant) -= freed;
     total -= freed;
@@ -305,12 +361,17 @@ bool HostCache::make_room(std::size_t bytes, const std::string& tenant, std::vec
     candidates.erase(victim);
   }
   for (const Entries::iterator& victim : victims) {
-    worth_.evicted(victim->second.worth);
-    evicted.push_back(victim->second.adapter);
-    drop(victim);
+    pressure_.evicted_bytes += victim->second.adapter->footprint();
+    let_go(victim, evicted);
   }
-  stats_.evictions += victims.size();
   return true;
+}
+
+void HostCache::let_go(Entries::iterator victim, std::vector<Pin>& evicted) {
+  worth_.evicted(victim->second.worth);
+  evicted.push_back(victim->second.adapter);
+  drop(victim);
+  ++stats_.evictions;
 }
 
 // Whether `bytes` more than what the tenant has pinned, and what all have, are within the quotas.

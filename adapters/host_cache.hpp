@@ -17,6 +17,9 @@
 // cache, with kStorageQuotaExceeded. Failures are remembered for a moment, so that a broken adapter
 // is not read again at each step.
 //
+// The byte limit is what max_bytes says, and what add_room() and give_room() have made of it since:
+// memory that somebody else has and needs less (engine/memory_shares.hpp).
+//
 // Keyed by digest; a tenant is a name to be fair by, empty where there is none to tell.
 #pragma once
 
@@ -88,6 +91,7 @@ class HostCache {
     std::size_t entries = 0;       // resident now
     std::size_t bytes = 0;         // resident now
     std::size_t pinned_bytes = 0;  // of them, pinned
+    std::size_t max_bytes = 0;     // the limit now
     std::size_t loading = 0;       // queued or being loaded now
   };
 
@@ -128,7 +132,23 @@ class HostCache {
   // Drops the memory of all failures for want of room, because somebody has let go of some.
   void forget_failures_for_room();
 
+  // What a cache of more bytes would have been good for, since the last call.
+  struct Pressure {
+    std::size_t evicted_bytes = 0;   // had to go for others
+    std::size_t missing_bytes = 0;   // of the largest that found no room among those in use
+    std::size_t unfilled_bytes = 0;  // of the limit, now
+  };
+  Pressure take_pressure();
+  // The limit is `bytes` higher, and those that found no room are loaded when next asked for.
+  void add_room(std::size_t bytes);
+  // Lower the limit by as many times `unit` bytes as they can, `most` times at most, and return how
+  // many times: by what is unfilled but for `keep` bytes; or at the cost of those that nobody uses,
+  // the one worth least first, whose pages a loader frees.
+  int give_unfilled(std::size_t unit, int most, std::size_t keep);
+  int give_idle(std::size_t unit, int most);
+
   Stats stats() const;
+  // Of one adapter, and what quotas are parts of.
   std::size_t max_bytes() const { return config_.max_bytes; }
 
   // What is said of an adapter that is larger than max_bytes().
@@ -157,6 +177,10 @@ class HostCache {
   void settle(Entries::iterator entry, Pin adapter) TESSERA_REQUIRES(mutex_);
   bool make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted)
       TESSERA_REQUIRES(mutex_);
+  std::vector<Entries::iterator> idle_by_worth() TESSERA_REQUIRES(mutex_);
+  void let_go(Entries::iterator victim, std::vector<Pin>& evicted) TESSERA_REQUIRES(mutex_);
+  std::size_t unfilled() const TESSERA_REQUIRES(mutex_);
+  int lower_limit(std::size_t unit, int most, std::size_t keep) TESSERA_REQUIRES(mutex_);
   void use(Entry& entry) TESSERA_REQUIRES(mutex_);
   bool may_pin(const std::string& tenant, std::size_t bytes) const TESSERA_REQUIRES(mutex_);
   void count_pins() TESSERA_REQUIRES(mutex_);
@@ -175,6 +199,8 @@ class HostCache {
   GreedyDual worth_ TESSERA_GUARDED_BY(mutex_);
   std::uint64_t num_uses_ TESSERA_GUARDED_BY(mutex_) = 0;
   Stats stats_ TESSERA_GUARDED_BY(mutex_);
+  std::size_t max_bytes_ TESSERA_GUARDED_BY(mutex_);
+  Pressure pressure_ TESSERA_GUARDED_BY(mutex_);  // but for what is unfilled
 
   Mutex wake_mutex_;  // held while wake_ runs; never together with mutex_
   std::function<void()> wake_ TESSERA_GUARDED_BY(wake_mutex_);

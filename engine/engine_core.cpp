@@ -43,9 +43,12 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       sampler_(vocab_size_),
       adjuster_(vocab_size_),
       scheduler_(std::in_place, scheduler_limits(config_)),
+      memory_(config_.shares, *backend_, host_cache_),
       batch_(config_.backend, max_context_),
       slots_(*backend_, config_.adapters),
-      mask_workers_(config_.mask_threads) {}
+      mask_workers_(config_.mask_threads) {
+  memory_.begin(scheduler_->pool());
+}
 
 EngineCore::~EngineCore() {
   cancel_all();
@@ -96,7 +99,7 @@ bool EngineCore::step(int max_rows) {
   drop_cancelled();
   receive_adapters();
   const bool holds = resume_held();
-  scheduler_->schedule(batch_, max_rows);
+  schedule(max_rows);
   release_preempted();
   const bool computes = !batch_.empty();
   if (computes) {
@@ -113,6 +116,26 @@ bool EngineCore::step(int max_rows) {
   }
   erase_finished();
   return computes || holds;
+}
+
+// What is wanted of the other side's memory for this step comes before the next: but not if there
+// would be no next, because nothing runs.
+void EngineCore::schedule(int max_rows) {
+  const int step_blocks = scheduler_->num_running() + scheduler_->pool().blocks_for(max_rows);
+  memory_.balance(scheduler_->pool(), step_blocks);
+  scheduler_->schedule(batch_, max_rows);
+  if (get_missing_blocks() && batch_.empty()) scheduler_->schedule(batch_, max_rows);
+}
+
+// Whether blocks came for whoever lacked them. Slots that nobody uses let go of the pages in them
+// if that is what KV needs.
+bool EngineCore::get_missing_blocks() {
+  const int missing = scheduler_->num_missing_blocks();
+  if (missing == 0) return false;
+  if (memory_.provide(scheduler_->pool(), missing)) return true;
+  if (!memory_.kv_is_owed(scheduler_->pool()) || slots_.evict_idle() == 0) return false;
+  demote_evicted();
+  return memory_.provide(scheduler_->pool(), missing);
 }
 
 void EngineCore::drop_cancelled() {
@@ -327,6 +350,7 @@ void EngineCore::fail_all(std::string_view what) {
   }
   requests_.clear();
   scheduler_.emplace(scheduler_limits(config_));
+  memory_.begin(scheduler_->pool());
 }
 
 void EngineCore::note_failure(std::string_view what) {
@@ -356,8 +380,10 @@ EngineStats EngineCore::stats() const {
   stats.num_running = scheduler_->num_running();
   stats.num_waiting = scheduler_->num_waiting();
   stats.num_waiting_for_adapter = scheduler_->num_waiting_for_adapter();
-  stats.num_blocks = scheduler_->pool().num_blocks();
-  stats.num_used_blocks = stats.num_blocks - scheduler_->pool().num_free();
+  const BlockPool& pool = scheduler_->pool();
+  stats.num_blocks = pool.num_blocks() - pool.num_lent();
+  stats.num_cached_blocks = pool.num_free() - pool.num_blank();
+  stats.num_used_blocks = stats.num_blocks - pool.num_free();
   stats.num_resident_adapters = slots_.count();
   stats.num_adapter_bytes = slots_.bytes();
   stats.num_adapter_loads = slots_.num_loads();

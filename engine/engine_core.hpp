@@ -26,6 +26,7 @@
 #include "engine/guided_sequence.hpp"
 #include "engine/logit_adjuster.hpp"
 #include "engine/mask_workers.hpp"
+#include "engine/memory_shares.hpp"
 #include "engine/sampler.hpp"
 #include "engine/schedule/running_adapters.hpp"
 #include "engine/schedule/scheduler.hpp"
@@ -40,6 +41,7 @@ namespace tessera {
 struct EngineConfig {
   BackendLimits backend = {};         // what the backend was made with
   SlotLimits adapters;                // distinct ones that may run at a time, and their bytes
+  ShareLimits shares;                 // of memory, between KV blocks and the host cache
   int max_context = 0;                // tokens of prompt and answer; 0: the model's max_positions
   int max_requests = 1024;            // submitted and not finished; one more sheds one
   int max_logprobs = 20;              // that a request may ask for, for each token
@@ -122,6 +124,8 @@ class EngineCore {
   bool has_servable_pages(Request& request);
   void place_adapter(Request& request);
   bool may_get_room();
+  void schedule(int max_rows);
+  bool get_missing_blocks();
   void demote_evicted();
   void release_preempted();
   void pin_adapters();
@@ -158,6 +162,7 @@ class EngineCore {
   Sampler sampler_;
   LogitAdjuster adjuster_;
   std::optional<Scheduler> scheduler_;  // always there; made anew by fail_all()
+  MemoryShares memory_;
   StepBatch batch_;
   int next_logits_ = 0;  // of the step's, those that have not been looked at
   int next_state_ = 0;

@@ -107,6 +107,7 @@ bool EngineCore::may_get_room() {
     host_cache_.forget_failures_for_room();  // so that the next look starts a load: this request's,
     return true;                             // and that of others who failed before
   }
+  if (memory_.host_is_owed(scheduler_->pool()) && scheduler_->num_running() > 0) return true;
   return std::ranges::any_of(requests_, [](const auto& request) { return request->holds_pages(); });
 }
 

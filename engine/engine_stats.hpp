@@ -13,8 +13,9 @@ struct EngineStats {
   int num_running = 0;
   int num_waiting = 0;                  // in the queue or the inbox
   int num_waiting_for_adapter = 0;      // not in the queue yet
-  int num_blocks = 0;                   // KV blocks in the pool
+  int num_blocks = 0;                   // KV blocks in the pool, but for those that are lent
   int num_used_blocks = 0;              // of them, held by running sequences
+  int num_cached_blocks = 0;            // of them, idle and holding a prefix
   int num_resident_adapters = 0;        // in the backend's slots
   std::uint64_t num_adapter_bytes = 0;  // of their pages
   // since the start

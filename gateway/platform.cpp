@@ -69,12 +69,25 @@ std::int64_t kv_block_bytes(const ModelSpec& spec, const ServerConfig& config) {
 }
 
 // As many KV blocks as the bytes allow, but no more than all sequences together can fill, and
-// enough for one of the longest.
-int num_kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context) {
+// enough for one of the longest. Where adapters' pages lie in the same memory, KV may borrow it.
+struct KvBlocks {
+  ShareLimits shares;
+  int in_all = 0;
+};
+
+KvBlocks kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context) {
+  const std::int64_t block_bytes = kv_block_bytes(spec, config);
   const std::int64_t per_sequence = (max_context + kBlockSize - 1) / kBlockSize;
   const std::int64_t useful = per_sequence * config.max_seqs;
-  const std::int64_t affordable = config.kv_bytes / kv_block_bytes(spec, config);
-  return static_cast<int>(std::max(std::min(affordable, useful), per_sequence));
+  const auto affordable = [&](std::int64_t bytes) {
+    return static_cast<int>(std::max(std::min(bytes / block_bytes, useful), per_sequence));
+  };
+  const int share = affordable(config.kv_bytes);
+  if (config.backend != "cpu") return {.shares = {.kv_share = share}, .in_all = share};
+  return {.shares = {.block_bytes = static_cast<std::size_t>(block_bytes),
+                     .kv_share = share,
+                     .kv_least = static_cast<int>(per_sequence)},
+          .in_all = std::max(share, affordable(config.kv_bytes + config.adapter_bytes))};
 }
 
 bool pins_threads(const ServerConfig& config) {
@@ -251,8 +264,9 @@ Result<void> start_engine(Platform& platform, const BackendMaker& make) {
   const PackedModel& packed = *platform.model.packed;
   const int longest = packed.spec().max_positions;
   const int max_context = config.max_context > 0 ? std::min(config.max_context, longest) : longest;
-  platform.num_kv_blocks = num_kv_blocks(packed.spec(), config, max_context);
-  const BackendLimits limits = backend_limits(config, platform.num_kv_blocks);
+  const KvBlocks blocks = kv_blocks(packed.spec(), config, max_context);
+  platform.num_kv_blocks = blocks.shares.kv_share;
+  const BackendLimits limits = backend_limits(config, blocks.in_all);
   auto backend = make(config, packed.weights(), limits);
   if (!backend) return backend.error();
   platform.backend_name = (*backend)->name();
@@ -260,9 +274,10 @@ Result<void> start_engine(Platform& platform, const BackendMaker& make) {
 
   if (auto opened = open_sandbox(platform); !opened) return opened.error();
   if (auto opened = open_host_cache(platform); !opened) return opened.error();
-  platform.engine =
-      std::make_unique<Engine>(*std::move(backend), packed.spec(), *platform.host_cache,
-                               engine_config(config, limits, packed.info(), max_context));
+  EngineConfig engine = engine_config(config, limits, packed.info(), max_context);
+  engine.shares = blocks.shares;
+  platform.engine = std::make_unique<Engine>(*std::move(backend), packed.spec(),
+                                             *platform.host_cache, std::move(engine));
   return {};
 }
 

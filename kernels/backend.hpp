@@ -95,6 +95,10 @@ class Backend {
   // For the thread that runs the steps, once, before the first: what belongs to a thread.
   virtual void enter() {}
 
+  // Gives the memory of these KV blocks back to the system where it can; they are written before
+  // they are read again. Between steps. CPU only.
+  virtual void discard_blocks(std::span<const BlockId> /*blocks*/) {}
+
   // The stages, in this order; `layer` counts from 0.
   virtual void begin(const StepInput& input) = 0;
   virtual void embed() = 0;               // x = E[token] (+ LoRA)

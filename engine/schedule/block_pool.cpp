@@ -47,8 +47,9 @@ BlockPool::BlockPool(int num_blocks, int block_size)
   by_name_.reserve(blocks_.size());
   for (BlockId id = 0; id < num_blocks; ++id) {
     at(id).tokens.reserve(static_cast<std::size_t>(block_size));
-    push_free(id);
+    push_newest(blank_, id);
   }
+  lent_.reserve(blocks_.size());
 }
 
 template <class Visit>
@@ -80,21 +81,21 @@ int BlockPool::num_matching(const PrefixChain& chain, std::span<const TokenId> t
   return count;
 }
 
-bool BlockPool::has_room(const PrefixChain& chain, std::span<const TokenId> tokens,
-                         int num_tokens) const {
+int BlockPool::num_missing(const PrefixChain& chain, std::span<const TokenId> tokens,
+                           int num_tokens) const {
   int missing = blocks_for(num_tokens);
-  int available = num_free_;
+  int available = num_free();
   for_each_match(chain, tokens, [&](BlockId id) {
     --missing;
     if (at(id).ref_count == 0) --available;
   });
-  return missing <= available;
+  return std::max(missing - available, 0);
 }
 
 bool BlockPool::grow(BlockTable& table, int num_tokens) {
   const int missing = blocks_for(num_tokens) - static_cast<int>(table.size());
-  if (missing > num_free_) return false;
-  for (int i = 0; i < missing; ++i) table.push_back(take_oldest_free());
+  if (missing > num_free()) return false;
+  for (int i = 0; i < missing; ++i) table.push_back(take_free());
   return true;
 }
 
@@ -115,7 +116,8 @@ void BlockPool::publish(const BlockTable& table, const PrefixChain& chain,
 void BlockPool::release(BlockTable& table) {
   for (auto id = table.rbegin(); id != table.rend(); ++id) {
     assert(at(*id).ref_count >= 1);
-    if (--at(*id).ref_count == 0) push_free(*id);
+    if (--at(*id).ref_count > 0) continue;
+    at(*id).name ? push_newest(cached_, *id) : push_oldest(blank_, *id);
   }
   table.clear();
 }
@@ -129,18 +131,20 @@ std::optional<BlockId> BlockPool::find(const BlockName& name,
 }
 
 void BlockPool::add_reference(BlockId id) {
-  if (at(id).ref_count == 0) unlink_free(id);
+  if (at(id).ref_count == 0) unlink(list_of(id), id);
   ++at(id).ref_count;
 }
 
 // The block loses what it held: whoever takes it is about to overwrite it.
-BlockId BlockPool::take_oldest_free() {
-  const BlockId id = oldest_free_;
+BlockId BlockPool::take_free() {
+  List& list = blank_.size > 0 ? blank_ : cached_;
+  const BlockId id = list.oldest;
   assert(id != kNone);
-  unlink_free(id);
+  unlink(list, id);
   Block& block = at(id);
   unname(block);
   block.ref_count = 1;
+  block.is_written = true;
   return id;
 }
 
@@ -161,52 +165,99 @@ void BlockPool::for_each_idle_of(const AdapterDigest& adapter, Visit visit) {
 
 void BlockPool::demote(const AdapterDigest& adapter) {
   for_each_idle_of(adapter, [this](BlockId id) {
-    unlink_free(id);
-    push_free_oldest(id);
+    unlink(cached_, id);
+    push_oldest(cached_, id);
   });
 }
 
 void BlockPool::forget(const AdapterDigest& adapter) {
   for_each_idle_of(adapter, [this](BlockId id) {
+    unlink(cached_, id);
     unname(at(id));
-    unlink_free(id);
-    push_free_oldest(id);
+    push_oldest(blank_, id);
   });
 }
 
-void BlockPool::push_free(BlockId id) {
-  at(id).older = newest_free_;
+// Those that were never used go first: their memory was never taken.
+int BlockPool::lend_blank(int most, std::vector<BlockId>& written) {
+  const int count = std::min(most, blank_.size);
+  for (int i = 0; i < count; ++i) {
+    const BlockId id = blank_.newest;
+    unlink(blank_, id);
+    lend(id, written);
+  }
+  return count;
+}
+
+int BlockPool::lend_cached(int most, std::vector<BlockId>& written) {
+  const int count = std::min(most, cached_.size);
+  for (int i = 0; i < count; ++i) {
+    const BlockId id = cached_.oldest;
+    unlink(cached_, id);
+    unname(at(id));
+    lend(id, written);
+  }
+  return count;
+}
+
+void BlockPool::lend(BlockId id, std::vector<BlockId>& written) {
+  if (at(id).is_written) written.push_back(id);
+  at(id).is_written = false;
+  lent_.push_back(id);
+}
+
+void BlockPool::take_back(int count) {
+  assert(count <= num_lent());
+  for (int i = 0; i < count; ++i) {
+    push_newest(blank_, lent_.back());
+    lent_.pop_back();
+  }
+}
+
+void BlockPool::push_newest(List& list, BlockId id) {
+  at(id).older = list.newest;
   at(id).newer = kNone;
-  (newest_free_ == kNone ? oldest_free_ : at(newest_free_).newer) = id;
-  newest_free_ = id;
-  ++num_free_;
+  (list.newest == kNone ? list.oldest : at(list.newest).newer) = id;
+  list.newest = id;
+  ++list.size;
 }
 
-void BlockPool::push_free_oldest(BlockId id) {
+void BlockPool::push_oldest(List& list, BlockId id) {
   at(id).older = kNone;
-  at(id).newer = oldest_free_;
-  (oldest_free_ == kNone ? newest_free_ : at(oldest_free_).older) = id;
-  oldest_free_ = id;
-  ++num_free_;
+  at(id).newer = list.oldest;
+  (list.oldest == kNone ? list.newest : at(list.oldest).older) = id;
+  list.oldest = id;
+  ++list.size;
 }
 
-void BlockPool::unlink_free(BlockId id) {
+void BlockPool::unlink(List& list, BlockId id) {
   const auto [older, newer] = std::pair(at(id).older, at(id).newer);
-  (older == kNone ? oldest_free_ : at(older).newer) = newer;
-  (newer == kNone ? newest_free_ : at(newer).older) = older;
-  --num_free_;
+  (older == kNone ? list.oldest : at(older).newer) = newer;
+  (newer == kNone ? list.newest : at(newer).older) = older;
+  --list.size;
 }
 
-void BlockPool::check_invariants() const {
+// How many of the list's blocks hold a prefix.
+int BlockPool::check_list(const List& list) const {
   int listed = 0;
+  int named = 0;
   [[maybe_unused]] BlockId older = kNone;
-  for (BlockId id = oldest_free_; id != kNone; older = id, id = at(id).newer, ++listed) {
+  for (BlockId id = list.oldest; id != kNone; older = id, id = at(id).newer, ++listed) {
     assert(at(id).ref_count == 0);
     assert(at(id).older == older);
     assert(listed < num_blocks());  // no cycle
+    named += at(id).name ? 1 : 0;
   }
-  assert(older == newest_free_);
-  assert(listed == num_free_);
+  assert(older == list.newest);
+  assert(listed == list.size);
+  return named;
+}
+
+void BlockPool::check_invariants() const {
+  [[maybe_unused]] const int blank_named = check_list(blank_);
+  [[maybe_unused]] const int cached_named = check_list(cached_);
+  assert(blank_named == 0);
+  assert(cached_named == cached_.size);
 
   int unused = 0;
   int named = 0;
@@ -218,7 +269,7 @@ void BlockPool::check_invariants() const {
     assert(block.tokens.size() == (block.name ? static_cast<std::size_t>(block_size_) : 0));
     assert(!block.name || by_name_.at(*block.name) == id);
   }
-  assert(unused == num_free_);
+  assert(unused == num_free() + num_lent());
   assert(named == num_cached());
 }
 

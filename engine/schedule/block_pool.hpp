@@ -1,8 +1,12 @@
-// block_pool.hpp — the fixed set of KV-cache blocks, and the prefix cache that shares them.
+// block_pool.hpp — the KV-cache blocks, and the prefix cache that shares them.
 //
-// Every block is in exactly one of two states:
-//   used  ref_count >= 1; it is in that many block tables
-//   free  ref_count == 0; it is in the free list, oldest first, and may still hold a cached prefix
+// Every block is in exactly one of four states:
+//   used    ref_count >= 1; it is in that many block tables
+//   cached  ref_count == 0; it holds a prefix that may be asked for again; oldest first in a list
+//   blank   ref_count == 0; it holds nothing; taken before cached ones
+//   lent    its memory is somebody else's for a while (engine/memory_shares.hpp)
+// A free block is a cached or a blank one.
+//
 // A full block is named by a hash chain: SHA-256 of the previous block's name and its token ids;
 // the chain begins with the salt and the adapter's digest. They say who may share: sequences of
 // different adapters must not, because a LoRA delta on k_proj or v_proj makes their keys and values
@@ -72,7 +76,11 @@ class BlockPool {
   int num_matching(const PrefixChain& chain, std::span<const TokenId> tokens) const;
 
   // Whether match_prefix of `tokens`, and then grow to `num_tokens`, would succeed.
-  bool has_room(const PrefixChain& chain, std::span<const TokenId> tokens, int num_tokens) const;
+  bool has_room(const PrefixChain& chain, std::span<const TokenId> tokens, int num_tokens) const {
+    return num_missing(chain, tokens, num_tokens) == 0;
+  }
+  // How many more free blocks that would take.
+  int num_missing(const PrefixChain& chain, std::span<const TokenId> tokens, int num_tokens) const;
 
   // Appends free blocks until `table` covers `num_tokens`. All or nothing: on false, `table` and
   // the pool are unchanged and the caller has to preempt someone.
@@ -87,29 +95,46 @@ class BlockPool {
   void demote(const AdapterDigest& adapter);
   void forget(const AdapterDigest& adapter);
 
+  // Lends up to `most` blank blocks, or cached ones, the oldest first. Appends to `written` those
+  // that have ever been used; returns how many were lent.
+  int lend_blank(int most, std::vector<BlockId>& written);
+  int lend_cached(int most, std::vector<BlockId>& written);
+  // Takes back `count` <= num_lent() blocks, whose content is whatever it is.
+  void take_back(int count);
+
   // Drops one reference on each block, last block first, so that heads of prefixes live longest,
   // and empties the table.
   void release(BlockTable& table);
 
   int blocks_for(int num_tokens) const { return (num_tokens + block_size_ - 1) / block_size_; }
   int num_blocks() const { return static_cast<int>(blocks_.size()); }
-  int num_free() const { return num_free_; }
+  int num_free() const { return blank_.size + cached_.size; }
+  int num_blank() const { return blank_.size; }
+  int num_lent() const { return static_cast<int>(lent_.size()); }
   int num_cached() const { return static_cast<int>(by_name_.size()); }
   int block_size() const { return block_size_; }
 
-  // Asserts the two states above for every block. Tests call it after every operation.
+  // Asserts the states above for every block. Tests call it after every operation.
   void check_invariants() const;
 
  private:
   struct Block {
     std::int32_t ref_count = 0;
-    BlockId older = kNone;  // neighbours in the free list
+    BlockId older = kNone;  // neighbours in the list of blank or of cached ones
     BlockId newer = kNone;
+    bool is_written = false;               // it has been used since it was there, or taken back
     std::optional<BlockName> name;         // while published
     std::optional<AdapterDigest> adapter;  // that it depends on, while published
     std::vector<TokenId> tokens;           // what it holds, while published; (block_size,) reserved
   };
   static constexpr BlockId kNone = -1;
+
+  // Linked through the blocks, so that one can be taken from the middle.
+  struct List {
+    BlockId oldest = kNone;
+    BlockId newest = kNone;
+    int size = 0;
+  };
 
   Block& at(BlockId id) { return blocks_[static_cast<std::size_t>(id)]; }
   const Block& at(BlockId id) const { return blocks_[static_cast<std::size_t>(id)]; }
@@ -118,20 +143,23 @@ class BlockPool {
   void for_each_match(const PrefixChain& chain, std::span<const TokenId> tokens, Visit visit) const;
   std::optional<BlockId> find(const BlockName& name, std::span<const TokenId> tokens) const;
   void add_reference(BlockId id);
-  BlockId take_oldest_free();
-  void push_free(BlockId id);
-  void push_free_oldest(BlockId id);
+  BlockId take_free();
   void unname(Block& block);
+  List& list_of(BlockId id) { return at(id).name ? cached_ : blank_; }
+  void push_newest(List& list, BlockId id);
+  void push_oldest(List& list, BlockId id);
+  void unlink(List& list, BlockId id);
+  void lend(BlockId id, std::vector<BlockId>& written);
+  int check_list(const List& list) const;
   // Calls `visit` for each free block that caches a prefix of `adapter`.
   template <class Visit>
   void for_each_idle_of(const AdapterDigest& adapter, Visit visit);
-  void unlink_free(BlockId id);
 
   int block_size_;
   std::vector<Block> blocks_;
-  BlockId oldest_free_ = kNone;  // a list through Block::newer, so that a cached block can be
-  BlockId newest_free_ = kNone;  // taken back from its middle
-  int num_free_ = 0;
+  List blank_;  // the last used at the oldest end, to be used again; those never used at the newest
+  List cached_;
+  std::vector<BlockId> lent_;
   // Recycles its nodes, so that publishing stops allocating once as many blocks as there are have
   // been published.
   std::pmr::unsynchronized_pool_resource nodes_;

@@ -51,6 +51,7 @@ void Scheduler::enqueue(Sequence& sequence) {
 void Scheduler::schedule(StepBatch& batch, int max_rows) {
   assert(max_rows >= 1);
   batch.clear();
+  num_missing_blocks_ = 0;
   continue_running(batch, max_rows);
   // Whoever was preempted should find the blocks it will need again.
   if (batch.preempted().empty()) start_waiting(batch, max_rows);
@@ -93,7 +94,10 @@ Sequence* Scheduler::pop_startable(const StepBatch& batch) {
                    std::ssize(passed_) < limits_.max_scanned;
     return false;
   });
-  if (!popped) return nullptr;
+  if (!popped) {
+    if (!passed_.empty()) note_missing(*passed_.front());
+    return nullptr;
+  }
   for (Sequence* passed : passed_) ++passed->num_times_passed;
   return *popped;
 }
@@ -102,6 +106,11 @@ bool Scheduler::fits(const Sequence& sequence, const StepBatch& batch) const {
   return adapters_.fits(sequence.adapter_uses()) &&
          pool_.has_room(sequence.chain, sequence.matchable(), sequence.num_tokens()) &&
          rows_for(sequence, batch, batch.num_rows() + 1) > 0;
+}
+
+void Scheduler::note_missing(const Sequence& sequence) {
+  num_missing_blocks_ =
+      pool_.num_missing(sequence.chain, sequence.matchable(), sequence.num_tokens());
 }
 
 bool Scheduler::awaits_prefix(const Sequence& sequence) const {
@@ -162,6 +171,7 @@ void Scheduler::preempt(Sequence& sequence, StepBatch& batch) {
   sequence.state = SequenceState::kWaiting;
   waiting_.put_back(sequence.tenant, &sequence);
   batch.add_preempted(sequence);
+  num_missing_blocks_ += pool_.blocks_for(sequence.num_tokens());
 }
 
 void Scheduler::stop_running(Sequence& sequence) {

@@ -69,6 +69,10 @@ class Scheduler {
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int num_waiting_for_adapter() const { return num_waiting_for_adapter_; }
   const BlockPool& pool() const { return pool_; }
+  BlockPool& pool() { return pool_; }  // for whoever lends blocks, between steps
+  // Free blocks that the last step lacked: for whoever was first among those that were passed over,
+  // or had to give up theirs.
+  int num_missing_blocks() const { return num_missing_blocks_; }
   // Of the blocks that cache prefixes of `adapter` and that nobody uses: demote() has them taken
   // first when blocks are needed, because the adapter left the device; forget() drops what they
   // cache, because the adapter was deleted.
@@ -84,6 +88,7 @@ class Scheduler {
   void start_waiting(StepBatch& batch, int max_rows);
   Sequence* pop_startable(const StepBatch& batch);
   bool fits(const Sequence& sequence, const StepBatch& batch) const;
+  void note_missing(const Sequence& sequence);
   bool awaits_prefix(const Sequence& sequence) const;
   int rows_for(const Sequence& sequence, const StepBatch& batch, int max_rows) const;
   void start(Sequence& sequence);
@@ -99,6 +104,7 @@ class Scheduler {
   std::vector<Sequence*> running_;  // in the order in which they started
   std::vector<Sequence*> passed_;   // scratch of pop_startable
   int num_waiting_for_adapter_ = 0;
+  int num_missing_blocks_ = 0;
 };
 
 }  // namespace tessera

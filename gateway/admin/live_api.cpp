@@ -26,6 +26,7 @@ ordered_json engine_json(const EngineStats& stats) {
   json["waiting_for_adapter"] = stats.num_waiting_for_adapter;
   json["kv_blocks"] = stats.num_blocks;
   json["used_kv_blocks"] = stats.num_used_blocks;
+  json["cached_kv_blocks"] = stats.num_cached_blocks;
   json["steps"] = stats.num_steps;
   json["prompt_tokens"] = stats.num_prompt_tokens;
   json["cached_tokens"] = stats.num_cached_tokens;
@@ -39,6 +40,7 @@ ordered_json residency_json(const EngineStats& engine, const HostCache::Stats& h
   json["device_bytes"] = engine.num_adapter_bytes;
   json["host_adapters"] = host.entries;
   json["host_bytes"] = host.bytes;
+  json["host_max_bytes"] = host.max_bytes;
   json["host_pinned_bytes"] = host.pinned_bytes;
   json["loading"] = host.loading;
   return json;

@@ -78,6 +78,9 @@ void write_engine(MetricsText& text, const EngineStats& stats) {
   for (std::size_t i = 0; i < kReasons.size(); ++i) {
     text.counter("vllm:request_success_total", number(stats.num_finished[i]), kReasons[i]);
   }
+  text.gauge("tessera_kv_blocks", stats.num_blocks);
+  text.gauge("tessera_kv_blocks_used", stats.num_used_blocks);
+  text.gauge("tessera_kv_blocks_cached", stats.num_cached_blocks);
   text.gauge("tessera_resident_adapters", stats.num_resident_adapters);
   text.counter("tessera_engine_steps_total", number(stats.num_steps));
   text.counter("tessera_engine_failed_steps_total", number(stats.num_failed_steps));
@@ -118,6 +121,7 @@ void write_gateway(MetricsText& text, const Platform& platform) {
   const HostCache::Stats cache = platform.host_cache->stats();
   text.gauge("tessera_host_cache_adapters", number(cache.entries));
   text.gauge("tessera_host_cache_bytes", number(cache.bytes));
+  text.gauge("tessera_host_cache_max_bytes", number(cache.max_bytes));
   text.counter("tessera_host_cache_hits_total", number(cache.hits));
   text.counter("tessera_host_cache_loads_total", number(cache.loads));
   text.counter("tessera_host_cache_failures_total", number(cache.failures));

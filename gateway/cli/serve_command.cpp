@@ -96,8 +96,10 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                      config.token_budget),
       integer_option("--max-queue", "N", "requests that may wait (default: 256)", {0, 1 << 20},
                      config.max_queue),
-      bytes_option("--kv-bytes", "of KV cache, at most (default: 256M)", config.kv_bytes),
-      bytes_option("--adapter-bytes", "of adapters held in memory (default: 1G)",
+      bytes_option("--kv-bytes", "of KV cache (default: 256M)", config.kv_bytes),
+      bytes_option("--adapter-bytes",
+                   "of adapters in memory (default: 1G); on the CPU, each of the two borrows what "
+                   "the other leaves",
                    config.adapter_bytes),
       bytes_option("--adapter-device-bytes",
                    "of them, of those that are ready for steps (default: 512M)",

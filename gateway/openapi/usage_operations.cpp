@@ -57,6 +57,7 @@ void add_server_schemas(Json& schemas) {
                               {"waiting_for_adapter", integer()},
                               {"kv_blocks", integer()},
                               {"used_kv_blocks", integer()},
+                              {"cached_kv_blocks", integer()},
                               {"steps", integer()},
                               {"prompt_tokens", integer()},
                               {"cached_tokens", integer()},
@@ -65,6 +66,7 @@ void add_server_schemas(Json& schemas) {
                                  {"device_bytes", integer()},
                                  {"host_adapters", integer()},
                                  {"host_bytes", integer()},
+                                 {"host_max_bytes", integer()},
                                  {"host_pinned_bytes", integer()},
                                  {"loading", integer()}});
   const Json tenant = object({{"project_id", text()},

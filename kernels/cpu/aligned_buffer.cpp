@@ -1,18 +1,23 @@
 #include "kernels/cpu/aligned_buffer.hpp"
 
+#include <bit>
+#include <charconv>
 #include <cstdint>
 #include <filesystem>
 #include <new>
 #include <string>
 #include <system_error>
 
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace tessera {
 namespace {
 
 constexpr std::size_t kMaxIdleShare = 5;  // one in so many bytes
+constexpr int kMaxMemoryNodes = 64;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -37,6 +42,21 @@ void* map_for_huge_pages(std::size_t bytes) {
   return memory;
 }
 
+// A bit for each of the first nodes; none if the kernel does not say.
+std::uint64_t memory_nodes() {
+  std::uint64_t nodes = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/devices/system/node", error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("node")) continue;
+    int node = 0;
+    const auto [end, failed] = std::from_chars(name.data() + 4, name.data() + name.size(), node);
+    if (failed != std::errc() || end != name.data() + name.size() || node < 0) continue;
+    if (node < kMaxMemoryNodes) nodes |= std::uint64_t{1} << node;
+  }
+  return nodes;
+}
+
 }  // namespace
 
 std::size_t mapped_bytes(std::size_t bytes) {
@@ -53,16 +73,18 @@ void unmap(void* memory, std::size_t bytes) {
   munmap(memory, mapped_bytes(bytes));
 }
 
-int num_memory_nodes() {
-  int nodes = 0;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/devices/system/node", error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("node") && name.find_first_not_of("0123456789", 4) == std::string::npos) {
-      ++nodes;
-    }
-  }
-  return nodes > 0 ? nodes : 1;
+void interleave_over_nodes(void* memory, std::size_t bytes) {
+  const std::uint64_t nodes = memory_nodes();
+  if (std::popcount(nodes) < 2) return;
+  syscall(SYS_mbind, memory, bytes, MPOL_INTERLEAVE, &nodes, kMaxMemoryNodes + 1, 0);
+}
+
+void discard_pages(void* memory, std::size_t bytes) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::size_t first = round_up(begin, page);
+  const std::size_t last = (begin + bytes) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace tessera

@@ -18,15 +18,18 @@ namespace tessera {
 
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
-// How many nodes the machine's memory has; 1 if the kernel does not say.
-int num_memory_nodes();
-
 // What an array of so many bytes takes of memory once all of it was touched, up to a small page.
 std::size_t mapped_bytes(std::size_t bytes);
 
 // Bytes; throws std::bad_alloc. Use AlignedBuffer.
 void* map_zeroed(std::size_t bytes);
 void unmap(void* memory, std::size_t bytes);
+
+// Takes mapped memory that nobody has touched from all memory nodes in turn, as it is touched; a
+// wish, and nothing where there is one node.
+void interleave_over_nodes(void* memory, std::size_t bytes);
+// Gives the whole pages of a part of mapped memory back: they are zero when next touched.
+void discard_pages(void* memory, std::size_t bytes);
 
 // Move-only. Not resizable.
 template <class T>

@@ -5,9 +5,6 @@
 namespace tessera {
 namespace {
 
-// At most what a page holds.
-constexpr std::size_t kTouchBytes = 4096;
-
 template <class Rows, class Columns>
 std::size_t elements(Rows rows, Columns columns) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
@@ -44,24 +41,29 @@ CpuAttention::CpuAttention(const ModelSpec& spec, const BackendLimits& limits,
     plans_.emplace_back(limits.max_rows, group_, spec.num_kv_heads, pool.num_threads(),
                         max_records_, layer.window);
   }
-  if (limits.pin_threads && num_memory_nodes() > 1) spread_cache_over_nodes();
-}
-
-// Which thread will read a block is not known before a step, so the cache's pages are touched first
-// by all threads in turn: each node serves a part of what every thread reads. On one node the
-// cache's memory is not taken until it is used.
-void CpuAttention::spread_cache_over_nodes() {
-  pool_.run([&](int thread) {
-    for (std::size_t page = 0; page < cache_.size(); page += kTouchBytes) {
-      const auto turn = page / kHugePageBytes % static_cast<std::size_t>(pool_.num_threads());
-      if (turn == static_cast<std::size_t>(thread)) cache_.data()[page] = std::byte{0};
-    }
-  });
+  // Which thread will read a block is not known before a step.
+  if (limits.pin_threads) interleave_over_nodes(cache_.data(), cache_.size());
 }
 
 void CpuAttention::begin(const StepInput& input) {
   input_ = input;
   for (AttentionPlan& plan : plans_) plan.build(input);
+}
+
+// Runs of neighbours at a time: a block of one layer may be less than a page.
+void CpuAttention::discard(std::span<const BlockId> blocks) {
+  std::vector<BlockId> sorted(blocks.begin(), blocks.end());
+  std::ranges::sort(sorted);
+  for (auto first = sorted.begin(); first != sorted.end();) {
+    auto last = first + 1;
+    while (last != sorted.end() && *last == *(last - 1) + 1) ++last;
+    const std::size_t begin = static_cast<std::size_t>(*first) * layout_.block_bytes;
+    const std::size_t bytes = static_cast<std::size_t>(last - first) * layout_.block_bytes;
+    for (int layer = 0; layer < spec_.num_layers(); ++layer) {
+      discard_pages(cache_of(layer) + begin, bytes);
+    }
+    first = last;
+  }
 }
 
 AttentionPlan& CpuAttention::plan_of(int layer) {

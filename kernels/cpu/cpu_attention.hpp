@@ -25,6 +25,9 @@ class CpuAttention {
 
   void begin(const StepInput& input);
 
+  // Gives the pages of these blocks back to the system: what they held is lost.
+  void discard(std::span<const BlockId> blocks);
+
   // Writes one head's key and value (head_dim,) of a row of sequence `seq` to the cache. Called by
   // several threads at once, each with heads of its own.
   void store(int layer, int seq, int position, int kv_head, const float* key, const float* value);
@@ -42,7 +45,6 @@ class CpuAttention {
     bool finishes;  // blocks of the output, as they are computed
   };
 
-  void spread_cache_over_nodes();
   AttentionPlan& plan_of(int layer);
   void attend_share(const Work& work, const AttentionShare& share);
   void join_divided(const Work& work);

@@ -44,6 +44,7 @@ class CpuBackend final : public Backend {
   void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
 
   void enter() override { pool_.pin_caller(); }
+  void discard_blocks(std::span<const BlockId> blocks) override { attention_.discard(blocks); }
   void begin(const StepInput& input) override;
   void embed() override;
   void qkv(int layer) override;

@@ -239,6 +239,47 @@ TEST_F(Cache, WhatDoesNotFitBesideThePinnedFailsAndComesLater) {
   EXPECT_EQ(wait_for(2).state, State::kReady);
 }
 
+TEST_F(Cache, TellsWhatMoreRoomWouldHaveBeenGoodFor) {
+  open(2);
+  wait_for(1);
+  EXPECT_EQ(cache->take_pressure().unfilled_bytes, loads.bytes_each());
+  wait_for(2);
+  wait_for(3);  // 1 goes
+  EXPECT_EQ(cache->take_pressure().evicted_bytes, loads.bytes_each());
+  const auto used = std::pair(wait_for(2), wait_for(3));
+  EXPECT_EQ(wait_for(4).error.code, Code::kNoCapacity);
+  const HostCache::Pressure pressure = cache->take_pressure();
+  EXPECT_EQ(pressure.evicted_bytes, 0U);
+  EXPECT_EQ(pressure.missing_bytes, loads.bytes_each());
+  EXPECT_EQ(pressure.unfilled_bytes, 0U);
+  EXPECT_EQ(cache->take_pressure().missing_bytes, 0U) << "told twice";
+
+  cache->add_room(loads.bytes_each());
+  EXPECT_EQ(wait_for(4).state, State::kReady);
+  EXPECT_EQ(cache->stats().max_bytes, 3 * loads.bytes_each());
+}
+
+TEST_F(Cache, GivesRoomThatIsUnfilledOrOfAdaptersThatNobodyUses) {
+  open(4);
+  wait_for(1);
+  auto used = wait_for(2);
+  const std::size_t unit = loads.bytes_each() / 2;
+  EXPECT_EQ(cache->give_unfilled(unit, 9, loads.bytes_each()), 2);  // one adapter's room is kept
+  EXPECT_TRUE(is_resident(1));
+  EXPECT_EQ(cache->give_unfilled(unit, 1, 0), 1);
+  EXPECT_EQ(cache->give_idle(unit, 9), 3);
+  EXPECT_EQ(cache->stats().max_bytes, loads.bytes_each());
+  EXPECT_EQ(cache->stats().bytes, loads.bytes_each());
+  EXPECT_EQ(used.adapter->max_rank(), wait_for(2).adapter->max_rank());
+  EXPECT_EQ(cache->give_idle(unit, 9), 0);
+  EXPECT_EQ(wait_for(3).error.code, Code::kNoCapacity);
+  used = {};
+  EXPECT_EQ(cache->give_idle(unit, 1), 1);
+  EXPECT_EQ(wait_for(3).error.code, Code::kNoCapacity) << "larger than what is left";
+  cache->add_room(unit);
+  EXPECT_EQ(wait_for(3).state, State::kReady);
+}
+
 TEST_F(Cache, AnAdapterLargerThanTheCacheIsRefused) {
   open(0);
   EXPECT_EQ(wait_for(1).error.code, Code::kStorageQuotaExceeded);

@@ -219,6 +219,11 @@ TEST(BlockPool, StaysConsistentUnderRandomUse) {
       } else {
         pool.release(user.table);
       }
+    } else if (random() % 8 == 0) {
+      std::vector<BlockId> written;
+      pool.take_back(static_cast<int>(random() % static_cast<unsigned>(pool.num_lent() + 1)));
+      pool.lend_blank(static_cast<int>(random() % 4), written);
+      pool.lend_cached(static_cast<int>(random() % 3), written);
     } else {
       const std::size_t index = random() % users.size();
       pool.release(users[index].table);
@@ -226,6 +231,45 @@ TEST(BlockPool, StaysConsistentUnderRandomUse) {
     }
     pool.check_invariants();
   }
+}
+
+TEST(BlockPool, LendsBlocksNeverUsedFirstAndTellsWhichWereUsed) {
+  BlockPool pool(6, kBlockSize);
+  cache(pool, counting(2 * kBlockSize));  // blocks 0 and 1
+  BlockTable table;
+  ASSERT_TRUE(pool.grow(table, 1));
+  pool.release(table);  // block 2 is blank, and was used
+  std::vector<BlockId> written;
+  EXPECT_EQ(pool.lend_blank(3, written), 3);
+  EXPECT_TRUE(written.empty());
+  EXPECT_EQ(pool.lend_blank(9, written), 1);
+  EXPECT_EQ(written, std::vector<BlockId>({2}));
+  pool.check_invariants();
+  EXPECT_EQ(pool.num_free(), 2);
+  EXPECT_EQ(cached_tokens(pool, counting(9)), 8);
+
+  EXPECT_EQ(pool.lend_cached(1, written), 1);  // the tail goes before the head
+  EXPECT_EQ(written, std::vector<BlockId>({2, 1}));
+  EXPECT_EQ(cached_tokens(pool, counting(9)), 4);
+  EXPECT_EQ(pool.num_lent(), 5);
+  pool.take_back(5);
+  EXPECT_EQ(pool.num_lent(), 0);
+  EXPECT_EQ(pool.num_free(), 6);
+  pool.check_invariants();
+  written.clear();
+  EXPECT_EQ(pool.lend_blank(9, written), 5);
+  EXPECT_TRUE(written.empty()) << "they were given back, and not used since";
+}
+
+TEST(BlockPool, ABlockThatHoldsNothingIsTakenBeforeACachedOne) {
+  BlockPool pool(3, kBlockSize);
+  cache(pool, counting(2 * kBlockSize));
+  for (int i = 0; i < 4; ++i) {
+    BlockTable table;
+    ASSERT_TRUE(pool.grow(table, 1));
+    pool.release(table);
+  }
+  EXPECT_EQ(cached_tokens(pool, counting(9)), 8);
 }
 
 // The names of `tokens` where `adapter` applies from `start` on.
@@ -262,7 +306,7 @@ TEST(BlockPool, BlocksOfADemotedAdapterAreTakenFirstAndFoundUntilThen) {
   EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(2)), 8);
   pool.demote(digest(2));
   BlockTable table;
-  ASSERT_TRUE(pool.grow(table, 3 * kBlockSize));
+  ASSERT_TRUE(pool.grow(table, 4 * kBlockSize));  // two that hold nothing, and then these
   EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(1)), 8);
   EXPECT_EQ(cached_tokens(pool, tokens, 0, digest(2)), 0);
   pool.release(table);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -488,6 +490,77 @@ TEST_F(EngineCoreTest, TwoAdaptersWithoutRoomBothGetThatOfIdleOnes) {
   for (Answer* answer : {&third, &fourth}) {
     collect(*answer);
     EXPECT_EQ(answer->finish->reason, FinishReason::kLength) << answer->finish->message;
+  }
+  core_.reset();
+}
+
+// Nine adapters one after the other, three of which fit, so that they borrow; and then forty
+// requests of them and the base at once, so that KV does.
+TEST_F(EngineCoreTest, AnswersAreTheSameWhicheverSideHasTheMemory) {
+  constexpr std::uint64_t kSeed = 77;
+  RecordProperty("seed", std::to_string(kSeed));
+  std::mt19937_64 random(kSeed);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 40; ++i) {
+    std::vector<TokenId> prompt;
+    for (std::size_t n = 1 + random() % 60; n > 0; --n)
+      prompt.push_back(static_cast<TokenId>(1 + random() % 9));
+    requests.push_back(request(prompt, static_cast<int>(1 + random() % 60)));
+    if (i % 2 == 0) continue;
+    requests.back().adapter = AdapterShelf::digest(static_cast<int>(1 + random() % 9));
+  }
+  std::vector<std::vector<TokenId>> expected;
+  for (int number = 1; number < 10; ++number) shelf_.wait_for(number);
+  for (const GenerationRequest& alone : requests) expected.push_back(run(alone).ids());
+
+  std::size_t adapter_bytes = 0;
+  for (std::uint64_t number = 1; number < 10; ++number) {
+    const auto pages = pack_adapter(random_adapter(spec_, number), PageType::kF32);
+    adapter_bytes = std::max(adapter_bytes, pages->footprint());
+  }
+  AdapterShelf small(spec_, PageType::kF32,
+                     {.max_bytes = 3 * adapter_bytes,
+                      .loads = {.max_loading_of_tenant = 8, .load_burst_of_tenant = 1 << 20}});
+  EngineConfig config;
+  config.max_context = 128;
+  config.backend.block_size = 8;
+  config.backend.num_blocks = 48;
+  config.backend.max_rows = 16;
+  config.shares = {.block_bytes = adapter_bytes / 8, .kv_share = 32, .kv_least = 16};
+  core_ = std::make_unique<EngineCore>(
+      std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), config.backend), spec_,
+      small.cache(), config);
+  int least = config.backend.num_blocks;
+  int most = 0;
+  const auto run_all = [&] {
+    while (core_->num_requests() > 0) {
+      if (!step()) std::this_thread::yield();  // a loader is at work
+      least = std::min(least, core_->stats().num_blocks);
+      most = std::max(most, core_->stats().num_blocks);
+    }
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (int number = 1; number < 10; ++number) {
+      auto shortest = request({1}, 1);
+      shortest.adapter = AdapterShelf::digest(number);
+      add(shortest);
+      run_all();
+    }
+  }
+  EXPECT_LT(least, config.shares.kv_share) << "adapters never borrowed";
+
+  for (int number = 1; number < 10; ++number) core_->evict_adapter(AdapterShelf::digest(number));
+  small.close_gate();
+  std::vector<Answer> answers;
+  for (const GenerationRequest& each : requests) answers.push_back(add(each));
+  for (int i = 0; i < 20; ++i) step();
+  small.open_gate();
+  run_all();
+  EXPECT_GT(most, config.shares.kv_share) << "KV never borrowed";
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    collect(answers[i]);
+    EXPECT_EQ(answers[i].finish->reason, FinishReason::kLength) << answers[i].finish->message;
+    EXPECT_EQ(answers[i].ids(), expected[i]) << "request " << i;
   }
   core_.reset();
 }

@@ -55,6 +55,15 @@ class FakeBackend final : public Backend {
     ASSERT_EQ(adapters_.erase(slot), 1U);
   }
 
+  void discard_blocks(std::span<const BlockId> blocks) override {
+    for (const BlockId block : blocks) {
+      const auto first = cells_.begin() + block * limits_.block_size;
+      std::fill(first, first + limits_.block_size, Cell{});
+    }
+    num_discarded_ += blocks.size();
+  }
+  std::size_t num_discarded() const { return num_discarded_; }
+
   void begin(const StepInput& input) override {
     if (steps_until_throw_-- == 0) throw std::runtime_error("the device has fallen off the bus");
     input_ = input;
@@ -206,6 +215,7 @@ class FakeBackend final : public Backend {
   int stage_ = 0;
   int steps_until_throw_ = -1;
   bool throws_at_removal_ = false;
+  std::size_t num_discarded_ = 0;
   StepInput input_;
   std::vector<Cell> cells_;  // (num_blocks * block_size,)
   std::vector<float> logits_;

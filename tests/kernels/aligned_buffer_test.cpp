@@ -1,10 +1,15 @@
 #include "kernels/cpu/aligned_buffer.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -84,8 +89,19 @@ TEST(AlignedBuffer, GivesBackAllItMapped) {
   EXPECT_EQ(mapped_pages(), before);
 }
 
-TEST(MemoryNodes, AreAtLeastOne) {
-  EXPECT_GE(num_memory_nodes(), 1);
+TEST(AlignedBuffer, DiscardsTheWholePagesOfAPart) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  AlignedBuffer<char> buffer(2 * kHugePageBytes);
+  interleave_over_nodes(buffer.data(), buffer.size());
+  std::memset(buffer.data(), 'x', buffer.size());
+  discard_pages(buffer.data() + 1, 3 * page);
+  EXPECT_EQ(buffer.data()[page - 1], 'x');
+  EXPECT_EQ(buffer.data()[page], 0);
+  EXPECT_EQ(buffer.data()[3 * page - 1], 0);
+  EXPECT_EQ(buffer.data()[3 * page], 'x');
+  discard_pages(buffer.data() + 4 * page + 1, page);  // no whole page
+  EXPECT_EQ(std::count(buffer.data() + 3 * page, buffer.data() + buffer.size(), 'x'),
+            static_cast<std::ptrdiff_t>(buffer.size() - 3 * page));
 }
 
 }  // namespace

@@ -258,6 +258,41 @@ TEST_P(CpuBackendTest, ARemovedAdaptersSlotIsGivenToTheNext) {
   EXPECT_EQ(backend->add_adapter(other.view(PageType::kBf16)), 1);
 }
 
+// Two sequences in every other block; what one of them had is discarded before its neighbour's last
+// token, and computed again in the same blocks.
+TEST_P(CpuBackendTest, DiscardedBlocksAreWrittenAgainAndOthersKeepTheirs) {
+  constexpr int kTokens = 120;
+  const Crowd crowd(402, {.model = CrowdModel::kAnyFamily, .num_adapters = 0});
+  const ModelSpec& spec = crowd.model().spec();
+  BackendLimits limits = crowd.limits(2);
+  limits.num_blocks = 512;
+  limits.max_rows = kTokens;
+  const auto backend = make_cpu_backend(crowd.weights(), limits, GetParam().name);
+  TestSequence kept;
+  TestSequence lost;
+  for (int i = 0; i < kTokens; ++i) {
+    kept.tokens.push_back(i % spec.vocab_size);
+    lost.tokens.push_back(3 * i % spec.vocab_size);
+  }
+  for (BlockId block = 0; block * limits.block_size < 2 * kTokens; block += 2) {
+    kept.blocks.push_back(block);
+    lost.blocks.push_back(block + 1);
+  }
+  const auto run = [&](TestSequence& sequence, int count) {
+    const Chunk chunk{&sequence, count};
+    run_step(*backend, spec, std::span(&chunk, 1));
+    return sequence.logits.back();
+  };
+  run(kept, kTokens - 1);
+  const Logits before = run(lost, kTokens);
+  TestSequence same = kept;
+  const Logits expected = run(same, 1);
+  backend->discard_blocks(lost.blocks);
+  EXPECT_EQ(run(kept, 1), expected);
+  lost.logits.clear();
+  EXPECT_EQ(run(lost, kTokens), before);
+}
+
 TEST_P(CpuBackendTest, AStepAllocatesNothing) {
   bool had_experts = false;
   bool had_windows = false;
