@@ -173,6 +173,9 @@ nlohmann::ordered_json to_json(const Report& report) {
     json["normalisation"].push_back({{"from", renamed.from}, {"to", renamed.to}});
   }
   json["coverage"] = coverage_json(report);
+  if (report.page_error) {
+    json["pages"] = {{"type", "int8"}, {"relative_error", *report.page_error}};
+  }
   return json;
 }
 

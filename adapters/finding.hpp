@@ -165,6 +165,9 @@ struct Report {
   int rank_max = 0;
   double max_norm_a = 0.0;  // largest Frobenius norm of an A
   double max_norm_b = 0.0;  // largest Frobenius norm of a scaled B
+  // Of pages of 8 bits: the root mean square of what they change in the adapter's products, as a
+  // fraction of those (kernels/lora_int8.hpp). None: the pages are of another kind.
+  std::optional<double> page_error = {};
 
   bool ok() const { return !has_errors(findings); }
 };

@@ -157,7 +157,9 @@ class PackageValidation {
         facts_of(adapter, context_.base.digest, verdict.report.coverage.tensors_total, bytes);
     verdict.too_large = bytes > limits_.max_packed_bytes;
     if (verdict.too_large) return {};
-    const auto packed = pack_adapter(adapter, context_.page_type);
+    PageError error;
+    const auto packed = pack_adapter(adapter, context_.page_type, &error);
+    if (context_.page_type == PageType::kInt8) verdict.report.page_error = error.relative();
     adapter = {};  // its fp32 values are most of the memory
     return write_packed_file(files_.packed, *packed,
                              {.digest = verdict.facts->digest, .base = context_.base.digest});

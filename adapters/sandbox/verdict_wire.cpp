@@ -47,6 +47,7 @@ Json to_wire(const Report& report) {
   json["rank_max"] = report.rank_max;
   json["norm_a"] = report.max_norm_a;
   json["norm_b"] = report.max_norm_b;
+  json["page_error"] = report.page_error ? Json(*report.page_error) : Json(nullptr);
   return json;
 }
 
@@ -97,6 +98,12 @@ class Members {
     const Json* const value = find(name);
     ok_ = ok_ && value->is_number();
     if (ok_) into = value->get<double>();
+  }
+
+  void read(const char* name, std::optional<double>& into) {
+    const Json* const value = find(name);
+    ok_ = ok_ && (value->is_null() || value->is_number());
+    if (ok_ && !value->is_null()) into = value->get<double>();
   }
 
   void fail() { ok_ = false; }
@@ -163,7 +170,7 @@ void parse_targets(Members& members, Report& report) {
 
 std::optional<Report> parse_report(const Json& json) {
   Report report;
-  Members members(json, 12);
+  Members members(json, 13);
   parse_findings(members, report);
   parse_targets(members, report);
   parse_renamed(members, report);
@@ -176,6 +183,7 @@ std::optional<Report> parse_report(const Json& json) {
   members.read("rank_max", report.rank_max);
   members.read("norm_a", report.max_norm_a);
   members.read("norm_b", report.max_norm_b);
+  members.read("page_error", report.page_error);
   if (!members.ok()) return std::nullopt;
   return report;
 }

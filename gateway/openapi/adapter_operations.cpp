@@ -97,6 +97,8 @@ Json report() {
                  optional("findings_left_out", integer()),
                  {"normalisation", array(object({{"from", text()}, {"to", text()}}))},
                  {"coverage", coverage},
+                 optional("pages", object({{"type", constant("int8")},
+                                           {"relative_error", nullable(number())}})),
                  optional("probe", probe),
                  optional("acceptance", acceptance)});
 }

@@ -130,6 +130,26 @@ TEST_F(Sandbox, MakesLostPagesAnewFromTheStoredFiles) {
             Code::kCorrupt);
 }
 
+TEST_F(Sandbox, TellsWhatPagesOfEightBitsLose) {
+  auto eight_bits = config();
+  eight_bits.context.page_type = PageType::kInt8;
+  const auto apart = validate(*open(config()), good_package());
+  EXPECT_FALSE(apart->report.page_error) << "nothing is lost in fp32";
+  eight_bits.program.clear();  // the child of these tests packs in fp32
+  const auto validated = validate(*open(std::move(eight_bits)), good_package());
+  ASSERT_TRUE(validated) << validated.error().message;
+  ASSERT_TRUE(validated->report.page_error);
+  PageError error;
+  pack_adapter(*TestPackage().validate().adapter, PageType::kInt8, &error);
+  EXPECT_EQ(*validated->report.page_error, error.relative());
+  EXPECT_GT(error.relative(), 0.0);
+  EXPECT_LT(error.relative(), 0.01);
+  const auto json = to_json(validated->report);
+  EXPECT_EQ(json.at("pages").at("relative_error"), error.relative());
+  PackageVerdict sent{.report = validated->report, .facts = validated->facts};
+  EXPECT_EQ(parse_verdict(to_text(sent))->report.page_error, error.relative());
+}
+
 TEST_F(Sandbox, AcceptsAPackageAndHandsBackItsPages) {
   const auto sandbox = open(config());
   const auto validated = validate(*sandbox, good_package());
