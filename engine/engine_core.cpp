@@ -234,6 +234,7 @@ void EngineCore::accept(Request& request, std::span<const float> logits) {
   auto token = sampler_.sample(adjusted(request, logits), request.sampling, request.num_tokens(),
                                nullptr, logits);
   if (!token) return finish(request, FinishReason::kError, not_finite());
+  if (request.sampling.keep_logits) token->logits.assign(logits.begin(), logits.end());
   append_sampled(request, *std::move(token));
   finish_if_cut(request);
 }

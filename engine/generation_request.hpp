@@ -32,6 +32,9 @@ struct SamplingParams {
   std::uint64_t seed = 0;    // drawn by the gateway when the client gave none
   int max_tokens = 16;       // tokens to generate at most; 0: only with a PromptOutput
   int num_logprobs = -1;     // -1: none; 0: of the chosen token; n: and of the n most likely
+  // Tell all raw logits with each token that is sampled. Hundreds of kilobytes a token: for the
+  // server's own trials, never on a client's word. Without effect under a constraint.
+  bool keep_logits = false;
   std::vector<TokenId> stop_token_ids = {};  // end the answer, like the model's own end tokens
   bool ignore_eos = false;                   // go on past the model's own end tokens
   // Before all of that: see logit_adjuster.hpp. Log-probabilities are told as if there were none.

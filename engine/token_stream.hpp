@@ -39,6 +39,7 @@ struct GeneratedToken {
   TokenId id = 0;
   float logprob = 0.0F;
   std::vector<TopLogprob> top = {};  // the most likely ones, best first; as many as were asked for
+  std::vector<float> logits = {};    // (vocab_size,) raw, if SamplingParams::keep_logits
   bool operator==(const GeneratedToken&) const = default;
 };
 

@@ -26,10 +26,8 @@ std::vector<GenerationRequest> requests_for(const std::vector<std::vector<TokenI
   for (const std::vector<TokenId>& prompt : prompts) {
     GenerationRequest request{.prompt = prompt, .adapter = adapter, .tenant = tenant.str()};
     request.cache_salt = salt;
-    request.sampling = {.temperature = 0.0F,
-                        .max_tokens = kProbeTokens,
-                        .num_logprobs = kMaxProbeLogprobs,
-                        .ignore_eos = true};
+    request.sampling = {
+        .temperature = 0.0F, .max_tokens = kProbeTokens, .keep_logits = true, .ignore_eos = true};
     requests.push_back(std::move(request));
   }
   return requests;
@@ -37,28 +35,30 @@ std::vector<GenerationRequest> requests_for(const std::vector<std::vector<TokenI
 
 bool is_finite(const EngineAnswer& answer) {
   return std::ranges::all_of(answer.tokens, [](const GeneratedToken& token) {
-    return std::isfinite(token.logprob) &&
-           std::ranges::all_of(token.top,
-                               [](const TopLogprob& top) { return std::isfinite(top.logprob); });
+    return std::ranges::all_of(token.logits, [](float logit) { return std::isfinite(logit); });
   });
 }
 
-double max_delta(const GeneratedToken& base, const GeneratedToken& adapted) {
-  double delta = 0.0;
-  for (const TopLogprob& top : adapted.top) {
-    const auto same = std::ranges::find(base.top, top.id, &TopLogprob::id);
-    if (same == base.top.end()) continue;
-    delta = std::max(delta, std::abs(double{top.logprob} - double{same->logprob}));
+void compare(std::span<const float> base, std::span<const float> adapted, ProbeResult& result) {
+  double change = 0.0;
+  double whole = 0.0;
+  for (std::size_t i = 0; i < std::min(base.size(), adapted.size()); ++i) {
+    const double delta = double{adapted[i]} - double{base[i]};
+    change += delta * delta;
+    whole += double{base[i]} * double{base[i]};
+    result.max_logit_delta = std::max(result.max_logit_delta, std::abs(delta));
+    result.max_logit = std::max(result.max_logit, std::abs(double{adapted[i]}));
   }
-  return delta;
+  if (whole > 0.0) {
+    result.relative_change = std::max(result.relative_change, std::sqrt(change / whole));
+  }
 }
 
 void compare(const EngineAnswer& base, const EngineAnswer& adapted, ProbeResult& result) {
   result.identical_to_base &= base.tokens == adapted.tokens;
   const std::size_t size = std::min(base.tokens.size(), adapted.tokens.size());
   for (std::size_t i = 0; i < size; ++i) {
-    result.max_logprob_delta =
-        std::max(result.max_logprob_delta, max_delta(base.tokens[i], adapted.tokens[i]));
+    compare(base.tokens[i].logits, adapted.tokens[i].logits, result);
     if (base.tokens[i].id == adapted.tokens[i].id) continue;
     ++result.changed_answers;
     return;  // behind this they answer different texts

@@ -1,11 +1,14 @@
 // adapter_probe.hpp — an adapter tried out before anyone is served by it (peft-adapters.md 4.4).
 //
 // A few fixed prompts are answered by the base and by the adapter on the engine that will serve it,
-// greedily and with log-probabilities. Answers are bit-identical alone and in company, so they can
-// be compared exactly: an adapter whose log-probabilities are the base's at every position changes
-// nothing, and one that gives a NaN would give it to its tenant's users. What the engine tells are
-// the kMaxProbeLogprobs most likely tokens of each position, normalised over all of them; a change
-// of any logit that matters moves these.
+// greedily, and every raw logit is looked at. Answers are bit-identical alone and in company, so
+// they can be compared exactly: an adapter whose logits are the base's at every position changes
+// nothing, and one that gives a NaN would give it to its tenant's users. How far the logits moved,
+// as numbers and in norm, is told in the report.
+//
+// What a probe computes (kNumProbePrompts times kMaxProbePromptTokens + kProbeTokens, a few more
+// for rows and invocations) is the server's own expense; a tenant's checks are the tenant's
+// (acceptance.hpp).
 //
 // Where an adapter acts in certain places only, the prompts have them: the tokens that activate it,
 // and tokens whose rows it replaces.
@@ -30,8 +33,7 @@
 namespace tessera {
 
 inline constexpr int kNumProbePrompts = 4;
-inline constexpr int kProbeTokens = 4;        // generated for each
-inline constexpr int kMaxProbeLogprobs = 20;  // looked at, at each position
+inline constexpr int kProbeTokens = 4;  // generated for each
 inline constexpr std::size_t kMaxProbePromptTokens = 16;
 inline constexpr std::size_t kMaxProbeRows = 16;  // replaced rows that a prompt brings in
 
@@ -39,8 +41,11 @@ struct ProbeResult {
   int prompts = 0;
   bool identical_to_base = false;
   bool not_finite = false;
-  // Of tokens that are among the most likely of both, at positions behind the same text.
-  double max_logprob_delta = 0.0;
+  // Of all logits at positions behind the same text.
+  double max_logit_delta = 0.0;  // the largest difference of one, in magnitude
+  double max_logit = 0.0;        // the adapter's largest, in magnitude
+  // |adapter's - base's| / |base's|, Euclidean, of the worst position.
+  double relative_change = 0.0;
   int changed_answers = 0;  // prompts that the adapter answers with other tokens
 };
 

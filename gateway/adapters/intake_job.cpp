@@ -12,7 +12,9 @@ using Json = nlohmann::ordered_json;
 
 Json to_json(const ProbeResult& probe) {
   return {{"prompts", probe.prompts},
-          {"max_abs_logprob_delta_vs_base", probe.max_logprob_delta},
+          {"max_abs_logit_delta_vs_base", probe.max_logit_delta},
+          {"max_abs_logit", probe.max_logit},
+          {"relative_change_vs_base", probe.relative_change},
           {"changed_answers", probe.changed_answers},
           {"identical_to_base", probe.identical_to_base},
           {"nan", probe.not_finite}};

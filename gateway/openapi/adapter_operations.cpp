@@ -81,7 +81,9 @@ Json report() {
                                 {"max_norm_a", nullable(number())},
                                 {"max_norm_b", nullable(number())}});
   const Json probe = object({{"prompts", integer()},
-                             {"max_abs_logprob_delta_vs_base", nullable(number())},
+                             {"max_abs_logit_delta_vs_base", nullable(number())},
+                             {"max_abs_logit", nullable(number())},
+                             {"relative_change_vs_base", nullable(number())},
                              {"changed_answers", integer()},
                              {"identical_to_base", boolean()},
                              {"nan", boolean()}});

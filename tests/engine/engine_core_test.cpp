@@ -306,6 +306,22 @@ TEST_F(EngineCoreTest, WhatIsWantedOfAPromptIsCheckedBeforeItIsTaken) {
   EXPECT_EQ(refused(asked), "echo");
 }
 
+TEST_F(EngineCoreTest, RawLogitsAreToldOfEachTokenOnlyToWhoAsks) {
+  auto asked = request({1, 2, 3}, 2);
+  for (const GeneratedToken& token : run(asked).tokens) EXPECT_TRUE(token.logits.empty());
+  asked.sampling.temperature = 0.0F;
+  asked.sampling.logit_bias = {{5, 50.0F}};  // which raw logits know nothing of
+  asked.sampling.keep_logits = true;
+  const Answer answer = run(asked);
+  ASSERT_EQ(answer.tokens.size(), 2U);
+  asked.sampling.logit_bias.clear();
+  const Answer plain = run(asked);
+  EXPECT_EQ(answer.tokens[0].logits, plain.tokens[0].logits);
+  const std::vector<float>& logits = plain.tokens[0].logits;
+  ASSERT_EQ(std::ssize(logits), spec_.vocab_size);
+  EXPECT_EQ(std::ranges::max_element(logits) - logits.begin(), plain.tokens[0].id);
+}
+
 TEST_F(EngineCoreTest, APoisonedPromptHasNeitherStateNorLogprobs) {
   auto asked = request({1, kPoison, 3, 4}, 0);
   asked.sampling.num_logprobs = 0;

@@ -108,7 +108,9 @@ TEST_F(AdapterIntakeTest, AGoodPackageIsProbedAndPublished) {
   EXPECT_EQ(outcome->probe->prompts, kNumProbePrompts);
   EXPECT_FALSE(outcome->probe->identical_to_base);
   EXPECT_FALSE(outcome->probe->not_finite);
-  EXPECT_GT(outcome->probe->max_logprob_delta, 0.0);
+  EXPECT_GT(outcome->probe->max_logit_delta, 0.0);
+  EXPECT_GE(outcome->probe->max_logit, outcome->probe->max_logit_delta / 2);
+  EXPECT_GT(outcome->probe->relative_change, 0.0);
   const Json report = report_json(*outcome);
   EXPECT_EQ(report.at("probe").at("identical_to_base"), false);
   EXPECT_EQ(parse_json(platform_->adapters->report(tenant_, "bot", 1).value()).value(), report);

@@ -64,7 +64,7 @@ class Intake(unittest.TestCase):
         self.assertEqual(probe["prompts"], 4)
         self.assertFalse(probe["identical_to_base"])
         self.assertFalse(probe["nan"])
-        self.assertGreater(probe["max_abs_logprob_delta_vs_base"], 0)
+        self.assertGreater(probe["max_abs_logit_delta_vs_base"], 0)
         self.tenant.get("/v1/adapters/probed").expect(404)
 
     def test_archives_that_are_wrong_are_refused_by_name(self):
