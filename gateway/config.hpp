@@ -96,7 +96,7 @@ inline constexpr std::size_t kMaxPartHeadBytes = 4 * 1024;
 inline constexpr std::size_t kMaxBoundaryChars = 70;      // RFC 2046
 inline constexpr std::size_t kMaxToldPartNameChars = 64;  // of an unknown part, in the refusal
 
-// ---- of an upload; what an adapter may be is adapters/'s
+// ---- of an upload; what an adapter may be is adapters/'s, a tenant's share tenancy/limits.hpp's
 
 inline constexpr std::uint64_t kMaxUploadBytes = std::uint64_t{2} << 30;  // of one file
 inline constexpr std::uint64_t kMaxUploadBodyBytes =
@@ -110,9 +110,7 @@ inline constexpr std::uint64_t kMaxFormBytes = 64 * 1024;         // of a form, 
 inline constexpr std::size_t kStagePieceBytes = 256 * 1024;  // held of a body before it is written
 inline constexpr std::uint64_t kDiskReserveBytes = std::uint64_t{1}
                                                    << 30;      // that uploads leave on the disk
-inline constexpr int kMaxUploadsOfTenant = 8;                  // at a time
 inline constexpr int kMaxUploads = 64;                         // of all tenants, at a time
-inline constexpr int kMaxUploadsOfTenantADay = 20'000;         // UTC's day
 inline constexpr std::chrono::seconds kDefaultUploadWait{30};  // ?wait, and
 inline constexpr std::chrono::seconds kMaxUploadWait{60};      // its largest value
 inline constexpr std::chrono::seconds kDraftLifetime{3600};

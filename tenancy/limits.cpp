@@ -61,6 +61,9 @@ Result<void> check_limits(const TenantLimits& limits) {
       {"max_output_tokens_per_request", limits.max_output_tokens, 1, kMaxLimit},
       {"max_adapters", limits.max_adapters, 0, kMaxLimit},
       {"max_adapter_bytes", limits.max_adapter_bytes, 0, kAnyBytes},
+      {"max_adapter_rank", limits.max_adapter_rank, 1, kLargestAdapterRank},
+      {"max_concurrent_uploads", limits.max_concurrent_uploads, 0, kMaxLimit},
+      {"max_uploads_per_1_day", limits.uploads_per_day, 0, kMaxLimit},
   };
   return check(fields);
 }

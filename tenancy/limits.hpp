@@ -9,6 +9,9 @@
 
 namespace tessera {
 
+// What kernels and parsers are made for; no tenant may have more.
+inline constexpr std::int64_t kLargestAdapterRank = 256;
+
 struct TenantLimits {
   std::int64_t requests_per_minute = 600;
   std::int64_t tokens_per_minute = 200'000;  // prompt + generated, those from the cache too
@@ -24,6 +27,9 @@ struct TenantLimits {
   std::int64_t max_output_tokens = 4'096;                   // of one request
   std::int64_t max_adapters = 64;                           // names
   std::int64_t max_adapter_bytes = std::int64_t{10} << 30;  // of all versions together
+  std::int64_t max_adapter_rank = kLargestAdapterRank;      // of an uploaded adapter's modules
+  std::int64_t max_concurrent_uploads = 8;                  // bodies on their way to the disk
+  std::int64_t uploads_per_day = 20'000;                    // begun, by UTC's day
 
   std::int64_t request_burst() const { return burst_requests.value_or(requests_per_minute); }
   std::int64_t token_burst() const { return burst_tokens.value_or(tokens_per_minute); }
@@ -33,9 +39,9 @@ struct TenantLimits {
 };
 
 // Errors: kInvalidValue, param naming the field as the administration API does
-// (max_requests_per_1_minute): below 1 (max_adapters, max_adapter_bytes and amounts by the
-// calendar: below 0) or above kMaxLimit (tokens a month: a million times that; money:
-// Money::kMaxCents).
+// (max_requests_per_1_minute): below 1 (max_adapters, max_adapter_bytes, uploads and amounts by the
+// calendar: below 0) or above kMaxLimit (ranks: kLargestAdapterRank; tokens a month: a million
+// times kMaxLimit; money: Money::kMaxCents).
 Result<void> check_limits(const TenantLimits& limits);
 Result<void> check_limits(const MeterLimits& limits);
 

@@ -142,6 +142,14 @@ struct Later {
 template <class T>
 Later(T&) -> Later<T>;
 
+// The same, of a default that is not zero: so it is always written.
+template <class T>
+struct Added {
+  T& value;
+};
+template <class T>
+Added(T&) -> Added<T>;
+
 // Records that stand in others.
 struct Writer {
   Json json = Json::object();
@@ -157,6 +165,10 @@ struct Writer {
   template <class T>
   void operator()(const char* name, Later<T> field) {
     if (field.value != std::remove_const_t<T>()) json[name] = to_json(field.value);
+  }
+  template <class T>
+  void operator()(const char* name, Added<T> field) {
+    json[name] = to_json(field.value);
   }
 };
 
@@ -176,6 +188,10 @@ class TextWriter {
   template <class T>
   void operator()(const char* name, Later<T> field) {
     if (field.value != std::remove_const_t<T>()) (*this)(name, field.value);
+  }
+  template <class T>
+  void operator()(const char* name, Added<T> field) {
+    (*this)(name, field.value);
   }
 
   std::string finish() && {
@@ -233,6 +249,10 @@ struct Reader {
   void operator()(const char* name, Later<T> field) {
     if (json.contains(name)) from_json(json[name], field.value);
   }
+  template <class T>
+  void operator()(const char* name, Added<T> field) {
+    if (json.contains(name)) from_json(json[name], field.value);
+  }
 };
 
 // The same from a text that was only cut into its members. Whatever it cannot read makes it not ok,
@@ -254,6 +274,10 @@ class FlatReader {
   }
   template <class T>
   void operator()(const char* name, Later<T> field) {
+    if (const auto text = json_.find(name)) ok_ = ok_ && read(*text, field.value);
+  }
+  template <class T>
+  void operator()(const char* name, Added<T> field) {
     if (const auto text = json_.find(name)) ok_ = ok_ && read(*text, field.value);
   }
 
@@ -334,6 +358,9 @@ void fields(Is<TenantLimits> auto& limits, auto visit) {
   visit("max_output_tokens", limits.max_output_tokens);
   visit("max_adapters", limits.max_adapters);
   visit("max_adapter_bytes", limits.max_adapter_bytes);
+  visit("max_adapter_rank", Added{limits.max_adapter_rank});
+  visit("max_concurrent_uploads", Added{limits.max_concurrent_uploads});
+  visit("uploads_per_day", Added{limits.uploads_per_day});
   visit("requests_per_day", limits.requests_per_day);
   visit("tokens_per_day", limits.tokens_per_day);
   visit("tokens_per_month", limits.tokens_per_month);

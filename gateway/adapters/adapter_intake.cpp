@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "adapters/adapter_loader.hpp"
+#include "adapters/validator.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 
@@ -18,6 +19,8 @@ namespace tessera {
 namespace {
 
 constexpr int kIntakeNice = 10;
+
+static_assert(AdapterLimits().max_rank == kLargestAdapterRank);
 
 void append(Findings& findings, Findings more) {
   std::ranges::move(more, std::back_inserter(findings));
@@ -30,11 +33,22 @@ Error given_up() {
 // Whether the name has the content already, as a version that serves.
 bool is_known(const AdapterRegistry& registry, const IntakeRequest& request,
               const AdapterDigest& digest) {
-  const auto info = registry.get(request.tenant, request.name);
+  const auto info = registry.get(request.caller.tenant, request.name);
   if (!info) return false;
   return std::ranges::any_of((*info)->versions, [&](const auto& entry) {
     return entry.second->status == VersionStatus::kReady && entry.second->digest == digest;
   });
+}
+
+// What the tenant may not have, though the platform could serve it.
+std::optional<Finding> check_rank(const Report& report, const TenantLimits& limits) {
+  if (report.rank_max <= limits.max_adapter_rank) return std::nullopt;
+  return Finding{.code = FindingCode::kRankTooLarge,
+                 .about = Finding::About::kField,
+                 .subject = "r",
+                 .expected = "at most " + std::to_string(limits.max_adapter_rank),
+                 .actual = std::to_string(report.rank_max),
+                 .message = "A module's rank is above the project's limit."};
 }
 
 // Pages that cannot be used because the child that wrote them erred, or lied. Nothing if the error
@@ -61,9 +75,9 @@ AdapterIntake::~AdapterIntake() {
 Result<std::vector<AcceptanceCheck>> AdapterIntake::checks_for(const IntakeRequest& request) const {
   std::string checks = request.acceptance;
   if (checks.empty()) {
-    const auto info = services_.registry.get(request.tenant, request.name);
+    const auto info = services_.registry.get(request.caller.tenant, request.name);
     if (!info) return std::vector<AcceptanceCheck>();  // its first version
-    auto kept = services_.acceptance.get(request.tenant, **info);
+    auto kept = services_.acceptance.get(request.caller.tenant, **info);
     if (!kept) return kept.error();
     checks = *std::move(kept);
   }
@@ -83,8 +97,9 @@ Result<std::shared_ptr<IntakeJob>> AdapterIntake::start(IntakeRequest request) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return Error{Code::kDraining, "The server is stopping."};
-    const auto of_tenant = std::ranges::count_if(
-        queue_, [&](const Job& other) { return other->request_.tenant == job->request_.tenant; });
+    const auto of_tenant = std::ranges::count_if(queue_, [&](const Job& other) {
+      return other->request_.caller.tenant == job->request_.caller.tenant;
+    });
     if (queue_.size() >= kMaxIntakeJobs ||
         static_cast<std::size_t>(of_tenant) >= kMaxIntakeJobsOfTenant) {
       return Error{Code::kQueueFull, "Too many uploads wait for validation; try again later."};
@@ -119,18 +134,18 @@ AdapterIntake::Job AdapterIntake::next_job() {
   changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
   if (stopping_) return nullptr;
   auto next = std::ranges::find_if(
-      queue_, [this](const Job& job) { return !running_.contains(job->request_.tenant); });
+      queue_, [this](const Job& job) { return !running_.contains(job->request_.caller.tenant); });
   if (next == queue_.end()) next = queue_.begin();
   Job job = *next;
   queue_.erase(next);
-  ++running_[job->request_.tenant];
+  ++running_[job->request_.caller.tenant];
   return job;
 }
 
 void AdapterIntake::run_jobs() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kIntakeNice);
   while (const Job job = next_job()) {
-    const TenantId tenant = job->request_.tenant;
+    const TenantId tenant = job->request_.caller.tenant;
     auto outcome = job->is_given_up() ? Result<IntakeOutcome>(given_up()) : process(*job);
     if (!outcome) record_interruption(*job, outcome.error());
     job->finish(std::move(outcome));
@@ -149,10 +164,14 @@ Result<IntakeOutcome> AdapterIntake::process(IntakeJob& job) {
   if (!draft) return draft.error();
   const IntakeRequest& request = job.request_;
   auto package =
-      services_.sandbox.validate(request.package, draft->descriptor(), request.tenant.str());
+      services_.sandbox.validate(request.package, draft->descriptor(), request.caller.tenant.str());
   if (!package) return package.error();
   IntakeOutcome outcome;
   outcome.report = std::move(package->report);
+  if (auto fault = check_rank(outcome.report, request.caller.limits)) {
+    outcome.report.findings.push_back(*std::move(fault));
+    package->facts.reset();
+  }
   if (!package->facts) {
     if (auto done = commit(job, *package, outcome); !done) return done.error();
     return outcome;
@@ -208,7 +227,7 @@ Result<void> AdapterIntake::examine(IntakeJob& job, PackedStore::Draft draft,
   if ((*adapter)->footprint() > services_.host_cache.max_bytes()) return HostCache::too_large();
   // Requests for a deleted version of the same content may have left a failure.
   services_.host_cache.forget_failure(facts.digest);
-  services_.host_cache.insert(facts.digest, request.tenant.str(), *adapter);
+  services_.host_cache.insert(facts.digest, request.caller.tenant.str(), *adapter);
   if (is_known(services_.registry, request, facts.digest)) return {};  // it has been tried out
   if (auto tried = try_out(job, facts, *adapter, outcome); !tried) return tried.error();
   if (!outcome.report.ok() || job.checks_.empty()) return {};
@@ -219,7 +238,7 @@ Result<void> AdapterIntake::try_out(IntakeJob& job, const AdapterFacts& facts,
                                     const std::shared_ptr<const PackedAdapter>& adapter,
                                     IntakeOutcome& outcome) {
   const auto probe =
-      probe_.run({.digest = facts.digest, .adapter = adapter, .tenant = job.request_.tenant},
+      probe_.run({.digest = facts.digest, .adapter = adapter, .tenant = job.request_.caller.tenant},
                  patience_of(job));
   if (!probe) return probe.error();
   outcome.probe = *probe;
@@ -229,8 +248,9 @@ Result<void> AdapterIntake::try_out(IntakeJob& job, const AdapterFacts& facts,
 
 Result<void> AdapterIntake::check_acceptance(IntakeJob& job, const AdapterFacts& facts,
                                              IntakeOutcome& outcome) {
-  auto result = run_acceptance(services_.engine, services_.model, job.checks_, facts.digest,
-                               job.request_.tenant, salt_, services_.clock, patience_of(job));
+  auto result =
+      run_acceptance(services_.engine, services_.model, job.checks_, facts.digest,
+                     job.request_.caller.tenant, salt_, services_.clock, patience_of(job));
   if (!result) return result.error();
   charge(job, facts, *result);
   append(outcome.report.findings, findings_of(*result));
@@ -246,8 +266,8 @@ void AdapterIntake::charge(const IntakeJob& job, const AdapterFacts& facts,
   const Price price =
       services_.prices.of(services_.prices.names(name) ? name : services_.model.name(), "default");
   UsageRecord record{.request = job.request_.id,
-                     .tenant = job.request_.tenant,
-                     .key = job.request_.created_by,
+                     .tenant = job.request_.caller.tenant,
+                     .key = job.request_.caller.key,
                      .adapter = to_hex(facts.digest),
                      .model = name,
                      .prompt_tokens = result.prompt_tokens,

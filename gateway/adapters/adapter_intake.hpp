@@ -45,17 +45,16 @@
 #include "storage/result.hpp"
 #include "storage/staged_file.hpp"
 #include "tenancy/prices.hpp"
+#include "tenancy/tenant.hpp"
 #include "tenancy/usage_ledger.hpp"
 
 namespace tessera {
 
 struct IntakeRequest {
   RequestId id;
-  TenantId tenant;
+  Caller caller;               // of a tenant, whose limits hold
   std::string name;            // of the adapter
   std::string alias = "prod";  // that moves to the new version once it is ready; empty: none
-  KeyId created_by;
-  AdapterQuota quota;
   StagedPackage package;
   std::string acceptance = {};  // JSON of the checks (acceptance.hpp); empty: those of the adapter
   Labels metadata = {};
@@ -70,6 +69,9 @@ struct IntakeOutcome {
   std::optional<Published> published = {};          // if the report is ok and it was no dry run
   std::optional<AdapterVersion> failed = {};        // the record of a version that never serves
 };
+
+// What the limits leave to a tenant's adapters.
+AdapterQuota quota_of(const TenantLimits& limits);
 
 // The "adapter.validation_report" object of the API: findings, coverage, probe, acceptance.
 nlohmann::ordered_json report_json(const IntakeOutcome& outcome);

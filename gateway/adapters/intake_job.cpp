@@ -29,6 +29,11 @@ Json report_json(const IntakeOutcome& outcome) {
   return json;
 }
 
+AdapterQuota quota_of(const TenantLimits& limits) {
+  return {.max_adapters = static_cast<std::uint64_t>(limits.max_adapters),
+          .max_bytes = static_cast<std::uint64_t>(limits.max_adapter_bytes)};
+}
+
 IntakeJob::IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks,
                      AdapterRegistry& registry, const Clock& clock)
     : request_(std::move(request)),
@@ -49,11 +54,11 @@ Result<IntakeOutcome> IntakeJob::outcome() const {
 }
 
 VersionRequest IntakeJob::version_request() const {
-  return {.tenant = request_.tenant,
+  return {.tenant = request_.caller.tenant,
           .name = request_.name,
-          .created_by = request_.created_by,
+          .created_by = request_.caller.key,
           .now = clock_.wall_now(),
-          .quota = request_.quota,
+          .quota = quota_of(request_.caller.limits),
           .metadata = request_.metadata};
 }
 

@@ -83,11 +83,6 @@ class UploadAnswer final : public Awaited {
   const bool dry_run_;
 };
 
-AdapterQuota quota_of(const TenantLimits& limits) {
-  return {.max_adapters = static_cast<std::uint64_t>(limits.max_adapters),
-          .max_bytes = static_cast<std::uint64_t>(limits.max_adapter_bytes)};
-}
-
 // How the query wants to be answered.
 struct Manner {
   bool dry_run = false;
@@ -112,10 +107,8 @@ Result<Manner> read_manner(const Target& target) {
 Result<Reply> start_intake(Platform& platform, const Call& call, std::string name,
                            const Manner& manner, PackageRequest asked) {
   IntakeRequest request{.id = call.id,
-                        .tenant = call.caller.tenant,
+                        .caller = call.caller,
                         .name = std::move(name),
-                        .created_by = call.caller.key,
-                        .quota = quota_of(call.caller.limits),
                         .package = std::move(asked.package),
                         .acceptance = std::move(asked.acceptance),
                         .metadata = std::move(asked.metadata),

@@ -1,7 +1,8 @@
 // upload_slots.hpp — how many uploads may be under way at a time, and begin in a day.
 //
 // Counted by tenant first, so that one tenant's uploads never keep another's out until all of the
-// server's slots are taken. The day is UTC's; its counts are of this process.
+// server's slots are taken. What a tenant may do is among its limits (tenancy/limits.hpp), as they
+// are when an upload begins. The day is UTC's; its counts are of this process.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +15,13 @@
 #include "storage/ids.hpp"
 #include "storage/mutex.hpp"
 #include "storage/result.hpp"
+#include "tenancy/limits.hpp"
 
 namespace tessera {
 
 // Thread-safe; outlives its slots.
 class UploadSlots {
  public:
-  struct Limits {
-    int of_tenant = kMaxUploadsOfTenant;
-    int all = kMaxUploads;
-    int of_tenant_a_day = kMaxUploadsOfTenantADay;
-  };
-
   // The right to one upload, for as long as it lives.
   class Slot {
    public:
@@ -39,17 +35,17 @@ class UploadSlots {
     TenantId tenant_;
   };
 
-  UploadSlots() = default;
-  explicit UploadSlots(const Limits& limits) : limits_(limits) {}
+  explicit UploadSlots(int max_of_all = kMaxUploads) : max_of_all_(max_of_all) {}
 
-  // Errors: kQueueFull if the tenant, or all together, have as many as they may;
-  // kRateLimitExceeded if the tenant has begun as many today. A refusal counts for nothing.
-  Result<std::shared_ptr<Slot>> enter(const TenantId& tenant, WallTime now);
+  // Errors: kRequestExceedsLimit if the tenant may have none; kQueueFull if it, or all together,
+  // have as many as they may; kRateLimitExceeded if it has begun as many today, refusals apart.
+  Result<std::shared_ptr<Slot>> enter(const TenantId& tenant, const TenantLimits& limits,
+                                      WallTime now);
 
  private:
   void leave(const TenantId& tenant);
 
-  const Limits limits_;
+  const int max_of_all_;
   Mutex mutex_;
   std::map<TenantId, int> uploads_ TESSERA_GUARDED_BY(mutex_);  // no entry: none
   int total_ TESSERA_GUARDED_BY(mutex_) = 0;

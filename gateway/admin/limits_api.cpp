@@ -32,6 +32,9 @@ constexpr NamedLimit kLimits[] = {
     {"max_output_tokens_per_request", &TenantLimits::max_output_tokens},
     {"max_adapters", &TenantLimits::max_adapters},
     {"max_adapter_bytes", &TenantLimits::max_adapter_bytes},
+    {"max_adapter_rank", &TenantLimits::max_adapter_rank},
+    {"max_concurrent_uploads", &TenantLimits::max_concurrent_uploads},
+    {"max_uploads_per_1_day", &TenantLimits::uploads_per_day},
 };
 // And those that may be.
 struct NamedOption {

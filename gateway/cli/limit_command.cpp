@@ -155,7 +155,11 @@ int limit_command(std::span<const std::string> arguments) {
                    }}},
       .options = {text_option("--key", "KEY", "show, set: of this key", options.key),
                   text_option("--model", "MODEL", "show, set: of this model", options.model)},
-      .notes = "Example: tessera limit set proj_01… max_requests_per_1_minute=1200\n"};
+      .notes =
+          "Names are those that `tessera limit show` prints: of requests and tokens, and of a\n"
+          "tenant's adapters max_adapters, max_adapter_bytes, max_adapter_rank,\n"
+          "max_concurrent_uploads and max_uploads_per_1_day.\n"
+          "Example: tessera limit set proj_01… max_requests_per_1_minute=1200\n"};
   return run_remote_command(command, arguments);
 }
 

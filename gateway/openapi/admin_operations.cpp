@@ -148,7 +148,10 @@ Members fixed_limits(const Json& limit) {
           {"max_concurrent_requests", limit},
           {"max_output_tokens_per_request", limit},
           {"max_adapters", limit},
-          {"max_adapter_bytes", limit}};
+          {"max_adapter_bytes", limit},
+          {"max_adapter_rank", limit},
+          {"max_concurrent_uploads", limit},
+          {"max_uploads_per_1_day", limit}};
 }
 Members optional_limits(const Json& limit) {
   return {{"max_requests_per_1_day", limit},

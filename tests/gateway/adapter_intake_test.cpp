@@ -37,10 +37,8 @@ class AdapterIntakeTest : public testing::Test {
   IntakeRequest request(const TestPackage& package, const std::string& acceptance = "") {
     IntakeRequest request;
     request.id = RequestId("req_" + std::to_string(++num_requests_));
-    request.tenant = tenant_;
+    request.caller = caller_;
     request.name = "bot";
-    request.created_by = KeyId("k");
-    request.quota = {.max_adapters = 100, .max_bytes = std::uint64_t{1} << 30};
     request.package = stage(package);
     request.acceptance = acceptance;
     return request;
@@ -93,6 +91,7 @@ class AdapterIntakeTest : public testing::Test {
   }
 
   const TenantId tenant_{"t"};
+  Caller caller_{.tenant = tenant_, .key = KeyId("k")};
   int num_requests_ = 0;
   TempDir directory_;
   std::unique_ptr<Platform> platform_ = open_tiny_platform(directory_.path());
@@ -212,6 +211,18 @@ TEST_F(AdapterIntakeTest, AVersionThatPassesItsChecksServesAndIsCharged) {
   EXPECT_EQ(totals.completion_tokens, outcome->acceptance->completion_tokens);
 }
 
+TEST_F(AdapterIntakeTest, ARankAboveTheTenantsLimitIsRefusedByName) {
+  caller_.limits.max_adapter_rank = 3;
+  const auto outcome = run(request(TestPackage(1)));
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_FALSE(outcome->published);
+  EXPECT_TRUE(has(outcome->report, FindingCode::kRankTooLarge));
+  EXPECT_TRUE(versions().empty());
+  EXPECT_EQ(platform_->packed->stats().files, 0U);
+  caller_.limits.max_adapter_rank = 4;
+  EXPECT_TRUE(run(request(TestPackage(1)))->published);
+}
+
 TEST_F(AdapterIntakeTest, AVersionThatFailsItsChecksIsRecordedAndNeverServes) {
   const auto outcome =
       run(request(TestPackage(1), checks({{"contains", "this is not what it says"}})));
@@ -277,7 +288,7 @@ TEST_F(AdapterIntakeTest, TheLastDeletionOfAContentLeavesAnUploadOfItAlone) {
   const TestPackage package(1);
   const auto work = [&](const TenantId& tenant, std::vector<IntakeRequest> requests) {
     for (IntakeRequest& request : requests) {
-      request.tenant = tenant;
+      request.caller.tenant = tenant;
       const auto outcome = run(std::move(request));
       ASSERT_TRUE(outcome) << outcome.error().message;
       ASSERT_TRUE(outcome->published) << report_json(*outcome).dump(1);

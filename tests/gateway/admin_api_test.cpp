@@ -65,6 +65,18 @@ TEST_F(AdminApiTest, RateLimitsThatTheBodyLacksStayAsTheyAre) {
   EXPECT_EQ(limits.at("max_requests_per_1_minute"), 7);
 }
 
+TEST_F(AdminApiTest, WhatATenantMayUploadIsAmongItsLimits) {
+  const Json limits = body_of(
+      ask(modify_rate_limit, {project_, "rl_all"},
+          R"({"max_adapter_rank": 16, "max_concurrent_uploads": 2, "max_uploads_per_1_day": 0})"));
+  EXPECT_EQ(limits.at("max_adapter_rank"), 16);
+  EXPECT_EQ(limits.at("max_concurrent_uploads"), 2);
+  EXPECT_EQ(limits.at("max_uploads_per_1_day"), 0);
+  const auto refused = ask(modify_rate_limit, {project_, "rl_all"}, R"({"max_adapter_rank": 257})");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().param, "max_adapter_rank");
+}
+
 TEST_F(AdminApiTest, RefusedRateLimitIsCalledAsTheClientCalledIt) {
   for (const std::string name : {"max_requests_per_1_minute", "max_tokens_per_1_minute",
                                  "max_output_tokens_per_request", "burst_tokens"}) {

@@ -15,40 +15,55 @@ using Slots = std::vector<std::shared_ptr<UploadSlots::Slot>>;
 
 TEST(UploadSlots, TenantsLimitIsItsOwn) {
   UploadSlots slots;
+  const TenantLimits limits;
   Slots held;
-  for (int i = 0; i < kMaxUploadsOfTenant; ++i) {
-    held.push_back(slots.enter(TenantId("a"), kNoon).value());
+  for (int i = 0; i < limits.max_concurrent_uploads; ++i) {
+    held.push_back(slots.enter(TenantId("a"), limits, kNoon).value());
   }
-  EXPECT_EQ(slots.enter(TenantId("a"), kNoon).error().code, Code::kQueueFull);
-  EXPECT_TRUE(slots.enter(TenantId("b"), kNoon));
+  EXPECT_EQ(slots.enter(TenantId("a"), limits, kNoon).error().code, Code::kQueueFull);
+  EXPECT_TRUE(slots.enter(TenantId("b"), limits, kNoon));
   held.pop_back();
-  EXPECT_TRUE(slots.enter(TenantId("a"), kNoon)) << "a slot that was left is free again";
+  EXPECT_TRUE(slots.enter(TenantId("a"), limits, kNoon)) << "a slot that was left is free again";
+}
+
+TEST(UploadSlots, AChangedLimitHoldsForTheNextUpload) {
+  UploadSlots slots;
+  const auto first = slots.enter(TenantId("a"), {.max_concurrent_uploads = 1}, kNoon).value();
+  EXPECT_FALSE(slots.enter(TenantId("a"), {.max_concurrent_uploads = 1}, kNoon));
+  const auto second = slots.enter(TenantId("a"), {.max_concurrent_uploads = 2}, kNoon);
+  EXPECT_TRUE(second);
+  for (const TenantLimits& none :
+       {TenantLimits{.max_concurrent_uploads = 0}, TenantLimits{.uploads_per_day = 0}}) {
+    EXPECT_EQ(slots.enter(TenantId("b"), none, kNoon).error().code, Code::kRequestExceedsLimit);
+  }
 }
 
 TEST(UploadSlots, AllTogetherAreBounded) {
   UploadSlots slots;
   Slots held;
   for (int i = 0; i < kMaxUploads; ++i) {
-    held.push_back(slots.enter(TenantId(std::to_string(i)), kNoon).value());
+    held.push_back(slots.enter(TenantId(std::to_string(i)), {}, kNoon).value());
   }
-  EXPECT_EQ(slots.enter(TenantId("one more"), kNoon).error().code, Code::kQueueFull);
+  EXPECT_EQ(slots.enter(TenantId("one more"), {}, kNoon).error().code, Code::kQueueFull);
 }
 
 TEST(UploadSlots, AndSoAreThoseOfADay) {
-  UploadSlots slots({.of_tenant_a_day = 2});
-  EXPECT_TRUE(slots.enter(TenantId("a"), kNoon));
-  EXPECT_TRUE(slots.enter(TenantId("a"), kNoon + 1h));
-  EXPECT_EQ(slots.enter(TenantId("a"), kNoon + 11h).error().code, Code::kRateLimitExceeded);
-  EXPECT_TRUE(slots.enter(TenantId("b"), kNoon + 11h));
-  EXPECT_TRUE(slots.enter(TenantId("a"), kNoon + 12h)) << "a new day";
+  UploadSlots slots;
+  const TenantLimits limits{.uploads_per_day = 2};
+  EXPECT_TRUE(slots.enter(TenantId("a"), limits, kNoon));
+  EXPECT_TRUE(slots.enter(TenantId("a"), limits, kNoon + 1h));
+  EXPECT_EQ(slots.enter(TenantId("a"), limits, kNoon + 11h).error().code, Code::kRateLimitExceeded);
+  EXPECT_TRUE(slots.enter(TenantId("b"), limits, kNoon + 11h));
+  EXPECT_TRUE(slots.enter(TenantId("a"), limits, kNoon + 12h)) << "a new day";
 }
 
 TEST(UploadSlots, ARefusalCountsForNothing) {
-  UploadSlots slots({.of_tenant = 1, .of_tenant_a_day = 2});
-  auto held = slots.enter(TenantId("a"), kNoon).value();
-  for (int i = 0; i < 5; ++i) EXPECT_FALSE(slots.enter(TenantId("a"), kNoon));
+  UploadSlots slots;
+  const TenantLimits limits{.max_concurrent_uploads = 1, .uploads_per_day = 2};
+  auto held = slots.enter(TenantId("a"), limits, kNoon).value();
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(slots.enter(TenantId("a"), limits, kNoon));
   held.reset();
-  EXPECT_TRUE(slots.enter(TenantId("a"), kNoon)) << "only one was made today";
+  EXPECT_TRUE(slots.enter(TenantId("a"), limits, kNoon)) << "only one was made today";
 }
 
 }  // namespace

@@ -280,6 +280,24 @@ class Staging(unittest.TestCase):
                                    small.headers(**{"Content-Type": kind}))
         self.assertEqual(refused.expect(413).error["code"], "storage_quota_exceeded")
 
+    def test_uploads_are_held_to_the_projects_limits(self):
+        tenant = self.server.new_tenant("limited", max_adapter_rank=packages.RANK - 1,
+                                        max_uploads_per_1_day=3)
+        refused = tenant.key.upload("bot", *packages.package()).expect(422)
+        findings = refused.error["details"]["report"]["findings"]
+        self.assertEqual([(f["code"], f["actual"]) for f in findings],
+                         [("rank_too_large", str(packages.RANK))])
+        tenant.key.get("/v1/adapters/bot").expect(404)
+        self.server.set_limits(tenant.id, max_adapter_rank=packages.RANK,
+                               max_concurrent_uploads=0)
+        refused = tenant.key.upload("bot", *packages.package()).expect(400)
+        self.assertEqual(refused.error["code"], "request_exceeds_limit")
+        self.server.set_limits(tenant.id, max_concurrent_uploads=1)
+        tenant.key.upload("bot", *packages.package()).expect(201)
+        tenant.key.upload("bot", *packages.package()).expect(200)
+        refused = tenant.key.upload("bot", *packages.package()).expect(429)
+        self.assertEqual(refused.error["code"], "rate_limit_exceeded")
+
     def test_uploads_of_a_tenant_are_counted(self):
         head, kind = self.form_head()
         held = [self.begin("/v1/files", kind, 1 << 20, head + bytes(1000)) for _ in range(8)]

@@ -23,7 +23,10 @@ TEST(Records, RoundTripWithEveryFieldSet) {
                                  .max_concurrent_requests = 5,
                                  .max_output_tokens = 6,
                                  .max_adapters = 7,
-                                 .max_adapter_bytes = std::int64_t{1} << 60});
+                                 .max_adapter_bytes = std::int64_t{1} << 60,
+                                 .max_adapter_rank = 8,
+                                 .max_concurrent_uploads = 9,
+                                 .uploads_per_day = 10});
   expect_round_trip(ServiceAccount{ServiceAccountId("svc_1"), TenantId("proj_1"), "bot", kNow});
   ApiKeyRecord key{.id = KeyId("id"),
                    .kind = KeyKind::kTest,
@@ -65,6 +68,10 @@ TEST(Records, LackOfLaterFieldsIsTheirDefault) {
   ASSERT_TRUE(totals);
   EXPECT_EQ(*totals, (UsageTotals{1, 2, 3, 4, Money{}}));
   EXPECT_EQ(decode<TenantPolicy>("{}").value(), TenantPolicy());
+  std::string limits = encode(TenantLimits{.max_adapters = 5, .uploads_per_day = 0});
+  EXPECT_EQ(decode<TenantLimits>(limits)->uploads_per_day, 0);
+  limits.replace(limits.find(",\"uploads_per_day\":0"), 20, "");
+  EXPECT_EQ(decode<TenantLimits>(limits).value(), TenantLimits{.max_adapters = 5});
 }
 
 TEST(Records, KeepNoSecretButItsHmac) {
