@@ -203,8 +203,12 @@ Result<void> open_upload_folders(Platform& platform) {
                                                                .reserve_bytes = kDiskReserveBytes});
   if (!staging) return staging.error();
   platform.staging = *std::move(staging);
+  const AuditedWrite write = [&directory = *platform.directory](
+                                 Batch batch, std::span<const AuditRecord> records) {
+    return directory.write_audited(std::move(batch), records);
+  };
   auto files = TenantFiles::open(*platform.store, *platform.staging, config.data / "files",
-                                 platform.clock.wall_now());
+                                 platform.clock.wall_now(), write);
   if (!files) return explained(files.error(), "The tenants' files cannot be read");
   platform.files = *std::move(files);
   return {};

@@ -28,6 +28,10 @@ Result<std::shared_ptr<const AdapterVersion>> find_version(const Platform& platf
   return version->second;
 }
 
+FileActor actor_of(const Call& call) {
+  return {call.caller.tenant, call.caller.key};
+}
+
 Result<ChangeRequest> change_of(const Platform& platform, const Call& call) {
   auto precondition = precondition_of(call.request.headers);
   if (!precondition) return precondition.error();

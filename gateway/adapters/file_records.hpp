@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "storage/ids.hpp"
 #include "storage/result.hpp"
 #include "storage/store.hpp"
+#include "tenancy/audit_log.hpp"
 
 namespace tessera {
 
@@ -75,6 +78,17 @@ std::string encode_record(const UploadPart& record);
 Result<FileRecord> decode_file_record(std::string_view text);
 Result<UploadRecord> decode_upload_record(std::string_view text);
 Result<UploadPart> decode_upload_part(std::string_view text);
+
+// Who changes a tenant's files: one of its keys, or (empty) the server itself.
+struct FileActor {
+  TenantId tenant;
+  KeyId key = {};
+};
+
+// Writes a change together with the audit records of it: both are there afterwards, or neither.
+using AuditedWrite = std::function<Result<void>(Batch batch, std::span<const AuditRecord> records)>;
+// Without audit records, which are dropped. `store` outlives it.
+AuditedWrite unaudited(Store& store);
 
 // Adds to `batch` that the record is in the store, or is not.
 void put_record(Batch& batch, const FileRecord& record);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/adapters/adapter_requests.hpp"
 #include "gateway/adapters/file_json.hpp"
 #include "gateway/adapters/file_source.hpp"
 #include "gateway/adapters/upload_forms.hpp"
@@ -54,7 +55,7 @@ Result<Reply> create_file(Platform& platform, Call& call) {
   if (!lifetime) return lifetime.error();
   file.lifetime = *lifetime;
   platform.drafts.sweep(platform.clock.wall_now());
-  const auto added = platform.files->add(call.caller.tenant, file, content->file, quota_of(call),
+  const auto added = platform.files->add(actor_of(call), file, content->file, quota_of(call),
                                          platform.clock.wall_now());
   if (!added) return added.error();
   return json_reply(file_json(*added));
@@ -89,7 +90,7 @@ Result<Reply> get_file_content(Platform& platform, Call& call) {
 
 Result<Reply> delete_file(Platform& platform, Call& call) {
   const std::string& id = call.arguments.at(0);
-  const auto removed = platform.files->remove(call.caller.tenant, id, call.received_wall);
+  const auto removed = platform.files->remove(actor_of(call), id, call.received_wall);
   if (!removed) return removed.error();
   ordered_json json;
   json["id"] = id;

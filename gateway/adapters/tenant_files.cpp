@@ -45,7 +45,7 @@ Result<void> read_all(const Store& store, const std::string& prefix,
 
 Result<std::unique_ptr<TenantFiles>> TenantFiles::open(Store& store, StagingFolder& staging,
                                                        const std::filesystem::path& folder,
-                                                       WallTime now) {
+                                                       WallTime now, AuditedWrite write) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (!error) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
@@ -53,7 +53,8 @@ Result<std::unique_ptr<TenantFiles>> TenantFiles::open(Store& store, StagingFold
     return Error{Code::kIo,
                  "Cannot use the folder " + folder.string() + ": " + error.message() + "."};
   }
-  std::unique_ptr<TenantFiles> files(new TenantFiles(store, staging, folder));
+  if (!write) write = unaudited(store);
+  std::unique_ptr<TenantFiles> files(new TenantFiles(store, staging, folder, std::move(write)));
   {
     const MutexLock lock(files->mutex_);
     if (auto read = files->read_records(); !read) return read.error();
@@ -110,8 +111,9 @@ Result<void> TenantFiles::remove_strays() const {
 
 // --- files
 
-Result<FileRecord> TenantFiles::add(const TenantId& tenant, const NewFile& file, const Bytes& bytes,
+Result<FileRecord> TenantFiles::add(const FileActor& actor, const NewFile& file, const Bytes& bytes,
                                     std::uint64_t max_bytes, WallTime now) {
+  const TenantId& tenant = actor.tenant;
   sweep(now);
   {
     const MutexLock lock(mutex_);
@@ -130,7 +132,8 @@ Result<FileRecord> TenantFiles::add(const TenantId& tenant, const NewFile& file,
   if (done) {
     Batch batch;
     put_record(batch, record);
-    done = store_.write(batch);
+    const AuditRecord audit = new_audit_record("file.created", actor.key, tenant, record.id, now);
+    done = write_(std::move(batch), std::span(&audit, 1));
     if (!done) remove_names({record.id});
   }
   if (!done) {
@@ -170,13 +173,15 @@ Result<TenantFiles::Bytes> TenantFiles::read(const TenantId& tenant, std::string
   return bytes;
 }
 
-Result<void> TenantFiles::remove(const TenantId& tenant, std::string_view id, WallTime now) {
+Result<void> TenantFiles::remove(const FileActor& actor, std::string_view id, WallTime now) {
+  const TenantId& tenant = actor.tenant;
   const MutexLock lock(mutex_);
   const FileRecord* const record = find_file(tenant, id, now);
   if (!record) return no_such_file();
   Batch batch;
   erase_record(batch, *record);
-  if (auto written = store_.write(batch); !written) return written;
+  const AuditRecord audit = new_audit_record("file.deleted", actor.key, tenant, record->id, now);
+  if (auto written = write_(std::move(batch), std::span(&audit, 1)); !written) return written;
   remove_names({record->id});
   let_go(tenant, record->bytes, 1);
   Shelf& shelf = shelves_[tenant];
@@ -242,7 +247,8 @@ void TenantFiles::sweep_shelf(Shelf& shelf, WallTime now, Names& names) {
     if (!is_over(record.expires_at, now)) return false;
     Batch batch;
     erase_record(batch, record);
-    if (!store_.write(batch)) return false;
+    const AuditRecord audit = new_audit_record("file.expired", {}, record.tenant, record.id, now);
+    if (!write_(std::move(batch), std::span(&audit, 1))) return false;
     names.push_back(record.id);
     shelf.bytes -= record.bytes;
     --shelf.num_files;
@@ -252,7 +258,8 @@ void TenantFiles::sweep_shelf(Shelf& shelf, WallTime now, Names& names) {
     const bool expired = upload.record.status == UploadStatus::kPending &&
                          status_at(upload.record, now) == UploadStatus::kExpired;
     if (!expired || upload.completing) continue;
-    if (auto ended = end_upload(upload, UploadStatus::kExpired, names); !ended) {
+    const AuditRecord audit = new_audit_record("upload.expired", {}, upload.record.tenant, id, now);
+    if (auto ended = end_upload(upload, UploadStatus::kExpired, audit, names); !ended) {
       log_warn("upload_not_ended", {{"id", id}, {"reason", ended.error().message}});
     }
   }
@@ -262,7 +269,7 @@ void TenantFiles::sweep_shelf(Shelf& shelf, WallTime now, Names& names) {
     if (record.status == UploadStatus::kPending || !old) return false;
     Batch batch;
     erase_record(batch, record);
-    return store_.write(batch).has_value();
+    return write_(std::move(batch), {}).has_value();  // its end was told when it came
   });
 }
 

@@ -58,15 +58,17 @@ class TenantFiles {
   };
 
   // Reads what `store` has, and removes what a crash left in `folder`. `store` and `staging`, on
-  // whose file system `folder` is, outlive this. Errors: kIo, kCorrupt.
+  // whose file system `folder` is, outlive this. Changes go to the store by way of `write`, with
+  // audit records of what was created, deleted, completed, cancelled or expired; empty: without.
+  // Errors: kIo, kCorrupt.
   static Result<std::unique_ptr<TenantFiles>> open(Store& store, StagingFolder& staging,
                                                    const std::filesystem::path& folder,
-                                                   WallTime now);
+                                                   WallTime now, AuditedWrite write = {});
 
   // --- files. `max_bytes` is what the tenant may keep in all, parts too.
 
   // Keeps `bytes`. Errors: kStorageQuotaExceeded, kStorageFull, kIo, those of Store.
-  Result<FileRecord> add(const TenantId& tenant, const NewFile& file, const Bytes& bytes,
+  Result<FileRecord> add(const FileActor& actor, const NewFile& file, const Bytes& bytes,
                          std::uint64_t max_bytes, WallTime now);
   // In the order in which they were made.
   std::vector<FileRecord> list(const TenantId& tenant, WallTime now) const;
@@ -75,27 +77,27 @@ class TenantFiles {
   // Its bytes; whoever has them may read on after the file was deleted. Errors: kNotFound, kIo.
   Result<Bytes> read(const TenantId& tenant, std::string_view id, WallTime now) const;
   // Errors: kNotFound, those of Store.
-  Result<void> remove(const TenantId& tenant, std::string_view id, WallTime now);
+  Result<void> remove(const FileActor& actor, std::string_view id, WallTime now);
 
   // --- uploads
 
   // Errors: kRequestExceedsLimit if there are too many pending; those of Store.
-  Result<UploadRecord> create_upload(const TenantId& tenant, const NewUpload& upload, WallTime now);
+  Result<UploadRecord> create_upload(const FileActor& actor, const NewUpload& upload, WallTime now);
   // Errors: kNotFound.
   Result<UploadView> get_upload(const TenantId& tenant, std::string_view id, WallTime now) const;
   // Errors: kNotFound; kConflict unless the upload is pending; kRequestExceedsLimit for more parts
   // or bytes than the upload may have; those of add().
-  Result<UploadPart> add_part(const TenantId& tenant, std::string_view id, const Bytes& bytes,
+  Result<UploadPart> add_part(const FileActor& actor, std::string_view id, const Bytes& bytes,
                               std::uint64_t max_bytes, WallTime now);
   // Makes a file of the parts that are named, in that order; others are dropped. Errors: kNotFound;
   // kConflict unless the upload is pending; kInvalidValue if a part is not there, comes twice, or
   // the bytes or their MD5 (lower-case hex; empty: any) are not what was told; those of joining and
   // keeping. After an error the upload is pending as before.
-  Result<UploadView> complete_upload(const TenantId& tenant, std::string_view id,
+  Result<UploadView> complete_upload(const FileActor& actor, std::string_view id,
                                      std::span<const std::string> part_ids, std::string_view md5,
                                      WallTime now);
   // Errors: kNotFound; kConflict unless the upload is pending; those of Store.
-  Result<UploadView> cancel_upload(const TenantId& tenant, std::string_view id, WallTime now);
+  Result<UploadView> cancel_upload(const FileActor& actor, std::string_view id, WallTime now);
 
   // Bytes that the tenant keeps, in files and in parts.
   std::uint64_t bytes_of(const TenantId& tenant) const;
@@ -121,8 +123,9 @@ class TenantFiles {
   // Names of files to be removed once no record has them.
   using Names = std::vector<std::string>;
 
-  TenantFiles(Store& store, StagingFolder& staging, std::filesystem::path folder)
-      : store_(store), staging_(staging), folder_(std::move(folder)) {}
+  TenantFiles(Store& store, StagingFolder& staging, std::filesystem::path folder,
+              AuditedWrite write)
+      : store_(store), staging_(staging), folder_(std::move(folder)), write_(std::move(write)) {}
 
   Result<void> read_records() TESSERA_REQUIRES(mutex_);
   Result<void> remove_strays() const TESSERA_REQUIRES(mutex_);
@@ -147,11 +150,12 @@ class TenantFiles {
   };
   Result<Completion> begin_completion(const TenantId& tenant, std::string_view id,
                                       std::span<const std::string> part_ids, WallTime now);
-  Result<UploadView> end_completion(std::string_view id, const FileRecord& file, Result<void> kept,
-                                    Names& names, WallTime now);
+  Result<UploadView> end_completion(const FileActor& actor, std::string_view id,
+                                    const FileRecord& file, Result<void> kept, Names& names,
+                                    WallTime now);
   Result<Bytes> joined(const std::vector<UploadPart>& parts, std::string_view md5) const;
-  Result<void> end_upload(Upload& upload, UploadStatus status, Names& names)
-      TESSERA_REQUIRES(mutex_);
+  Result<void> end_upload(Upload& upload, UploadStatus status, const AuditRecord& audit,
+                          Names& names) TESSERA_REQUIRES(mutex_);
   void forget_parts(Upload& upload, Names& names) TESSERA_REQUIRES(mutex_);
   void sweep_shelf(Shelf& shelf, WallTime now, Names& names) TESSERA_REQUIRES(mutex_);
 
@@ -161,6 +165,7 @@ class TenantFiles {
   Store& store_;
   StagingFolder& staging_;
   const std::filesystem::path folder_;
+  const AuditedWrite write_;  // called with mutex_ held
   mutable Mutex mutex_;
   std::map<TenantId, Shelf> shelves_ TESSERA_GUARDED_BY(mutex_);
   WallTime swept_at_ TESSERA_GUARDED_BY(mutex_);

@@ -59,8 +59,9 @@ Result<void> check_md5(const StagedFile& file, std::string_view expected) {
 
 }  // namespace
 
-Result<UploadRecord> TenantFiles::create_upload(const TenantId& tenant, const NewUpload& upload,
+Result<UploadRecord> TenantFiles::create_upload(const FileActor& actor, const NewUpload& upload,
                                                 WallTime now) {
+  const TenantId& tenant = actor.tenant;
   sweep(now);
   UploadRecord record{.id = "upload_" + new_ulid(now),
                       .tenant = tenant,
@@ -84,7 +85,10 @@ Result<UploadRecord> TenantFiles::create_upload(const TenantId& tenant, const Ne
   }
   Batch batch;
   put_record(batch, record);
-  if (auto written = store_.write(batch); !written) return written.error();
+  const AuditRecord audit = new_audit_record("upload.created", actor.key, tenant, record.id, now);
+  if (auto written = write_(std::move(batch), std::span(&audit, 1)); !written) {
+    return written.error();
+  }
   uploads[record.id].record = record;
   return record;
 }
@@ -97,9 +101,10 @@ Result<TenantFiles::UploadView> TenantFiles::get_upload(const TenantId& tenant, 
   return view_of(*upload, now);
 }
 
-Result<UploadPart> TenantFiles::add_part(const TenantId& tenant, std::string_view id,
+Result<UploadPart> TenantFiles::add_part(const FileActor& actor, std::string_view id,
                                          const Bytes& bytes, std::uint64_t max_bytes,
                                          WallTime now) {
+  const TenantId& tenant = actor.tenant;
   sweep(now);
   const UploadPart part{.id = "part_" + new_ulid(now),
                         .tenant = tenant,
@@ -129,7 +134,9 @@ Result<UploadPart> TenantFiles::add_part(const TenantId& tenant, std::string_vie
   if (done) {
     Batch batch;
     put_record(batch, part);
-    done = store_.write(batch);
+    const AuditRecord audit =
+        new_audit_record("upload.part.created", actor.key, tenant, part.id, now);
+    done = write_(std::move(batch), std::span(&audit, 1));
   }
   if (done) {
     (*upload)->parts.emplace(part.id, part);
@@ -144,11 +151,11 @@ Result<UploadPart> TenantFiles::add_part(const TenantId& tenant, std::string_vie
   return done.error();
 }
 
-Result<TenantFiles::UploadView> TenantFiles::complete_upload(const TenantId& tenant,
+Result<TenantFiles::UploadView> TenantFiles::complete_upload(const FileActor& actor,
                                                              std::string_view id,
                                                              std::span<const std::string> part_ids,
                                                              std::string_view md5, WallTime now) {
-  auto completion = begin_completion(tenant, id, part_ids, now);
+  auto completion = begin_completion(actor.tenant, id, part_ids, now);
   if (!completion) return completion.error();
   FileRecord& file = completion->file;
   const auto bytes = joined(completion->parts, md5);
@@ -160,7 +167,7 @@ Result<TenantFiles::UploadView> TenantFiles::complete_upload(const TenantId& ten
     kept = bytes.error();
   }
   Names names;
-  auto view = end_completion(id, file, kept, names, now);
+  auto view = end_completion(actor, id, file, kept, names, now);
   remove_names(names);
   return view;
 }
@@ -193,7 +200,8 @@ Result<TenantFiles::Completion> TenantFiles::begin_completion(const TenantId& te
 }
 
 // `kept`: whether the file is on disk. It is not to be there if this fails.
-Result<TenantFiles::UploadView> TenantFiles::end_completion(std::string_view id,
+Result<TenantFiles::UploadView> TenantFiles::end_completion(const FileActor& actor,
+                                                            std::string_view id,
                                                             const FileRecord& file,
                                                             Result<void> kept, Names& names,
                                                             WallTime now) {
@@ -208,7 +216,10 @@ Result<TenantFiles::UploadView> TenantFiles::end_completion(std::string_view id,
     put_record(batch, file);
     put_record(batch, completed);
     for (const auto& [part_id, part] : upload.parts) erase_record(batch, part);
-    kept = store_.write(batch);
+    const AuditRecord audit[] = {
+        new_audit_record("upload.completed", actor.key, actor.tenant, upload.record.id, now),
+        new_audit_record("file.created", actor.key, actor.tenant, file.id, now)};
+    kept = write_(std::move(batch), audit);
     if (!kept) names.push_back(file.id);
   }
   if (!kept) {
@@ -223,15 +234,18 @@ Result<TenantFiles::UploadView> TenantFiles::end_completion(std::string_view id,
   return view_of(upload, now);
 }
 
-Result<TenantFiles::UploadView> TenantFiles::cancel_upload(const TenantId& tenant,
+Result<TenantFiles::UploadView> TenantFiles::cancel_upload(const FileActor& actor,
                                                            std::string_view id, WallTime now) {
+  const TenantId& tenant = actor.tenant;
   Names names;
   std::optional<UploadView> view;
   {
     const MutexLock lock(mutex_);
     const auto upload = pending_upload(tenant, id, now);
     if (!upload) return upload.error();
-    if (auto ended = end_upload(**upload, UploadStatus::kCancelled, names); !ended) {
+    const AuditRecord audit =
+        new_audit_record("upload.cancelled", actor.key, tenant, (*upload)->record.id, now);
+    if (auto ended = end_upload(**upload, UploadStatus::kCancelled, audit, names); !ended) {
       return ended.error();
     }
     view = view_of(**upload, now);
@@ -289,13 +303,14 @@ Result<TenantFiles::Bytes> TenantFiles::joined(const std::vector<UploadPart>& pa
   return whole;
 }
 
-Result<void> TenantFiles::end_upload(Upload& upload, UploadStatus status, Names& names) {
+Result<void> TenantFiles::end_upload(Upload& upload, UploadStatus status, const AuditRecord& audit,
+                                     Names& names) {
   UploadRecord ended = upload.record;
   ended.status = status;
   Batch batch;
   put_record(batch, ended);
   for (const auto& [id, part] : upload.parts) erase_record(batch, part);
-  if (auto written = store_.write(batch); !written) return written;
+  if (auto written = write_(std::move(batch), std::span(&audit, 1)); !written) return written;
   upload.record = std::move(ended);
   forget_parts(upload, names);
   return {};

@@ -4,6 +4,7 @@
 // disk. GET tells which are there, so that a client can go on after a restart of either side.
 #include <nlohmann/json.hpp>
 
+#include "gateway/adapters/adapter_requests.hpp"
 #include "gateway/adapters/file_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
@@ -82,7 +83,7 @@ Result<Reply> create_upload(Platform& platform, Call& call) {
   const auto upload = read_upload(call.request.body);
   if (!upload) return upload.error();
   const auto created =
-      platform.files->create_upload(call.caller.tenant, *upload, platform.clock.wall_now());
+      platform.files->create_upload(actor_of(call), *upload, platform.clock.wall_now());
   if (!created) return created.error();
   return json_reply(upload_json({.upload = *created}));
 }
@@ -103,7 +104,7 @@ Result<Reply> add_upload_part(Platform& platform, Call& call) {
     return Error{Code::kInvalidValue, "The part 'data' is empty.", "data"};
   }
   const auto part = platform.files->add_part(
-      call.caller.tenant, call.arguments.at(0), data->file,
+      actor_of(call), call.arguments.at(0), data->file,
       static_cast<std::uint64_t>(call.caller.limits.max_adapter_bytes), platform.clock.wall_now());
   if (!part) return part.error();
   return json_reply(part_json(*part));
@@ -113,17 +114,17 @@ Result<Reply> complete_upload(Platform& platform, Call& call) {
   auto completion = read_completion(call.request.body);
   if (!completion) return completion.error();
   return on_upload_worker(platform,
-                          [&platform, tenant = call.caller.tenant, id = call.arguments.at(0),
+                          [&platform, actor = actor_of(call), id = call.arguments.at(0),
                            asked = *std::move(completion)]() -> Result<Reply> {
                             const auto view = platform.files->complete_upload(
-                                tenant, id, asked.part_ids, asked.md5, platform.clock.wall_now());
+                                actor, id, asked.part_ids, asked.md5, platform.clock.wall_now());
                             if (!view) return view.error();
                             return json_reply(upload_json(*view));
                           });
 }
 
 Result<Reply> cancel_upload(Platform& platform, Call& call) {
-  const auto view = platform.files->cancel_upload(call.caller.tenant, call.arguments.at(0),
+  const auto view = platform.files->cancel_upload(actor_of(call), call.arguments.at(0),
                                                   platform.clock.wall_now());
   if (!view) return view.error();
   return json_reply(upload_json(*view));

@@ -49,19 +49,19 @@ class TenantFilesTest : public testing::Test {
   }
 
   Result<FileRecord> add(std::string_view content, TenantFiles::Lifetime lifetime = {}) {
-    return files_->add(kAnn, {"a.tar", "fine-tune", lifetime}, bytes(content), kPlenty, kNow);
+    return files_->add({kAnn}, {"a.tar", "fine-tune", lifetime}, bytes(content), kPlenty, kNow);
   }
   std::string upload(std::uint64_t size) {
-    return files_->create_upload(kAnn, {"a.tar", "fine-tune", "application/x-tar", size}, kNow)
+    return files_->create_upload({kAnn}, {"a.tar", "fine-tune", "application/x-tar", size}, kNow)
         .value()
         .id;
   }
   Result<UploadPart> part(const std::string& id, std::string_view content, WallTime now = kNow) {
-    return files_->add_part(kAnn, id, bytes(content), kPlenty, now);
+    return files_->add_part({kAnn}, id, bytes(content), kPlenty, now);
   }
   Code complete(const std::string& id, const std::vector<std::string>& parts,
                 const std::string& md5 = "", WallTime now = kNow) {
-    const auto view = files_->complete_upload(kAnn, id, parts, md5, now);
+    const auto view = files_->complete_upload({kAnn}, id, parts, md5, now);
     if (!view) return view.error().code;
     completed_ = *view;
     return Code::kInternalError;  // none
@@ -98,17 +98,18 @@ TEST_F(TenantFilesTest, AnothersFileIsAsOneThatIsNotThere) {
   };
   alike(files_->get(kBob, added.id, kNow).error(), files_->get(kBob, made_up, kNow).error());
   alike(files_->read(kBob, added.id, kNow).error(), files_->read(kBob, made_up, kNow).error());
-  alike(files_->remove(kBob, added.id, kNow).error(), files_->remove(kBob, made_up, kNow).error());
+  alike(files_->remove({kBob}, added.id, kNow).error(),
+        files_->remove({kBob}, made_up, kNow).error());
   const std::string id = upload(4);
   const std::string no_upload = "upload_01ARZ3NDEKTSV4RRFFQ69G5FAV";
   alike(files_->get_upload(kBob, id, kNow).error(),
         files_->get_upload(kBob, no_upload, kNow).error());
-  alike(files_->cancel_upload(kBob, id, kNow).error(),
-        files_->cancel_upload(kBob, no_upload, kNow).error());
-  alike(files_->add_part(kBob, id, bytes("x"), kPlenty, kNow).error(),
-        files_->add_part(kBob, no_upload, bytes("x"), kPlenty, kNow).error());
-  alike(files_->complete_upload(kBob, id, {}, "", kNow).error(),
-        files_->complete_upload(kBob, no_upload, {}, "", kNow).error());
+  alike(files_->cancel_upload({kBob}, id, kNow).error(),
+        files_->cancel_upload({kBob}, no_upload, kNow).error());
+  alike(files_->add_part({kBob}, id, bytes("x"), kPlenty, kNow).error(),
+        files_->add_part({kBob}, no_upload, bytes("x"), kPlenty, kNow).error());
+  alike(files_->complete_upload({kBob}, id, {}, "", kNow).error(),
+        files_->complete_upload({kBob}, no_upload, {}, "", kNow).error());
   EXPECT_TRUE(files_->list(kBob, kNow).empty());
   EXPECT_TRUE(files_->get(kAnn, added.id, kNow));
 }
@@ -117,7 +118,7 @@ TEST_F(TenantFilesTest, IdsAreNeverPaths) {
   std::ofstream(directory_ / "secret") << "secret";
   for (const char* id : {"../secret", "/etc/passwd", ".", "", "file-\0x"}) {
     EXPECT_EQ(files_->read(kAnn, id, kNow).error().code, Code::kNotFound) << id;
-    EXPECT_EQ(files_->remove(kAnn, id, kNow).error().code, Code::kNotFound) << id;
+    EXPECT_EQ(files_->remove({kAnn}, id, kNow).error().code, Code::kNotFound) << id;
   }
   EXPECT_TRUE(std::filesystem::exists(directory_ / "secret"));
 }
@@ -125,7 +126,7 @@ TEST_F(TenantFilesTest, IdsAreNeverPaths) {
 TEST_F(TenantFilesTest, ADeletedFileIsGoneButForWhoeverReadsIt) {
   const FileRecord added = add("content").value();
   const Bytes open = files_->read(kAnn, added.id, kNow).value();
-  ASSERT_TRUE(files_->remove(kAnn, added.id, kNow));
+  ASSERT_TRUE(files_->remove({kAnn}, added.id, kNow));
   EXPECT_EQ(num_on_disk(), 0U);
   EXPECT_EQ(files_->bytes_of(kAnn), 0U);
   EXPECT_FALSE(files_->get(kAnn, added.id, kNow));
@@ -136,13 +137,13 @@ TEST_F(TenantFilesTest, ADeletedFileIsGoneButForWhoeverReadsIt) {
 
 TEST_F(TenantFilesTest, QuotaCountsFilesAndParts) {
   const auto add_of = [&](std::string_view content, std::uint64_t max_bytes) {
-    return files_->add(kAnn, {"a", "user_data"}, bytes(content), max_bytes, kNow);
+    return files_->add({kAnn}, {"a", "user_data"}, bytes(content), max_bytes, kNow);
   };
   ASSERT_TRUE(add_of("12345", 10));
   const std::string id = upload(100);
-  ASSERT_TRUE(files_->add_part(kAnn, id, bytes("123"), 10, kNow));
+  ASSERT_TRUE(files_->add_part({kAnn}, id, bytes("123"), 10, kNow));
   EXPECT_EQ(add_of("123", 10).error().code, Code::kStorageQuotaExceeded);
-  EXPECT_EQ(files_->add_part(kAnn, id, bytes("123"), 10, kNow).error().code,
+  EXPECT_EQ(files_->add_part({kAnn}, id, bytes("123"), 10, kNow).error().code,
             Code::kStorageQuotaExceeded);
   EXPECT_EQ(files_->bytes_of(kAnn), 8U) << "refusals take nothing";
   EXPECT_EQ(num_on_disk(), 2U);
@@ -175,7 +176,7 @@ TEST_F(TenantFilesTest, PartsInAnyOrderBecomeTheFile) {
   EXPECT_EQ(files_->bytes_of(kAnn), 9U);
   EXPECT_EQ(complete(id, {first, middle, last}), Code::kConflict) << "only once";
   EXPECT_EQ(part(id, "abc").error().code, Code::kConflict);
-  EXPECT_EQ(files_->cancel_upload(kAnn, id, kNow).error().code, Code::kConflict);
+  EXPECT_EQ(files_->cancel_upload({kAnn}, id, kNow).error().code, Code::kConflict);
 }
 
 TEST_F(TenantFilesTest, WhatIsWrongWithACompletionLeavesTheUploadAsItWas) {
@@ -225,10 +226,10 @@ TEST_F(TenantFilesTest, AnUploadExpiresWithItsParts) {
 TEST_F(TenantFilesTest, ACancelledUploadKeepsNothing) {
   const std::string id = upload(6);
   ASSERT_TRUE(part(id, "abc"));
-  EXPECT_EQ(files_->cancel_upload(kAnn, id, kNow)->upload.status, UploadStatus::kCancelled);
+  EXPECT_EQ(files_->cancel_upload({kAnn}, id, kNow)->upload.status, UploadStatus::kCancelled);
   EXPECT_EQ(num_on_disk(), 0U);
   EXPECT_EQ(files_->bytes_of(kAnn), 0U);
-  EXPECT_EQ(files_->cancel_upload(kAnn, id, kNow).error().code, Code::kConflict);
+  EXPECT_EQ(files_->cancel_upload({kAnn}, id, kNow).error().code, Code::kConflict);
 }
 
 TEST_F(TenantFilesTest, PartsAndUploadsAreBounded) {
@@ -237,10 +238,10 @@ TEST_F(TenantFilesTest, PartsAndUploadsAreBounded) {
   ASSERT_TRUE(part(id, "abc")) << "one that is sent again has room";
   EXPECT_EQ(part(id, "a").error().code, Code::kRequestExceedsLimit);
   for (std::size_t i = 1; i < kMaxPendingUploadsOfTenant; ++i) upload(1);
-  EXPECT_EQ(files_->create_upload(kAnn, {"a", "user_data", "", 1}, kNow).error().code,
+  EXPECT_EQ(files_->create_upload({kAnn}, {"a", "user_data", "", 1}, kNow).error().code,
             Code::kRequestExceedsLimit);
-  EXPECT_TRUE(files_->create_upload(kBob, {"a", "user_data", "", 1}, kNow));
-  EXPECT_TRUE(files_->create_upload(kAnn, {"a", "user_data", "", 1}, kNow + kUploadLifetime));
+  EXPECT_TRUE(files_->create_upload({kBob}, {"a", "user_data", "", 1}, kNow));
+  EXPECT_TRUE(files_->create_upload({kAnn}, {"a", "user_data", "", 1}, kNow + kUploadLifetime));
 }
 
 TEST_F(TenantFilesTest, PartsComeInParallel) {
@@ -253,7 +254,7 @@ TEST_F(TenantFilesTest, PartsComeInParallel) {
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < ids.size(); ++i) {
     threads.emplace_back(
-        [&, i] { ids[i] = files_->add_part(kAnn, id, contents[i], kPlenty, kNow).value().id; });
+        [&, i] { ids[i] = files_->add_part({kAnn}, id, contents[i], kPlenty, kNow).value().id; });
   }
   threads.clear();
   ASSERT_EQ(complete(id, ids), kDone);
@@ -278,6 +279,65 @@ TEST_F(TenantFilesTest, ADamagedRecordIsToldAtTheStart) {
   const auto opened = TenantFiles::open(*store_, *staging_, folder(), kNow);
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, Code::kCorrupt);
+}
+
+// What was written of whom, with what it is about.
+TEST_F(TenantFilesTest, EachChangeIsWrittenWithItsAuditRecord) {
+  std::vector<std::string> told;
+  files_.reset();
+  files_ = TenantFiles::open(
+               *store_, *staging_, folder(), kNow,
+               [&](Batch batch, std::span<const AuditRecord> records) {
+                 for (const AuditRecord& record : records) {
+                   EXPECT_EQ(record.tenant, kAnn);
+                   told.push_back(record.event + " " + record.actor.str() + " " + record.target);
+                 }
+                 return store_->write(batch);
+               })
+               .value();
+  const FileActor key{kAnn, KeyId("k")};
+  const FileRecord file =
+      files_->add(key, {"a", "user_data", 1h}, bytes("x"), kPlenty, kNow).value();
+  const std::string upload = files_->create_upload(key, {"b", "user_data", "", 1}, kNow).value().id;
+  const std::string part = files_->add_part(key, upload, bytes("y"), kPlenty, kNow).value().id;
+  const auto done = files_->complete_upload(key, upload, std::vector{part}, "", kNow).value();
+  ASSERT_TRUE(files_->remove(key, done.file->id, kNow));
+  const std::string second = files_->create_upload(key, {"b", "user_data", "", 1}, kNow).value().id;
+  ASSERT_TRUE(files_->cancel_upload(key, second, kNow));
+  const std::string third = files_->create_upload(key, {"b", "user_data", "", 1}, kNow).value().id;
+  files_->sweep(kNow + kUploadLifetime);
+  EXPECT_EQ(told, (std::vector<std::string>{
+                      "file.created k " + file.id, "upload.created k " + upload,
+                      "upload.part.created k " + part, "upload.completed k " + upload,
+                      "file.created k " + done.file->id, "file.deleted k " + done.file->id,
+                      "upload.created k " + second, "upload.cancelled k " + second,
+                      "upload.created k " + third, "file.expired  " + file.id,
+                      "upload.expired  " + third}));
+}
+
+TEST_F(TenantFilesTest, AChangeThatCannotBeWrittenIsNone) {
+  bool broken = false;
+  files_.reset();
+  files_ = TenantFiles::open(*store_, *staging_, folder(), kNow,
+                             [&](Batch batch, std::span<const AuditRecord>) -> Result<void> {
+                               if (broken) return Error{Code::kStorageFull, "full"};
+                               return store_->write(batch);
+                             })
+               .value();
+  const FileRecord file = add("content").value();
+  const std::string id = upload(3);
+  const std::string one = part(id, "abc").value().id;
+  broken = true;
+  EXPECT_EQ(add("more").error().code, Code::kStorageFull);
+  EXPECT_EQ(part(id, "abc").error().code, Code::kStorageFull);
+  EXPECT_EQ(complete(id, {one}), Code::kStorageFull);
+  EXPECT_EQ(files_->remove({kAnn}, file.id, kNow).error().code, Code::kStorageFull);
+  EXPECT_EQ(files_->cancel_upload({kAnn}, id, kNow).error().code, Code::kStorageFull);
+  broken = false;
+  EXPECT_EQ(num_on_disk(), 2U);
+  EXPECT_EQ(files_->bytes_of(kAnn), 10U);
+  EXPECT_TRUE(files_->read(kAnn, file.id, kNow));
+  EXPECT_EQ(complete(id, {one}), kDone);
 }
 
 TEST(FileRecords, RoundTrip) {

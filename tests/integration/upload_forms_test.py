@@ -155,6 +155,22 @@ class Forms(unittest.TestCase):
         self.owner.post(path, {}).expect(200)
         self.owner.post(path, {}).expect(404)
 
+    def test_what_becomes_of_a_file_is_on_the_audit_log(self):
+        body, form = harness.multipart(purpose="user_data", file=b"content")
+        body = body.replace(b'name="file"', b'name="file"; filename="f"')
+        file = self.send("POST", "/v1/files", body, form).expect(200).json["id"]
+        self.owner.delete(f"/v1/files/{file}").expect(200)
+        upload = self.owner.post("/v1/uploads", {"filename": "f", "purpose": "user_data",
+                                                 "bytes": 1, "mime_type": "text/plain"})
+        upload = upload.expect(200).json["id"]
+        self.owner.post(f"/v1/uploads/{upload}/cancel", {}).expect(200)
+        log = self.owner.get("/v1/tenant/audit_logs?limit=4").expect(200).json["data"]
+        self.assertEqual([(entry["type"], entry[entry["type"]]["id"]) for entry in log],
+                         [("upload.cancelled", upload), ("upload.created", upload),
+                          ("file.deleted", file), ("file.created", file)])
+        for entry in log:
+            self.assertEqual(entry["actor"]["type"], "api_key")
+
     def test_a_raw_file_needs_its_length(self):
         draft = self.draft()
         head = (f"PUT /v1/adapters/bot/versions/{draft['id']}/files/{FILES[0]} HTTP/1.1\r\n"
