@@ -211,6 +211,10 @@ Result<void> open_upload_folders(Platform& platform) {
                                  platform.clock.wall_now(), write);
   if (!files) return explained(files.error(), "The tenants' files cannot be read");
   platform.files = *std::move(files);
+  auto drafts = AdapterDrafts::open(*platform.store, config.data / "drafts",
+                                    platform.clock.wall_now(), write);
+  if (!drafts) return explained(drafts.error(), "The drafts of adapters cannot be read");
+  platform.drafts = *std::move(drafts);
   return {};
 }
 

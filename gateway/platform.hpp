@@ -109,7 +109,7 @@ struct Platform {
   std::optional<ConstraintCompiler> constraints;
 
   std::unique_ptr<TenantFiles> files;
-  AdapterDrafts drafts;
+  std::unique_ptr<AdapterDrafts> drafts;
   std::optional<AdapterTrials> trials;
   std::optional<AcceptanceStore> acceptance;  // checks that adapters keep
   std::unique_ptr<AdapterIntake> intake;

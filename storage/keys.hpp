@@ -27,6 +27,7 @@
 //            h <tenant> · <webhook>                webhook; an empty tenant: the platform's
 //            m <webhook> · <event>                 event on its way to a webhook
 //            z <place:32>                          answer of an Idempotency-Key, sealed
+//            d <tenant> · <draft>                  package that is put together file by file
 //   kChunks  <content:32> <file:u8> <chunk:be32>   1 MiB of a file of an adapter package
 //   kLedger  u <finished:be64> <request id>        usage record
 //            q <request id>                        when that request finished (be64): exactly once
@@ -212,6 +213,12 @@ inline std::string all_upload_parts() {
 inline std::string upload_part(std::string_view tenant, std::string_view upload,
                                std::string_view id) {
   return ended('w', {tenant, upload}).append(id);
+}
+inline std::string all_drafts() {
+  return "d";
+}
+inline std::string draft(std::string_view tenant, std::string_view id) {
+  return ended('d', {tenant}).append(id);
 }
 
 inline std::string all_webhooks() {

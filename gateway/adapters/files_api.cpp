@@ -54,7 +54,7 @@ Result<Reply> create_file(Platform& platform, Call& call) {
   const auto lifetime = lifetime_of(call.staged);
   if (!lifetime) return lifetime.error();
   file.lifetime = *lifetime;
-  platform.drafts.sweep(platform.clock.wall_now());
+  platform.drafts->sweep(platform.clock.wall_now());
   const auto added = platform.files->add(actor_of(call), file, content->file, quota_of(call),
                                          platform.clock.wall_now());
   if (!added) return added.error();

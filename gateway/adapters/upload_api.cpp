@@ -12,6 +12,7 @@
 
 #include "gateway/adapters/adapter_intake.hpp"
 #include "gateway/adapters/adapter_json.hpp"
+#include "gateway/adapters/adapter_requests.hpp"
 #include "gateway/adapters/package_request.hpp"
 #include "gateway/adapters/upload_forms.hpp"
 #include "gateway/api/api_json.hpp"
@@ -115,7 +116,7 @@ Result<Reply> start_intake(Platform& platform, const Call& call, std::string nam
                         .allow_noop = manner.allow_noop,
                         .dry_run = manner.dry_run};
   if (asked.alias) request.alias = *asked.alias;
-  platform.drafts.sweep(platform.clock.wall_now());
+  platform.drafts->sweep(platform.clock.wall_now());
   auto job = platform.intake->start(std::move(request));
   if (!job) return job.error();
   const SteadyTime deadline = platform.clock.steady_now() + manner.wait;
@@ -191,7 +192,7 @@ Result<Reply> create_adapter_version(Platform& platform, Call& call) {
 Result<Reply> create_draft(Platform& platform, Call& call) {
   const auto name = known_name(platform, call);
   if (!name) return name.error();
-  const auto draft = platform.drafts.create(call.caller.tenant, *name, platform.clock.wall_now());
+  const auto draft = platform.drafts->create(actor_of(call), *name, platform.clock.wall_now());
   if (!draft) return draft.error();
   return json_reply(draft_json(*draft), 201);
 }
@@ -204,9 +205,9 @@ Result<Reply> put_draft_file(Platform& platform, Call& call) {
   const auto digest = check_content_digest(header(call.request.headers, "content-digest"),
                                            call.staged.file->sha256());
   if (!digest) return digest.error();
-  const auto draft =
-      platform.drafts.put(call.caller.tenant, call.arguments.at(0), call.arguments.at(1), file,
-                          call.staged.file, platform.clock.wall_now());
+  const auto draft = platform.drafts->put(
+      actor_of(call), call.arguments.at(0), call.arguments.at(1), file, call.staged.file,
+      quota_of(call.caller.limits).max_bytes, platform.clock.wall_now());
   if (!draft) return draft.error();
   return json_reply(draft_json(*draft));
 }
@@ -216,20 +217,20 @@ Result<Reply> complete_draft(Platform& platform, Call& call) {
   if (!manner) return manner.error();
   const std::string& name = call.arguments.at(0);
   const std::string& id = call.arguments.at(1);
-  const auto draft = platform.drafts.get(call.caller.tenant, name, id, platform.clock.wall_now());
+  const auto draft = platform.drafts->get(call.caller.tenant, name, id, platform.clock.wall_now());
   if (!draft) return draft.error();
   auto asked = read_draft(*draft, call.request.body);
   if (!asked) return asked.error();
   auto reply = start_intake(platform, call, name, *manner, *std::move(asked));
   if (!reply || manner->dry_run) return reply;
-  const auto taken = platform.drafts.take(call.caller.tenant, name, id, platform.clock.wall_now());
+  const auto taken = platform.drafts->take(actor_of(call), name, id, platform.clock.wall_now());
   if (!taken) log_info("draft_gone", {{"id", id}});  // it came to its end just now
   return reply;
 }
 
 Result<Reply> cancel_draft(Platform& platform, Call& call) {
-  const auto draft = platform.drafts.take(call.caller.tenant, call.arguments.at(0),
-                                          call.arguments.at(1), platform.clock.wall_now());
+  const auto draft = platform.drafts->take(actor_of(call), call.arguments.at(0),
+                                           call.arguments.at(1), platform.clock.wall_now());
   if (!draft) return draft.error();
   ordered_json json;
   json["id"] = draft->id;

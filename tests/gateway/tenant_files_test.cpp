@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include "gateway/adapters/adapter_drafts.hpp"
 #include "gateway/config.hpp"
 #include "storage/keys.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -357,63 +356,6 @@ TEST(FileRecords, RoundTrip) {
     EXPECT_EQ(decode_upload_record(text).error().code, Code::kCorrupt);
     EXPECT_EQ(decode_upload_part(text).error().code, Code::kCorrupt);
   }
-}
-
-TEST(AdapterDrafts, AreTheirTenantsAndTheirAdapters) {
-  AdapterDrafts drafts;
-  const AdapterDraft draft = drafts.create(kAnn, "bot", kNow).value();
-  EXPECT_TRUE(drafts.get(kAnn, "bot", draft.id, kNow));
-  for (const auto& other :
-       {drafts.get(kBob, "bot", draft.id, kNow), drafts.get(kAnn, "other", draft.id, kNow),
-        drafts.get(kAnn, "bot", "draft_nobody", kNow)}) {
-    ASSERT_FALSE(other);
-    EXPECT_EQ(other.error().code, Code::kNotFound);
-  }
-  EXPECT_TRUE(drafts.take(kAnn, "bot", draft.id, kNow));
-  EXPECT_FALSE(drafts.take(kAnn, "bot", draft.id, kNow)) << "once";
-}
-
-TEST(AdapterDrafts, ExpireAndAreBounded) {
-  AdapterDrafts drafts;
-  std::string last;
-  for (std::size_t i = 0; i < kMaxDraftsOfTenant; ++i) {
-    last = drafts.create(kAnn, "bot", kNow).value().id;
-  }
-  EXPECT_EQ(drafts.create(kAnn, "bot", kNow).error().code, Code::kRequestExceedsLimit);
-  EXPECT_TRUE(drafts.create(kBob, "bot", kNow));
-  EXPECT_FALSE(drafts.get(kAnn, "bot", last, kNow + kDraftLifetime));
-  EXPECT_TRUE(drafts.create(kAnn, "bot", kNow + kDraftLifetime));
-}
-
-TEST(AdapterDrafts, GiveTheirFilesBackWhenTheyExpire) {
-  const TempDir directory;
-  const auto folder = StagingFolder::open(directory.path()).value();
-  const auto writer = folder->create(kPlenty).value();
-  ASSERT_TRUE(writer->append("text"));
-  AdapterDrafts drafts;
-  const std::string id = drafts.create(kAnn, "bot", kNow).value().id;
-  ASSERT_TRUE(drafts.put(kAnn, "bot", id, "tokenizer.json", writer->finish().value(), kNow));
-  drafts.sweep(kNow + kDraftLifetime - 1us);
-  EXPECT_EQ(folder->bytes(), 4U);
-  drafts.sweep(kNow + kDraftLifetime);
-  EXPECT_EQ(folder->bytes(), 0U);
-}
-
-TEST(AdapterDrafts, AFileThatIsSentAgainReplacesTheFirst) {
-  const TempDir directory;
-  const auto folder = StagingFolder::open(directory.path()).value();
-  const auto staged = [&](std::string_view text) {
-    const auto writer = folder->create(kPlenty).value();
-    EXPECT_TRUE(writer->append(text));
-    return writer->finish().value();
-  };
-  AdapterDrafts drafts;
-  const std::string id = drafts.create(kAnn, "bot", kNow).value().id;
-  ASSERT_TRUE(drafts.put(kAnn, "bot", id, "adapter_config.json", staged("one"), kNow));
-  ASSERT_TRUE(drafts.put(kAnn, "bot", id, "adapter_config.json", staged("three"), kNow));
-  EXPECT_EQ(folder->bytes(), 5U);
-  EXPECT_EQ(drafts.take(kAnn, "bot", id, kNow)->files.size(), 1U);
-  EXPECT_EQ(folder->bytes(), 0U);
 }
 
 }  // namespace

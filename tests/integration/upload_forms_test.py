@@ -155,6 +155,31 @@ class Forms(unittest.TestCase):
         self.owner.post(path, {}).expect(200)
         self.owner.post(path, {}).expect(404)
 
+    def test_a_draft_goes_on_after_a_kill(self):
+        server = harness.Server().start()
+        self.addCleanup(server.close)
+        owner = server.new_tenant("drafts").key
+        digest = owner.upload("bot", *self.files.values()).expect(201).json["sha256"]
+        path = "/v1/adapters/bot/versions"
+        draft = owner.post(f"{path}/drafts", {}).expect(201).json
+        put = owner.headers(**{"Content-Type": "application/octet-stream"})
+        for name, content in self.files.items():
+            harness.exchange(server.api, "PUT", f"{path}/{draft['id']}/files/{name}", content,
+                             put).expect(200)
+            server.kill()
+            (server.data / "drafts" / "stray").write_bytes(b"of a crash")
+            server.start()
+            self.assertFalse((server.data / "drafts" / "stray").exists())
+        found = owner.post(f"{path}/{draft['id']}/complete", {}).expect(200).json
+        self.assertEqual((found["version"], found["sha256"]), (1, digest))
+        self.assertEqual(list((server.data / "drafts").iterdir()), [])
+        types = [entry["type"] for entry in
+                 owner.get("/v1/tenant/audit_logs?limit=100").expect(200).json["data"]]
+        drafts = ["adapter.draft." + what for what in ("deleted", "updated", "updated", "created")]
+        self.assertEqual([kind for kind in types if kind.startswith("adapter.draft")], drafts)
+        server.terminate()
+        self.assertEqual(server.verify_audit()[0], 0)
+
     def test_what_becomes_of_a_file_is_on_the_audit_log(self):
         body, form = harness.multipart(purpose="user_data", file=b"content")
         body = body.replace(b'name="file"', b'name="file"; filename="f"')
