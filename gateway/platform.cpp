@@ -298,6 +298,7 @@ Result<void> start_intake(Platform& platform) {
                                                      .packed = *platform.packed,
                                                      .model = platform.model,
                                                      .engine = *platform.engine,
+                                                     .admission = platform.admission,
                                                      .ledger = *platform.ledger,
                                                      .prices = platform.prices,
                                                      .sandbox = *platform.sandbox,

@@ -120,6 +120,12 @@ CheckOutcome judge(AcceptanceCheck& check, EngineAnswer& answer, const Tokenizer
   return outcome;
 }
 
+void count(const Finish& finish, AcceptanceResult& spent) {
+  spent.prompt_tokens += finish.computed_prompt_tokens;
+  spent.cached_tokens += finish.cached_prompt_tokens;
+  spent.completion_tokens += finish.generated_tokens;
+}
+
 }  // namespace
 
 Result<std::vector<AcceptanceCheck>> parse_acceptance(std::string_view json,
@@ -155,22 +161,20 @@ Result<AcceptanceResult> run_acceptance(Engine& engine, const ServedModel& model
                                         std::vector<AcceptanceCheck>& checks,
                                         const AdapterDigest& adapter, const TenantId& tenant,
                                         std::uint64_t cache_salt, const Clock& clock,
-                                        const AnswerPatience& patience) {
+                                        const AnswerPatience& patience, AcceptanceResult& spent) {
   std::vector<GenerationRequest> requests;
   for (const AcceptanceCheck& check : checks) {
     requests.push_back(request_for(check, adapter, tenant, cache_salt));
   }
-  auto answers = answer_all(engine, std::move(requests), clock, patience);
+  std::vector<EngineAnswer> broken_off;
+  auto answers = answer_all(engine, std::move(requests), clock, patience, &broken_off);
+  for (const EngineAnswer& answer : answers ? *answers : broken_off) count(answer.finish, spent);
   if (!answers) return answers.error();
-  AcceptanceResult result;
+  AcceptanceResult result = spent;
   for (std::size_t i = 0; i < checks.size(); ++i) {
-    const Finish& finish = (*answers)[i].finish;
-    if (finish.reason == FinishReason::kCancelled) {
+    if ((*answers)[i].finish.reason == FinishReason::kCancelled) {
       return Error{Code::kServerIsOverloaded, "The server is stopping; try again later."};
     }
-    result.prompt_tokens += finish.computed_prompt_tokens;
-    result.cached_tokens += finish.cached_prompt_tokens;
-    result.completion_tokens += finish.generated_tokens;
     result.checks.push_back(judge(checks[i], (*answers)[i], *model.tokenizer));
   }
   return result;

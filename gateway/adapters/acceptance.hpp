@@ -10,7 +10,10 @@
 // around it, is a JSON text that the schema allows: decided by the recognizer that guided answers
 // are made with, members in any order). The answer is what a client would see as content.
 //
-// A check that fails makes the version `failed`. What the checks generate is charged to the tenant.
+// A check that fails makes the version `failed`. What the checks compute is the tenant's: reserved
+// of its limits before the upload begins, and charged as it was used (adapter_intake.hpp). It is
+// bounded by kMaxAcceptanceChecks, kMaxAcceptanceBytes of prompts and kMaxAcceptanceTokens of each
+// answer.
 #pragma once
 
 #include <cstdint>
@@ -88,12 +91,13 @@ struct AcceptanceResult {
   bool passed() const;
 };
 
-// Answers all checks with the adapter and judges them. Errors: those of answer_all().
+// Answers all checks with the adapter and judges them. `spent` is what that took, also when it
+// fails half-way; its checks are empty then. Errors: those of answer_all().
 Result<AcceptanceResult> run_acceptance(Engine& engine, const ServedModel& model,
                                         std::vector<AcceptanceCheck>& checks,
                                         const AdapterDigest& adapter, const TenantId& tenant,
                                         std::uint64_t cache_salt, const Clock& clock,
-                                        const AnswerPatience& patience);
+                                        const AnswerPatience& patience, AcceptanceResult& spent);
 
 // kAcceptanceFailed, one for each check that failed.
 Findings findings_of(const AcceptanceResult& result);

@@ -85,6 +85,33 @@ Result<std::vector<AcceptanceCheck>> AdapterIntake::checks_for(const IntakeReque
   return parse_acceptance(checks, services_.model, services_.clock.wall_now());
 }
 
+Price AdapterIntake::price_of(const std::string& adapter) const {
+  const bool has_its_own = services_.prices.names(adapter);
+  return services_.prices.of(has_its_own ? adapter : services_.model.name(), "default");
+}
+
+// A tenant's checks are bounded in number, prompt and answer (acceptance.hpp); so is what is
+// reserved for them.
+Result<Permit> AdapterIntake::permit_for(const IntakeRequest& request,
+                                         const std::vector<AcceptanceCheck>& checks) const {
+  if (checks.empty()) return Permit();
+  std::int64_t prompt = 0;
+  std::int64_t answer = 0;
+  for (const AcceptanceCheck& check : checks) {
+    prompt += std::ssize(check.prompt);
+    answer += check.max_tokens;
+  }
+  const Now now = now_of(services_.clock);
+  auto permit = services_.admission.admit(request.caller, now);
+  if (!permit) return to_error(permit.error());
+  const Demand most{.tokens = prompt + answer,
+                    .cost = price_of(request.name).of(prompt, 0, answer)};
+  if (auto reserved = permit->reserve(most, request.name, now); !reserved) {
+    return to_error(reserved.error());
+  }
+  return std::move(*permit);
+}
+
 Result<std::shared_ptr<IntakeJob>> AdapterIntake::start(IntakeRequest request) {
   if (!is_valid_adapter_name(request.name)) {
     return Error{Code::kInvalidValue,
@@ -92,8 +119,10 @@ Result<std::shared_ptr<IntakeJob>> AdapterIntake::start(IntakeRequest request) {
   }
   auto checks = checks_for(request);
   if (!checks) return checks.error();
-  const Job job(
-      new IntakeJob(std::move(request), *std::move(checks), services_.registry, services_.clock));
+  auto permit = permit_for(request, *checks);
+  if (!permit) return permit.error();
+  const Job job(new IntakeJob(std::move(request), *std::move(checks), *std::move(permit),
+                              services_.registry, services_.clock));
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return Error{Code::kDraining, "The server is stopping."};
@@ -248,23 +277,24 @@ Result<void> AdapterIntake::try_out(IntakeJob& job, const AdapterFacts& facts,
 
 Result<void> AdapterIntake::check_acceptance(IntakeJob& job, const AdapterFacts& facts,
                                              IntakeOutcome& outcome) {
+  AcceptanceResult spent;
   auto result =
       run_acceptance(services_.engine, services_.model, job.checks_, facts.digest,
-                     job.request_.caller.tenant, salt_, services_.clock, patience_of(job));
+                     job.request_.caller.tenant, salt_, services_.clock, patience_of(job), spent);
+  charge(job, facts, spent);
   if (!result) return result.error();
-  charge(job, facts, *result);
   append(outcome.report.findings, findings_of(*result));
   outcome.acceptance = *std::move(result);
   return {};
 }
 
-// One usage record for all checks of an upload. A ledger that cannot be written is told and does
-// not undo what was computed.
-void AdapterIntake::charge(const IntakeJob& job, const AdapterFacts& facts,
+// One usage record for all checks of an upload, if anything was computed for them. A ledger that
+// cannot be written is told and does not undo what was computed.
+void AdapterIntake::charge(IntakeJob& job, const AdapterFacts& facts,
                            const AcceptanceResult& result) {
+  if (result.prompt_tokens == 0) return;
   const std::string& name = job.request_.name;
-  const Price price =
-      services_.prices.of(services_.prices.names(name) ? name : services_.model.name(), "default");
+  const Price price = price_of(name);
   UsageRecord record{.request = job.request_.id,
                      .tenant = job.request_.caller.tenant,
                      .key = job.request_.caller.key,
@@ -274,6 +304,8 @@ void AdapterIntake::charge(const IntakeJob& job, const AdapterFacts& facts,
                      .cached_tokens = result.cached_tokens,
                      .completion_tokens = result.completion_tokens};
   record.cost = price.of(result.prompt_tokens, result.cached_tokens, result.completion_tokens);
+  job.permit_.settle(
+      {.tokens = result.prompt_tokens + result.completion_tokens, .cost = record.cost});
   record.finish = "acceptance_checks";
   record.started = record.finished = services_.clock.wall_now();
   const auto recorded = services_.ledger.record(record);

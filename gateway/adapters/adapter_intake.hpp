@@ -44,6 +44,7 @@
 #include "storage/mutex.hpp"
 #include "storage/result.hpp"
 #include "storage/staged_file.hpp"
+#include "tenancy/admission.hpp"
 #include "tenancy/prices.hpp"
 #include "tenancy/tenant.hpp"
 #include "tenancy/usage_ledger.hpp"
@@ -52,7 +53,7 @@ namespace tessera {
 
 struct IntakeRequest {
   RequestId id;
-  Caller caller;               // of a tenant, whose limits hold
+  Caller caller;               // of a tenant, whose limits hold and who pays for its checks
   std::string name;            // of the adapter
   std::string alias = "prod";  // that moves to the new version once it is ready; empty: none
   StagedPackage package;
@@ -101,8 +102,8 @@ class IntakeJob {
 
  private:
   friend class AdapterIntake;
-  IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks, AdapterRegistry& registry,
-            const Clock& clock);
+  IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks, Permit permit,
+            AdapterRegistry& registry, const Clock& clock);
 
   VersionRequest version_request() const;
   PublishRequest publish_request(const ValidatedPackage& package) const;
@@ -113,6 +114,7 @@ class IntakeJob {
 
   IntakeRequest request_;  // its files are let go of when it is done
   std::vector<AcceptanceCheck> checks_;
+  Permit permit_;  // for what the checks may come to; nothing without checks
   AdapterRegistry& registry_;
   const Clock& clock_;
   std::atomic<bool> given_up_ = false;  // and never detached
@@ -133,6 +135,7 @@ struct IntakeServices {
   PackedStore& packed;
   const ServedModel& model;
   Engine& engine;
+  Admission& admission;
   UsageLedger& ledger;
   const PriceTable& prices;
   ValidationSandbox& sandbox;
@@ -152,8 +155,10 @@ class AdapterIntake {
   explicit AdapterIntake(IntakeServices services);
   ~AdapterIntake();  // stops
 
-  // Errors: those of parse_acceptance(); kQueueFull if the tenant or the server has too many jobs;
-  // kDraining once it has been stopped.
+  // What the acceptance checks may come to, all of them, is reserved of the tenant's, the key's and
+  // the model's limits here, as one request, and settled when they have run or will not. Errors:
+  // those of parse_acceptance() and of that reservation; kQueueFull if the tenant or the server has
+  // too many jobs; kDraining once it has been stopped.
   Result<std::shared_ptr<IntakeJob>> start(IntakeRequest request);
 
   // Ends the jobs that are left as given up; what was detached becomes a failed version
@@ -166,6 +171,9 @@ class AdapterIntake {
   void run_jobs();
   Job next_job();
   Result<std::vector<AcceptanceCheck>> checks_for(const IntakeRequest& request) const;
+  Price price_of(const std::string& adapter) const;
+  Result<Permit> permit_for(const IntakeRequest& request,
+                            const std::vector<AcceptanceCheck>& checks) const;
   Result<IntakeOutcome> process(IntakeJob& job);
   Result<std::shared_ptr<const PackedAdapter>> pages_of(PackedStore::Draft draft,
                                                         const AdapterDigest& digest);
@@ -176,7 +184,7 @@ class AdapterIntake {
   Result<void> try_out(IntakeJob& job, const AdapterFacts& facts,
                        const std::shared_ptr<const PackedAdapter>& adapter, IntakeOutcome& outcome);
   Result<void> check_acceptance(IntakeJob& job, const AdapterFacts& facts, IntakeOutcome& outcome);
-  void charge(const IntakeJob& job, const AdapterFacts& facts, const AcceptanceResult& result);
+  void charge(IntakeJob& job, const AdapterFacts& facts, const AcceptanceResult& result);
   Result<void> commit(IntakeJob& job, const ValidatedPackage& package, IntakeOutcome& outcome);
   void record_interruption(IntakeJob& job, const Error& error);
   AnswerPatience patience_of(const IntakeJob& job) const;

@@ -11,6 +11,7 @@
 namespace tessera {
 namespace {
 
+constexpr std::chrono::seconds kBreakOff{5};    // for the engine to end what was cancelled
 constexpr std::chrono::milliseconds kLook{20};  // at patience and queue, if nothing else happens
 
 // Set by the engine's thread whenever there is something to take.
@@ -59,20 +60,40 @@ class Answers {
 
   Result<std::vector<EngineAnswer>> run(const Clock& clock, const AnswerPatience& patience) {
     while (true) {
-      if (auto submitted = submit(); !submitted) return submitted.error();
+      if (auto submitted = submit(); !submitted) {
+        break_off(clock);
+        return submitted.error();
+      }
       if (take()) break;
       if (clock.steady_now() >= patience.until || patience.given_up()) {
+        break_off(clock);
         return Error{Code::kServerIsOverloaded,
                      "The adapter could not be tried out in time; try again later."};
       }
       news_->wait();
     }
+    return take_answers();
+  }
+
+  // What has come of them, each once.
+  std::vector<EngineAnswer> take_answers() {
     std::vector<EngineAnswer> answers;
     for (Pending& pending : pending_) answers.push_back(std::move(pending.answer));
     return answers;
   }
 
  private:
+  // Ends what is under way and waits until the engine has told how far it came.
+  void break_off(const Clock& clock) {
+    std::erase_if(pending_, [](const Pending& pending) { return pending.stream == nullptr; });
+    for (const Pending& pending : pending_) {
+      if (!pending.done) pending.stream->cancel();
+    }
+    engine_.wake();
+    const SteadyTime until = clock.steady_now() + kBreakOff;
+    while (!take() && clock.steady_now() < until) news_->wait();
+  }
+
   // As many as the engine's queue takes.
   Result<void> submit() {
     for (Pending& pending : pending_) {
@@ -110,8 +131,12 @@ class Answers {
 
 Result<std::vector<EngineAnswer>> answer_all(Engine& engine,
                                              std::vector<GenerationRequest> requests,
-                                             const Clock& clock, const AnswerPatience& patience) {
-  return Answers(engine, std::move(requests)).run(clock, patience);
+                                             const Clock& clock, const AnswerPatience& patience,
+                                             std::vector<EngineAnswer>* broken_off) {
+  Answers answers(engine, std::move(requests));
+  auto whole = answers.run(clock, patience);
+  if (!whole && broken_off != nullptr) *broken_off = answers.take_answers();
+  return whole;
 }
 
 }  // namespace tessera

@@ -24,10 +24,12 @@ struct AnswerPatience {
 };
 
 // The answers, in order, whatever their Finish says. The calling thread waits; on an error all that
-// was begun is cancelled. Errors: those of Engine::submit (a full queue is waited for);
+// was begun is cancelled, and `broken_off` (if not null) is how far those came that had been begun.
+// Errors: those of Engine::submit (a full queue is waited for);
 // kServerIsOverloaded if it takes too long or was given up.
 Result<std::vector<EngineAnswer>> answer_all(Engine& engine,
                                              std::vector<GenerationRequest> requests,
-                                             const Clock& clock, const AnswerPatience& patience);
+                                             const Clock& clock, const AnswerPatience& patience,
+                                             std::vector<EngineAnswer>* broken_off = nullptr);
 
 }  // namespace tessera

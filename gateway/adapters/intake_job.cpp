@@ -34,10 +34,11 @@ AdapterQuota quota_of(const TenantLimits& limits) {
           .max_bytes = static_cast<std::uint64_t>(limits.max_adapter_bytes)};
 }
 
-IntakeJob::IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks,
+IntakeJob::IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks, Permit permit,
                      AdapterRegistry& registry, const Clock& clock)
     : request_(std::move(request)),
       checks_(std::move(checks)),
+      permit_(std::move(permit)),
       registry_(registry),
       clock_(clock) {}
 
@@ -118,6 +119,7 @@ void IntakeJob::finish(Result<IntakeOutcome> outcome) {
     const std::lock_guard lock(mutex_);
     outcome_.emplace(std::move(outcome));
     request_.package = {};
+    permit_ = Permit();  // what is still reserved is given back
     done = std::exchange(on_done_, nullptr);
   }
   done_.notify_all();

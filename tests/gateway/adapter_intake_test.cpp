@@ -211,6 +211,48 @@ TEST_F(AdapterIntakeTest, AVersionThatPassesItsChecksServesAndIsCharged) {
   EXPECT_EQ(totals.completion_tokens, outcome->acceptance->completion_tokens);
 }
 
+TEST_F(AdapterIntakeTest, ChecksAreReservedOfTheTenantsLimitsAndSettledAsTheyWereUsed) {
+  const std::string check = checks({{"regex", ".*"}});
+  const std::int64_t most = std::ssize(platform_->model.tokenizer->encode(
+                                "abc", {.parse_special = true, .add_special = true})) +
+                            8;
+  caller_.limits.tokens_per_minute = most;
+  auto job = platform_->intake->start(request(TestPackage(1), check)).value();
+  const auto refused = platform_->intake->start(request(TestPackage(2), check));
+  ASSERT_FALSE(refused) << "the minute's tokens are reserved";
+  EXPECT_EQ(refused.error().code, Code::kRateLimitExceeded);
+  ASSERT_TRUE(job->wait(platform_->clock.steady_now() + kPatience));
+  const auto outcome = job->outcome();
+  ASSERT_TRUE(outcome && outcome->acceptance);
+  EXPECT_EQ(platform_->admission.num_running(), 0);
+  EXPECT_EQ(platform_->admission.use(caller_, now_of(platform_->clock)).tokens_today,
+            outcome->acceptance->prompt_tokens + outcome->acceptance->completion_tokens);
+
+  EXPECT_TRUE(run(request(TestPackage(3)))->published) << "without checks nothing is reserved";
+  caller_.limits.tokens_per_minute = most - 1;
+  ++caller_.limits_revision;
+  const auto never = platform_->intake->start(request(TestPackage(2), check));
+  ASSERT_FALSE(never);
+  EXPECT_EQ(never.error().code, Code::kRequestExceedsLimit);
+}
+
+TEST_F(AdapterIntakeTest, ChecksThatDoNotComeToRunCostNoTokens) {
+  const std::string check = checks({{"regex", ".*"}});
+  ASSERT_TRUE(run(request(TestPackage(1), check))->published);
+  const auto used = [&] {
+    return platform_->admission.use(caller_, now_of(platform_->clock)).tokens_today;
+  };
+  const std::int64_t once = used();
+  EXPECT_EQ(once, platform_->ledger->totals_by_tenant(tenant_)->prompt_tokens +
+                      platform_->ledger->totals_by_tenant(tenant_)->completion_tokens);
+  EXPECT_FALSE(run(request(TestPackage(1), check))->acceptance) << "known content";
+  TestPackage wrong;
+  wrong.config["use_qalora"] = true;
+  EXPECT_FALSE(run(request(wrong, check))->acceptance);
+  EXPECT_EQ(used(), once);
+  EXPECT_EQ(platform_->admission.num_running(), 0);
+}
+
 TEST_F(AdapterIntakeTest, ARankAboveTheTenantsLimitIsRefusedByName) {
   caller_.limits.max_adapter_rank = 3;
   const auto outcome = run(request(TestPackage(1)));
