@@ -253,6 +253,33 @@ TEST_F(AdapterIntakeTest, ChecksThatDoNotComeToRunCostNoTokens) {
   EXPECT_EQ(platform_->admission.num_running(), 0);
 }
 
+TEST_F(AdapterIntakeTest, ChecksThatAreBrokenOffAreChargedAsFarAsTheyCame) {
+  Json long_ones;
+  for (std::size_t i = 0; i < kMaxAcceptanceChecks; ++i) {
+    long_ones["checks"].push_back({{"name", std::to_string(i)},
+                                   {"prompt", "abc" + std::to_string(i)},
+                                   {"max_tokens", kMaxAcceptanceTokens},
+                                   {"expect", {{"regex", ".*"}}}});
+  }
+  const auto generated = [&] { return platform_->engine->stats().num_generated_tokens; };
+  constexpr std::uint64_t kByTheProbe = 2 * kNumProbePrompts * kProbeTokens;
+  auto job = platform_->intake->start(request(TestPackage(1), long_ones.dump())).value();
+  while (generated() < kByTheProbe + 100 && !job->wait(platform_->clock.steady_now())) {
+    std::this_thread::yield();
+  }
+  job->abandon();
+  ASSERT_TRUE(job->wait(platform_->clock.steady_now() + kPatience));
+  ASSERT_FALSE(job->outcome()) << "it came to its end before it was given up";
+  const UsageTotals totals = platform_->ledger->totals_by_tenant(tenant_).value();
+  EXPECT_GE(totals.completion_tokens, 100);
+  EXPECT_LT(totals.completion_tokens, std::int64_t{kMaxAcceptanceChecks} * kMaxAcceptanceTokens);
+  EXPECT_EQ(platform_->admission.use(caller_, now_of(platform_->clock)).tokens_today,
+            totals.prompt_tokens + totals.completion_tokens);
+  EXPECT_EQ(platform_->admission.num_running(), 0);
+  platform_->engine->stop();  // its counters are whole then
+  EXPECT_EQ(generated() - kByTheProbe, static_cast<std::uint64_t>(totals.completion_tokens));
+}
+
 TEST_F(AdapterIntakeTest, ARankAboveTheTenantsLimitIsRefusedByName) {
   caller_.limits.max_adapter_rank = 3;
   const auto outcome = run(request(TestPackage(1)));
