@@ -58,6 +58,13 @@ class DocumentMachine final : public Recognizer {
   ByteLoop loop(Position position) override;
   Likeness likeness(Position position) override;
   bool has_classes(Position position) override;
+  TextReader text_reader(Position position) override {
+    return {&states_.texts(), read_text(position), true};
+  }
+  Position text_position(Position position, TextDfa::State state) override {
+    position.lex = mode_of(position) == Mode::kKey ? states_.keys().of_other(state) : state;
+    return position;
+  }
   TextClasses text_classes(Position position) override;
   bool takes_classes(Position position, const TextClasses& classes) override {
     return states_.texts().takes(read_text(position), classes.number);

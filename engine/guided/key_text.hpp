@@ -64,6 +64,8 @@ class KeyText {
   bool follows_names(State state) const { return node(state)[kPlace] != 0; }
   // The same text as if no such name began so; kDead if no other name may.
   State without_names(State state) { return off(node(state)[kLoose]); }
+  // Another name, of which only this is followed.
+  State of_other(TextDfa::State other) { return off(other); }
   // The bytes between quotes on which the two may differ.
   const ByteSet& apart(State state) { return row(state).branches->apart; }
   char32_t forced(State) { return 0; }

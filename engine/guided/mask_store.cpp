@@ -1,6 +1,8 @@
 #include "engine/guided/mask_store.hpp"
 
-#include <bit>
+#include <array>
+
+#include "engine/guided/modular.hpp"
 
 namespace tessera::guided {
 namespace {
@@ -13,17 +15,19 @@ std::uint64_t mixed(std::uint64_t value) {
   return value ^ (value >> 29U);
 }
 
-// Four chains, so that the multiplications of one do not wait for each other.
+// Two words a multiplication, in chains that do not wait for each other's.
 std::uint64_t hash_of(const TokenMask& mask) {
-  std::uint64_t chains[4] = {1, 2, 3, 4};
+  constexpr std::size_t kChains = 8;
+  std::array<std::uint64_t, kChains> chains = {1, 2, 3, 4, 5, 6, 7, 8};
   const std::span<const std::uint64_t> words = mask.words();
   std::size_t i = 0;
-  for (; i + 4 <= words.size(); i += 4) {
-    for (std::size_t k = 0; k < 4; ++k) {
-      chains[k] = std::rotl((chains[k] ^ words[i + k]) * kMix, 31);
+  for (; i + 2 * kChains <= words.size(); i += 2 * kChains) {
+    for (std::size_t k = 0; k < kChains; ++k) {
+      const Wide product = Wide{words[i + 2 * k] ^ chains[k]} * (words[i + 2 * k + 1] ^ kMix);
+      chains[k] += static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
     }
   }
-  for (; i < words.size(); ++i) chains[0] = std::rotl((chains[0] ^ words[i]) * kMix, 31);
+  for (; i < words.size(); ++i) chains[0] = mixed(chains[0] ^ words[i]);
   std::uint64_t hash = 0;
   for (const std::uint64_t chain : chains) hash = mixed(hash + chain);
   return hash;

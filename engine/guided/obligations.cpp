@@ -9,6 +9,8 @@ namespace {
 
 constexpr Literal kUnknown = ~Literal{0};
 constexpr Literal kInProgress = ~Literal{0} - 1;
+constexpr Literal kNotAsked = ~Literal{0} - 2;
+constexpr unsigned kKindBits = 3;
 // In-place nesting: applicators and references without a member or item between them.
 constexpr int kMaxInPlace = 600;
 
@@ -137,22 +139,23 @@ Literal Obligations::value_literal(const Schema& schema) {
 
 Literal Obligations::of_kind(Literal place, Kind kind) {
   if (place <= kFails) return place;
-  const std::uint64_t key = std::uint64_t{place >> 1U} << 3U | static_cast<std::uint64_t>(kind);
-  const auto [known, is_new] = of_kind_.try_emplace(key, kInProgress);
-  if (!is_new) {
-    if (known->second == kInProgress) {
+  const std::size_t key = std::size_t{place >> 1U} << kKindBits | static_cast<std::size_t>(kind);
+  if (key >= of_kind_.size()) of_kind_.resize(((key >> kKindBits) + 1) << kKindBits, kNotAsked);
+  if (const Literal known = of_kind_[key]; known != kNotAsked) {
+    if (known == kInProgress) {
       throw TooComplex{formulas_.a(place), "$ref", "refers to itself without a value in between"};
     }
-    return negate_if(known->second, negated(place));
+    return negate_if(known, negated(place));
   }
+  of_kind_[key] = kInProgress;
   // Taken back if the fuel runs out: the question may be asked again.
   struct Undo {
     Obligations& of;
-    std::uint64_t key;
+    std::size_t key;
     bool done = false;
     ~Undo() {
       --of.depth_;
-      if (!done) of.of_kind_.erase(key);
+      if (!done) of.of_kind_[key] = kNotAsked;
     }
   } undo{*this, key};
   if (++depth_ > kMaxInPlace) {
@@ -167,8 +170,12 @@ Literal Obligations::of_kind(Literal place, Kind kind) {
 Literal Obligations::unfold_place(Literal place, Kind kind) {
   if (!formulas_.composite(place)) return unfold(place, kind);
   std::vector<Literal> parts;
-  for (const Literal child : formulas_.children(place)) parts.push_back(of_kind(child, kind));
-  return formulas_.op(place) == Op::kAnd ? formulas_.all(parts) : formulas_.exactly_one(parts);
+  const bool is_and = formulas_.op(place) == Op::kAnd;
+  for (const Literal child : formulas_.children(place)) {
+    parts.push_back(of_kind(child, kind));
+    if (is_and && parts.back() == kFails) return kFails;
+  }
+  return is_and ? formulas_.all(parts) : formulas_.exactly_one(parts);
 }
 
 Literal Obligations::unfold(Literal atom, Kind kind) {
@@ -377,7 +384,8 @@ Literal Obligations::value_of_kind(ValueId id, Kind kind) {
 std::size_t Obligations::bytes() const {
   constexpr std::size_t kMapEntry = 48;
   return formulas_.bytes() + schemas_.capacity() * sizeof(Literal) +
-         kMapEntry * (of_kind_.size() + texts_.size() + matches_.size() + names_.size());
+         of_kind_.capacity() * sizeof(Literal) +
+         kMapEntry * (texts_.size() + matches_.size() + names_.size());
 }
 
 }  // namespace tessera::guided

@@ -148,7 +148,7 @@ class Obligations {
   DocumentOptions options_;
   FormulaPool formulas_;
   std::vector<Literal> schemas_;  // by SchemaId; kUnknown until asked for
-  std::unordered_map<std::uint64_t, Literal> of_kind_;
+  std::vector<Literal> of_kind_;  // by formula, unnegated, and kind
   std::unordered_map<std::uint64_t, RegexId> texts_;
   std::unordered_map<std::string, NameId> name_ids_;
   std::vector<const std::string*> names_;

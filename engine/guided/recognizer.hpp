@@ -86,6 +86,14 @@ struct TextClasses {
   bool quoted = false;
 };
 
+// A text that an automaton reads by itself: positions in it differ by the automaton's state alone,
+// and each code point (if `quoted`, each that a JSON string holds unescaped) steps that.
+struct TextReader {
+  TextDfa* automaton = nullptr;
+  TextDfa::State state = TextDfa::kDead;
+  bool quoted = false;
+};
+
 class Recognizer {
  public:
   virtual ~Recognizer() = default;
@@ -103,7 +111,11 @@ class Recognizer {
   virtual MaskKey mask_key(Position position) = 0;
   virtual ByteLoop loop(Position) { return {}; }
   virtual Likeness likeness(Position) { return {}; }
-  virtual bool has_classes(Position) { return false; }  // whether there may be any
+  // Whether it is in a text that an automaton reads, between two code points: then there are a
+  // text_reader(), perhaps text_classes(), and text_position() is where the text is in a state.
+  virtual bool has_classes(Position) { return false; }
+  virtual TextReader text_reader(Position) { return {}; }
+  virtual Position text_position(Position position, TextDfa::State) { return position; }
   virtual TextClasses text_classes(Position) { return {}; }
   virtual bool takes_classes(Position, const TextClasses&) { return false; }
   // Finer classes for `from`, so that they hold at `at` as well.

@@ -167,6 +167,14 @@ TextDfa::State TextDfa::step_anew(State state, char32_t code_point) {
   return impl_->to(state, impl_->row_of(state).classes->class_of(code_point));
 }
 
+const Partition& TextDfa::make_classes(State state) {
+  return *impl_->row_of(state).classes;
+}
+
+TextDfa::State TextDfa::step_class_anew(State state, std::uint32_t code_point_class) {
+  return impl_->to(state, code_point_class);
+}
+
 bool TextDfa::any_step(State state, char32_t begin, char32_t end) {
   if (state == kDead) return false;
   Impl& dfa = *impl_;

@@ -48,6 +48,14 @@ class TextDfa {
     }
     return step_anew(state, code_point);
   }
+  // The classes that it tells apart, and where one of them leads. `state` is not dead.
+  const Partition& classes(State state) {
+    return rows_[state].classes ? *rows_[state].classes : make_classes(state);
+  }
+  State step_class(State state, std::uint32_t code_point_class) {
+    const State known = next_[rows_[state].first + code_point_class];
+    return known != kUnknown ? known : step_class_anew(state, code_point_class);
+  }
   // Whether some code point of [begin, end) leads to a live state (for \u escapes half read).
   bool any_step(State state, char32_t begin, char32_t end);
   bool accepts(State state) const;                 // the text so far is in `must`
@@ -85,6 +93,8 @@ class TextDfa {
   };
 
   State step_anew(State state, char32_t code_point);
+  const Partition& make_classes(State state);
+  State step_class_anew(State state, std::uint32_t code_point_class);
 
   std::vector<Row> rows_;  // by state; [kDead] never has any
   std::vector<State> next_;

@@ -29,6 +29,10 @@ class TextRecognizer final : public Recognizer {
   MaskKey mask_key(Position position) override;
   ByteLoop loop(Position position) override;
   bool has_classes(Position position) override { return !position.dead() && position.mode == 0; }
+  TextReader text_reader(Position position) override {
+    return {&dfa_, static_cast<TextDfa::State>(position.lex), false};
+  }
+  Position text_position(Position, TextDfa::State state) override { return at(state); }
   TextClasses text_classes(Position position) override;
   bool takes_classes(Position position, const TextClasses& classes) override {
     return dfa_.takes(static_cast<TextDfa::State>(position.lex), classes.number);

@@ -31,18 +31,17 @@ class ClassWalk {
     vocabulary_ = &vocabulary;
   }
 
-  // Sets the bits of the tokens that are alive; `mask` is all clear. Where classes would have to be
-  // made, `shortly()` is asked first whether it has done so in another way. False, and nothing
-  // done, if there are no classes here, or few tokens are alive.
-  template <class Shortly>
-  bool fill(R& recognizer, Position position, TokenMask& mask, const Shortly& shortly) {
-    if (!recognizer.has_classes(position) || !is_alive_often(recognizer, position)) return false;
+  // Sets the bits of the tokens that are alive; `mask` is all clear. False, and nothing done, if
+  // there are no classes here, they are not made yet, or few tokens are alive.
+  bool fill(R& recognizer, Position position, TokenMask& mask) {
+    if (!is_alive_often(recognizer, position)) return false;
     TextClasses classes = recognizer.text_classes(position);
+    Making making = Making::kSecondTime;
     for (int i = 0; classes.classes && i < kMaxRefinements; ++i) {
-      std::shared_ptr<const TokenClasses> tokens = classes_of(classes, false);
-      if (!tokens && i == 0) {
-        if (shortly()) return true;
-        tokens = classes_of(classes, true);
+      std::shared_ptr<const TokenClasses> tokens = classes_of(classes, Making::kNever);
+      if (!tokens) {
+        tokens = classes_of(classes, making);
+        making = Making::kNever;  // one mask does not pay for several
       }
       if (!tokens || !tokens->pays()) return false;
       const Position coarse = walk(recognizer, position, classes, *tokens);
@@ -63,6 +62,7 @@ class ClassWalk {
   static constexpr std::size_t kMaxClasses = 64;
   static constexpr std::uint32_t kClassesFrom = 8'192;  // tokens alive
   static constexpr std::uint32_t kMostCoarse = 1'024;   // tokens where classes are too coarse
+  static constexpr std::uint32_t kMostCoarseInAll = 8'192;
   static constexpr int kMaxRefinements = 4;
   static constexpr std::uint32_t kFreeFrom = 32;  // nodes below
 
@@ -101,6 +101,7 @@ class ClassWalk {
     gaps_.clear();
     free_ = {};
     std::uint32_t at = 0;
+    std::uint32_t too_coarse = 0;  // tokens
     while (at + 1 < nodes.size()) {
       const TokenClasses::Node& node = nodes[at];
       Position reached = at == 0 ? position : at_[node.parent];
@@ -116,7 +117,9 @@ class ClassWalk {
       }
       at_[at] = reached;
       if (node.end > at + 1 && !recognizer.takes_classes(reached, classes)) {
-        if (nodes[node.end].ids - nodes[at + 1].ids > kMostCoarse) return reached;
+        const std::uint32_t below = nodes[node.end].ids - nodes[at + 1].ids;
+        too_coarse += below;
+        if (below > kMostCoarse || too_coarse > kMostCoarseInAll) return reached;
         gaps_.push_back({at + 1, node.end, false});
         at = node.end;
       } else if (node.end > at + kFreeFrom && is_free(recognizer, reached, tokens)) {
@@ -206,12 +209,12 @@ class ClassWalk {
   }
 
   // nullptr where they would have to be made but need not be now.
-  std::shared_ptr<const TokenClasses> classes_of(const TextClasses& of, bool may_make) {
+  std::shared_ptr<const TokenClasses> classes_of(const TextClasses& of, Making making) {
     for (const auto& [classes, quoted, tokens] : classes_) {
       if (classes == of.classes && quoted == of.quoted) return tokens;
     }
     if (classes_.size() >= kMaxClasses) classes_.clear();
-    auto tokens = vocabulary_->classes(*of.classes, of.quoted, may_make);
+    auto tokens = vocabulary_->classes(*of.classes, of.quoted, making);
     if (tokens) classes_.push_back({of.classes, of.quoted, tokens});
     return tokens;
   }

@@ -12,7 +12,11 @@ namespace tessera::guided {
 class TokenClasses::Builder {
  public:
   Builder(const CodePointTrie& from, std::size_t too_many, TokenClasses& out)
-      : from_(from), too_many_(too_many), out_(out) {}
+      : from_(from),
+        too_many_(too_many),
+        out_(out),
+        draft_of_(scratch().draft_of),
+        children_(scratch().children) {}
 
   void run() {
     if (out_.classes_.num_classes() > kMostClasses) return;
@@ -37,6 +41,17 @@ class TokenClasses::Builder {
     std::uint32_t num_exits = 0;
   };
 
+  struct Scratch {
+    std::vector<std::uint32_t> draft_of;
+    std::vector<std::uint32_t> children;
+  };
+
+  // This thread's: a megabyte or two that need not be had anew each time.
+  static Scratch& scratch() {
+    thread_local Scratch scratch;
+    return scratch;
+  }
+
   void classify_symbols() {
     for (const char32_t symbol : from_.symbols()) {
       const std::uint32_t of = out_.classes_.class_of(symbol);
@@ -51,15 +66,15 @@ class TokenClasses::Builder {
     const std::size_t num_classes = out_.classes_.num_classes();
     draft_of_.resize(nodes.size());
     drafts_.emplace_back();
-    std::vector<std::uint32_t> children(num_classes);  // by draft and class; 0: none
+    children_.assign(num_classes, 0);
     for (std::uint32_t node = 1; node < nodes.size(); ++node) {
       const std::uint32_t parent = draft_of_[nodes[node].parent];
       const std::uint32_t of = class_of_[nodes[node].symbol];
-      std::uint32_t draft = children[parent * num_classes + of];
+      std::uint32_t draft = children_[parent * num_classes + of];
       if (draft == 0) {
         if (drafts_.size() > too_many_) return false;
-        draft = children[parent * num_classes + of] = add_draft(parent, of);
-        children.resize(drafts_.size() * num_classes);
+        draft = children_[parent * num_classes + of] = add_draft(parent, of);
+        children_.resize(drafts_.size() * num_classes);
       }
       draft_of_[node] = draft;
     }
@@ -134,8 +149,9 @@ class TokenClasses::Builder {
   const CodePointTrie& from_;
   std::size_t too_many_;
   TokenClasses& out_;
-  std::vector<std::uint8_t> class_of_;   // by symbol
-  std::vector<std::uint32_t> draft_of_;  // by node of code points
+  std::vector<std::uint8_t> class_of_;    // by symbol
+  std::vector<std::uint32_t>& draft_of_;  // by node of code points
+  std::vector<std::uint32_t>& children_;  // by draft and class; 0: none
   std::vector<Draft> drafts_;
   std::vector<std::uint32_t> numbers_;  // of nodes, by draft
 };
@@ -145,8 +161,11 @@ TokenClasses::TokenClasses(const Vocabulary& vocabulary, const Partition& classe
       quoted_(quoted),
       samples_(classes.num_classes()),
       all_(&vocabulary.code_points(quoted).all()) {
-  // So many nodes are no shorter a walk than the vocabulary's own.
-  const std::size_t too_many = vocabulary.trie().num_nodes() / 2;
+  // More nodes are no shorter a walk than one over all code points, which takes a few loads each.
+  constexpr std::size_t kFewerNodes = 24;
+  constexpr std::size_t kFewNodes = 1024;
+  const std::size_t all_nodes = vocabulary.code_points(quoted).nodes().size();
+  const std::size_t too_many = std::max(all_nodes / kFewerNodes, kFewNodes);
   Builder(vocabulary.code_points(quoted), too_many, *this).run();
 }
 

@@ -101,8 +101,7 @@ TokenSlice::Reach TokenSlice::reach(std::string_view text, Reach reach) const {
 // What of a token is read already, as `before` of the one before it: where each byte was a code
 // point, and the last is whole.
 TokenSlice::Reach TokenSlice::common(std::string_view text, const Reach& before,
-                                     std::uint32_t rank) const {
-  const std::size_t alike = vocabulary_.alike(rank);
+                                     std::size_t alike) const {
   if (before.bytes != before.code_points || alike <= depth_) return {};
   const std::size_t bytes = std::min(alike - depth_, before.bytes);
   if (bytes == 0 || static_cast<std::uint8_t>(text[bytes - 1]) >= 0x80 || text[bytes - 1] == '\\') {
@@ -149,15 +148,16 @@ bool TokenSlice::is_apart(std::uint8_t byte) const {
 void TokenSlice::classify() {
   const RankedTrie& trie = vocabulary_.trie();
   const RankedTrie::Node& node = trie[node_];
+  const SortedTokens tokens = vocabulary_.sorted();
   std::vector<std::vector<TokenId>> by_count;
   std::array<bool, 256> is_break{};
   Reach reached;
   for (std::uint32_t rank = trie.own_end(node); rank < node.rank_end; ++rank) {
-    const std::string_view text = rest(rank);
-    reached = reach(text, common(text, reached, rank));
+    const std::string_view text = tokens.bytes_at(rank).substr(depth_);
+    reached = reach(text, common(text, reached, tokens.alike[rank]));
     if (reached.bytes == text.size()) {
       if (by_count.size() <= reached.code_points) by_count.resize(reached.code_points + 1);
-      by_count[reached.code_points].push_back(vocabulary_.ids()[rank]);
+      by_count[reached.code_points].push_back(tokens.ids[rank]);
       continue;
     }
     ++num_others_;

@@ -113,7 +113,7 @@ class TokenSlice {
   // Behind what of it is read already.
   Reach reach(std::string_view text, Reach reach) const;
   Reach reach(std::string_view text) const { return reach(text, {}); }
-  Reach common(std::string_view text, const Reach& before, std::uint32_t rank) const;
+  Reach common(std::string_view text, const Reach& before, std::size_t alike) const;
   bool read_escape(std::string_view text, Reach& reach) const;
   std::string_view rest(std::uint32_t rank) const;
   void find_apart();

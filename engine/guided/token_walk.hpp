@@ -12,7 +12,8 @@
 //   likeness the same within a key, where the recognizer says which other position it is like and
 //            by which bytes the two differ: the base's mask is kept, and only those are looked at
 //   classes  in a text that an automaton reads, tokens of the same classes of code points go
-//            together (token_class_walk.hpp)
+//            together (token_class_walk.hpp); where they have too little in common, or are asked
+//            for the first time, code points are read level by level (token_text_walk.hpp)
 //   memory   siblings lie side by side, and buffers are kept from mask to mask
 //
 // A template over the recognizer, so that its step() is inlined: each recognizer keeps a TokenWalk
@@ -34,6 +35,7 @@
 #include "engine/guided/token_loop_walk.hpp"
 #include "engine/guided/token_mask.hpp"
 #include "engine/guided/token_slice.hpp"
+#include "engine/guided/token_text_walk.hpp"
 #include "engine/guided/vocabulary.hpp"
 
 namespace tessera::guided {
@@ -75,8 +77,8 @@ class TokenWalk {
   static constexpr std::uint32_t kLoopFrom = 256;
   // Tokens below the nodes that one mask makes slices for, if they are several.
   static constexpr std::uint32_t kMostSliced = 16'384;
-  // Steps of a walk that is tried before classes or slices are made.
-  static constexpr std::uint32_t kShortWalk = 16'384;
+  // Steps of a walk that is tried before a long one, or before slices are made.
+  static constexpr std::uint32_t kShortWalk = 4'096;
   // Merging pays if one token in so many begins with a byte that leads to the same loop.
   static constexpr std::uint32_t kMergeShare = 64;
   static constexpr std::uint32_t kMergeFrom = 256;    // tokens
@@ -199,18 +201,29 @@ class TokenWalk {
   // `mask` is all clear.
   void fill_anything(R& recognizer, Position position, TokenMask& mask) {
     const ByteLoop loop = recognizer.loop(position);
-    const bool loops = pays(loop);
-    const bool counted =
-        loops && is_counted(loop) && !loops_.leaves_often(recognizer, position, loop);
-    const auto shortly = [&] { return fill_shortly(recognizer, position, mask); };
-    if (!counted && classes_.fill(recognizer, position, mask, shortly)) return;
-    if (loops) {
-      if (!slice(RankedTrie::kRoot, loop, false) && fill_shortly(recognizer, position, mask))
+    if (recognizer.has_classes(position)) {
+      fill_text(recognizer, position, loop, mask);
+    } else if (pays(loop)) {
+      if (!slice(RankedTrie::kRoot, loop, Making::kNever) &&
+          fill_shortly(recognizer, position, mask)) {
         return;
+      }
       fill_loop(recognizer, RankedTrie::kRoot, position, loop, mask, true);
     } else {
       fill_all(recognizer, whole(), position, mask);
     }
+  }
+
+  // In a text: by the slice of its loop if there is one, or by classes; else by a walk over the
+  // text, which takes less time than making a slice.
+  void fill_text(R& recognizer, Position position, ByteLoop loop, TokenMask& mask) {
+    if (pays(loop) && is_counted(loop) && !loops_.leaves_often(recognizer, position, loop)) {
+      const auto tokens = slice(RankedTrie::kRoot, loop, Making::kNever);
+      if (tokens && fill_counted(recognizer, *tokens, position, loop, mask)) return;
+    }
+    if (classes_.fill(recognizer, position, mask)) return;
+    if (fill_shortly(recognizer, position, mask)) return;
+    texts_.fill(recognizer, position, *vocabulary_, mask);
   }
 
   // By a plain walk, if that is short: before something is made that takes as long as a long one.
@@ -397,12 +410,12 @@ class TokenWalk {
   }
 
   std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const ByteLoop& loop,
-                                          bool may_make = true) {
+                                          Making making = Making::kNow) {
     const SliceKey key{node, loop.set, loop.escapes};
     const auto found = slices_.find(key);
     if (found != slices_.end()) return found->second;
     if (slices_.size() >= kMaxSlices) slices_.clear();
-    auto made = vocabulary_->slice(node, *loop.set, loop.escapes, may_make);
+    auto made = vocabulary_->slice(node, *loop.set, loop.escapes, making);
     if (made) slices_[key] = made;
     return made;
   }
@@ -411,11 +424,11 @@ class TokenWalk {
   // no one mask pays for all that later ones gain by.
   std::shared_ptr<const TokenSlice> slice_below(const Node& node, const ByteLoop& loop) {
     const std::uint32_t index = vocabulary_->trie().index(node);
-    if (auto known = slice(index, loop, false)) return known;
+    if (auto known = slice(index, loop, Making::kNever)) return known;
     const std::uint32_t size = node.rank_end - node.rank;
     if (sliced_ > 0 && sliced_ + size > kMostSliced) return nullptr;
     sliced_ += size;
-    return slice(index, loop, true);
+    return slice(index, loop, Making::kNow);
   }
 
   // What lies below `node`, where `position` is in a loop.
@@ -468,6 +481,7 @@ class TokenWalk {
   std::array<Position, 256> first_{};  // behind the first byte of tokens
   std::vector<Open> open_;
   std::vector<MergeOpen> merge_open_;
+  TextWalk<R> texts_;
   ClassWalk<R> classes_;
   LoopWalk<R> loops_;
   std::vector<Base> bases_;

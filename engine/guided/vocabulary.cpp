@@ -7,6 +7,7 @@
 #include <list>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "engine/guided/code_point_trie.hpp"
@@ -82,15 +83,17 @@ class Shelf {
   explicit Shelf(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
   template <class Is, class Make>
-  std::shared_ptr<const Made> get(std::uint64_t hash, const Is& is, const Make& make) {
+  std::shared_ptr<const Made> get(std::uint64_t hash, Making making, const Is& is,
+                                  const Make& make) {
     const MutexLock lock(mutex_);
     auto found = by_hash_.find(hash);
     if (found != by_hash_.end() && is(*found->second.made)) {
       recent_.splice(recent_.begin(), recent_, found->second.place);
       return found->second.made;
     }
+    if (making == Making::kNever) return nullptr;
+    if (making == Making::kSecondTime && is_first(hash)) return nullptr;
     std::shared_ptr<const Made> made = make();
-    if (!made) return nullptr;
     if (found != by_hash_.end()) drop(found->second.place);  // another content of the same hash
     make_room();
     recent_.push_front(hash);
@@ -104,6 +107,11 @@ class Shelf {
     std::list<std::uint64_t>::iterator place;
   };
 
+  // Whether it was not asked for before, as far as that is remembered.
+  bool is_first(std::uint64_t hash) TESSERA_REQUIRES(mutex_) {
+    if (asked_.size() >= kMostAsked) asked_.clear();
+    return asked_.insert(hash).second;
+  }
   void drop(std::list<std::uint64_t>::iterator place) TESSERA_REQUIRES(mutex_) {
     by_hash_.erase(*place);
     recent_.erase(place);
@@ -118,8 +126,12 @@ class Shelf {
     }
   }
 
+  static constexpr std::size_t kMostAsked = 4'096;
+
   const std::size_t max_bytes_;
   Mutex mutex_;
+  std::unordered_set<std::uint64_t> asked_
+      TESSERA_GUARDED_BY(mutex_);  // hashes of what is not made
   std::unordered_map<std::uint64_t, Entry> by_hash_ TESSERA_GUARDED_BY(mutex_);
   std::list<std::uint64_t> recent_ TESSERA_GUARDED_BY(mutex_);  // hashes, the latest first
 };
@@ -290,6 +302,10 @@ std::span<const TokenId> Vocabulary::ids() const {
   return impl_->ids;
 }
 
+SortedTokens Vocabulary::sorted() const {
+  return {impl_->ids, impl_->alike, impl_->begins, impl_->arena.data()};
+}
+
 std::string_view Vocabulary::bytes_at(std::uint32_t rank) const {
   const std::uint32_t begin = impl_->begins[rank];
   return std::string_view(impl_->arena).substr(begin, impl_->begins[rank + 1] - begin);
@@ -321,23 +337,19 @@ const CodePointTrie& Vocabulary::code_points(bool quoted) const {
 
 std::shared_ptr<const TokenSlice> Vocabulary::slice(std::uint32_t node, const CodePointSet& set,
                                                     std::optional<Escapes> escapes,
-                                                    bool may_make) const {
+                                                    Making making) const {
   return impl_->slices.get(
-      hash_of(node, set, escapes),
+      hash_of(node, set, escapes), making,
       [&](const TokenSlice& slice) { return slice.is(node, set, escapes); },
-      [&] {
-        return may_make ? std::make_shared<const TokenSlice>(*this, node, set, escapes) : nullptr;
-      });
+      [&] { return std::make_shared<const TokenSlice>(*this, node, set, escapes); });
 }
 
 std::shared_ptr<const TokenClasses> Vocabulary::classes(const Partition& classes, bool quoted,
-                                                        bool may_make) const {
+                                                        Making making) const {
   const std::uint64_t hash = hash_of(classes, quoted);
   return impl_->classes.get(
-      hash, [&](const TokenClasses& made) { return made.is(classes, quoted); },
-      [&] {
-        return may_make ? std::make_shared<const TokenClasses>(*this, classes, quoted) : nullptr;
-      });
+      hash, making, [&](const TokenClasses& made) { return made.is(classes, quoted); },
+      [&] { return std::make_shared<const TokenClasses>(*this, classes, quoted); });
 }
 
 }  // namespace tessera::guided

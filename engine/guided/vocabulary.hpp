@@ -42,6 +42,22 @@ struct VocabularyTokens {
   bool drops_first_space = false;
 };
 
+// The tokens that have bytes, in the order of these: by rank.
+struct SortedTokens {
+  std::span<const TokenId> ids;
+  std::span<const std::uint16_t> alike;  // bytes in common with the one before
+  std::span<const std::uint32_t> begins;
+  const char* arena = nullptr;
+
+  std::string_view bytes_at(std::size_t rank) const {
+    return {arena + begins[rank], begins[rank + 1] - begins[rank]};
+  }
+};
+
+// Whether what all constraints share is made if it is not there. What is asked for once is often
+// not asked for again, and there is a shorter way to answer that once.
+enum class Making : std::uint8_t { kNever, kSecondTime, kNow };
+
 class Vocabulary {
  public:
   static constexpr std::size_t kMaxTokenBytes = 1024;  // a longer token is never allowed
@@ -63,6 +79,7 @@ class Vocabulary {
 
   const RankedTrie& trie() const;        // of the tokens that have bytes, by rank
   std::span<const TokenId> ids() const;  // by rank
+  SortedTokens sorted() const;
   std::string_view bytes_at(std::uint32_t rank) const;
   std::size_t alike(std::uint32_t rank) const;  // bytes in common with the one before
   // Ranks of the tokens in which `byte` occurs, rising.
@@ -74,14 +91,14 @@ class Vocabulary {
   // The tokens as sequences of code points; `quoted`: between the quotes of a JSON string.
   const CodePointTrie& code_points(bool quoted) const;
   // The tokens below `node` of the trie, seen from a loop over `set` (and escapes). The vocabulary
-  // must outlive it. nullptr if it is not there and is not to be made.
+  // must outlive it. nullptr if it is not there and not made.
   std::shared_ptr<const TokenSlice> slice(std::uint32_t node, const CodePointSet& set,
                                           std::optional<Escapes> escapes = {},
-                                          bool may_make = true) const;
+                                          Making making = Making::kNow) const;
   // The tokens as sequences of classes of code points. The vocabulary must outlive them. nullptr if
-  // they are not there and are not to be made, which takes half as long as a walk.
+  // they are not there and not made.
   std::shared_ptr<const TokenClasses> classes(const Partition& classes, bool quoted,
-                                              bool may_make = true) const;
+                                              Making making = Making::kNow) const;
 
  private:
   void make_string_slice();
