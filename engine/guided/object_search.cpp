@@ -60,7 +60,7 @@ bool ObjectSearch::solve(Literal owed) {
     }
     if (parts.rest == kFails || !satisfier_.place(parts.must, room_)) break;
     height_ = std::max(height_, satisfier_.height(parts.must));
-    used_[key / 32] |= 1U << (key % 32);
+    take_key(key);
     plan_.push_back({names_.name(key), parts.must});
     owed = parts.rest;
   }
@@ -72,7 +72,14 @@ bool ObjectSearch::solve(Literal owed) {
   return false;
 }
 
+void ObjectSearch::take_key(KeyIndex key) {
+  used_[key / 32] |= 1U << (key % 32);
+  ++num_taken_;
+}
+
 void ObjectSearch::forget_from(std::size_t plan_size) {
+  // What those members had settled may change again.
+  if (plan_.size() > plan_size) settled_.clear();
   for (std::size_t i = plan_size; i < plan_.size(); ++i) {
     const KeyIndex key = names_.find(plan_[i].name);
     if (key < names_.num_names()) {
@@ -137,21 +144,11 @@ std::vector<KeyIndex> ObjectSearch::candidates(Literal part) {
 }
 
 // Whether no member that may still come can settle it. Of true it is certain.
-bool ObjectSearch::hopeless(Literal part, int depth) const {
+bool ObjectSearch::hopeless(Literal part, int depth) {
   const FormulaPool& formulas = obligations_.formulas();
   if (part <= kFails || formulas.at_end(part)) return part == kFails;
-  if (formulas.op(part) == Op::kHas) {
-    const KeyIndex key = names_.find(formulas.a(part));
-    return key >= names_.num_names() || !available(key);
-  }
-  if (formulas.op(part) == Op::kShape && !formulas.any_name_changes(part)) {
-    const auto& properties = obligations_.graph()[formulas.a(part)].properties;
-    return std::ranges::none_of(properties, [&](const auto& property) {
-      const KeyIndex key = names_.find(obligations_.name_id(property.first));
-      return key < names_.num_names() && available(key);
-    });
-  }
-  if (formulas.op(part) != Op::kAnd || depth == 0) return false;
+  if (!formulas.composite(part)) return atom_settled(part);
+  if (formulas.op(part) == Op::kOne || depth == 0) return settled(part);
   const auto children = formulas.children(part);
   obligations_.formulas().fuel().spend(children.size() / 4);
   if (!negated(part)) {
@@ -161,8 +158,37 @@ bool ObjectSearch::hopeless(Literal part, int depth) const {
                              [&](Literal child) { return hopeless(negate(child), depth - 1); });
 }
 
+// Whether no member that may still come changes anything in it.
+bool ObjectSearch::settled(Literal part) {
+  const FormulaPool& formulas = obligations_.formulas();
+  if (part <= kFails) return true;
+  if (!formulas.composite(part)) return atom_settled(part);
+  const auto known = settled_.find(part & ~1U);
+  if (known != settled_.end() && known->second == num_taken_) return false;
+  if (known != settled_.end() && known->second == kSettled) return true;
+  obligations_.formulas().fuel().spend();
+  const auto children = formulas.children(part);
+  const bool all = std::ranges::all_of(children, [&](Literal child) { return settled(child); });
+  settled_[part & ~1U] = all ? kSettled : num_taken_;
+  return all;
+}
+
+bool ObjectSearch::atom_settled(Literal atom) const {
+  const FormulaPool& formulas = obligations_.formulas();
+  if (formulas.op(atom) == Op::kHas) {
+    const KeyIndex key = names_.find(formulas.a(atom));
+    return key >= names_.num_names() || !available(key);
+  }
+  if (formulas.op(atom) != Op::kShape || formulas.any_name_changes(atom)) return false;
+  const auto& properties = obligations_.graph()[formulas.a(atom)].properties;
+  return std::ranges::none_of(properties, [&](const auto& property) {
+    const KeyIndex key = names_.find(obligations_.name_id(property.first));
+    return key < names_.num_names() && available(key);
+  });
+}
+
 // Which of an "or" or "exactly one of" is worth trying: most are known to fail without a search.
-std::vector<std::size_t> ObjectSearch::hopeful_alternatives(Literal part) const {
+std::vector<std::size_t> ObjectSearch::hopeful_alternatives(Literal part) {
   const FormulaPool& formulas = obligations_.formulas();
   const std::size_t count = satisfier_.num_alternatives(part);
   const auto children = formulas.children(part);
@@ -248,7 +274,7 @@ bool ObjectSearch::take_value(Literal stepped, Literal must, NameId name, KeyInd
   height_ = std::max(height_, satisfier_.height(must));
   plan_.push_back({name, must});
   if (key < names_.num_names()) {
-    used_[key / 32] |= 1U << (key % 32);
+    take_key(key);
   } else {
     seen_.push_back(name);
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -60,13 +61,16 @@ class ObjectSearch {
   Literal unsettled(Literal owed) const;
   // The keys that could settle `part`, likely ones first.
   std::vector<KeyIndex> candidates(Literal part);
-  bool hopeless(Literal part, int depth) const;
-  std::vector<std::size_t> hopeful_alternatives(Literal part) const;
+  bool hopeless(Literal part, int depth);
+  bool settled(Literal part);
+  bool atom_settled(Literal atom) const;
+  std::vector<std::size_t> hopeful_alternatives(Literal part);
   bool try_candidates(Literal owed, Literal part);
   Literal settling_value(Literal part, KeyIndex key);
   bool take(Literal owed, Literal value, KeyIndex key);
   bool take_value(Literal stepped, Literal must, NameId name, KeyIndex key);
   NameId fresh_name(KeyIndex key);
+  void take_key(KeyIndex key);
   void forget_from(std::size_t plan_size);
   bool failed_before(Literal owed);
 
@@ -81,6 +85,11 @@ class ObjectSearch {
   Literal rest_ = kFails;
   int depth_ = 0;
   WordTable tried_;
+  // By unnegated formula: kSettled, or how many members had been taken when it was not. Members
+  // that are taken only settle more; where one is given back, all is forgotten.
+  static constexpr std::uint32_t kSettled = ~std::uint32_t{0};
+  std::unordered_map<Literal, std::uint32_t> settled_;
+  std::uint32_t num_taken_ = 0;  // ever, in this search
 };
 
 class ArraySearch {
