@@ -297,5 +297,28 @@ TEST(Document, ManyBranchesAreToldApartByTheirDiscriminator) {
   }
 }
 
+// 729 alternatives, each with a name of its own that the others do not mind.
+std::string nested_one_of(int depth, int& leaves) {
+  if (depth == 0) {
+    return R"({"type":"object","properties":{"k)" + std::to_string(leaves++) +
+           R"(":{"type":"string"},"s":{"type":"integer"}},"required":["s"]})";
+  }
+  std::string alternatives;
+  for (int i = 0; i < 3; ++i) {
+    alternatives += (i == 0 ? "" : ",") + nested_one_of(depth - 1, leaves);
+  }
+  return R"({"oneOf":[)" + alternatives + "]}";
+}
+
+TEST(Document, WhatNoMemberCanSettleAnyMoreIsNotSearched) {
+  DocumentOptions options;
+  options.property_order = PropertyOrder::kSchema;
+  int leaves = 0;
+  Documents documents(nested_one_of(6, leaves), options);
+  ASSERT_TRUE(documents.ok());
+  const std::string text = documents.completed(R"({"s":1)");
+  EXPECT_TRUE(documents.accepts(text)) << text;
+}
+
 }  // namespace
 }  // namespace tessera::guided
