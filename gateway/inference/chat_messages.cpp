@@ -191,7 +191,7 @@ Result<Json> read_message(const Json& value, const std::string& path) {
     if (!calls) return calls.error();
     message["tool_calls"] = *std::move(calls);
   }
-  if (!call_id.empty()) message["tool_call_id"] = std::move(call_id);
+  if (message["role"] == "tool") message["tool_call_id"] = std::move(call_id);
   if (!name.empty()) message["name"] = std::move(name);
   return made(std::move(message));
 }

@@ -234,6 +234,8 @@ const Refusal kMessageRefusals[] = {
      "messages[0].tool_call_id"},
     {R"([{"role": "tool", "content": "x", "tool_call_id": "c1"}])", Code::kInvalidValue,
      "messages[0].tool_call_id"},
+    {R"([{"role": "tool", "content": "x", "tool_call_id": ""}])", Code::kInvalidValue,
+     "messages[0].tool_call_id"},
     {R"([{"role": "user", "content": "x", "tool_call_id": "c1"}])", Code::kUnsupportedParameter,
      "messages[0].tool_call_id"},
     {R"([{"role": "user", "content": "x", "reasoning_content": "y"}])", Code::kUnsupportedParameter,
