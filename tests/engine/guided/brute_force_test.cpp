@@ -192,11 +192,27 @@ class Audit {
       const std::string_view token = vocabulary_->bytes(id);
       const std::string whole = text + std::string(token);
       if (makes_exponent(text, token) || is_too_exact(whole)) continue;
-      const bool live = oracle.live(whole);
-      if (!live && (*mask)[id] && depends_on_spelling(whole)) continue;  // 3 goes on as 3e-1
+      bool live = oracle.live(whole);
+      if (!live && (*mask)[id]) {
+        if (depends_on_spelling(whole)) continue;  // 3 goes on as 3e-1
+        live = has_witness(oracle, text, id);
+      }
       count(live, (*mask)[id], oracle, text, token);
     }
     count(oracle.whole(text), (*mask)[end], oracle, text, "(end)");
+  }
+
+  // Where the recogniser has tried in vain: whether what the constraint itself would end the text
+  // with makes a document.
+  bool has_witness(BruteForce& oracle, const std::string& text, TokenId id) {
+    Matcher matcher(constraint_);
+    for (const char c : text) {
+      if (!matcher.accept(static_cast<unsigned char>(c))) return false;
+    }
+    if (!matcher.accept(id)) return false;
+    std::string whole = text + std::string(vocabulary_->bytes(id));
+    for (const TokenId rest : matcher.shortest_completion()) whole += vocabulary_->bytes(rest);
+    return oracle.whole(whole);
   }
 
   void count(bool live, bool allowed, const BruteForce& oracle, std::string_view text,
