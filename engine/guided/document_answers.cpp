@@ -36,8 +36,9 @@ MaskKey DocumentMachine::mask_key(Position position) {
     state.text = states_.texts().mask_state(state.text);
     position = in_string(position, state);
   }
-  key.high = mix(mix(1, position.mode & 1023U), position.lex);
-  key.low = mix(mix(2, position.lex), position.mode & 1023U);
+  // The trail as well: two texts of which the automaton says the same are two values.
+  key.high = mix(mix(1, position.mode), position.lex);
+  key.low = mix(mix(2, position.lex), position.mode);
   FrameId frame = position.node;
   for (int i = 0; i < kFramesSeen && frame != 0; ++i) {
     key.high = mix(key.high, facts_[frame].hash);
@@ -116,31 +117,59 @@ TextClasses DocumentMachine::refine_classes(Position from, Position at) {
 }
 
 void DocumentMachine::fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) {
-  const Position with_trail = position;
+  const Mode mode = mode_of(position);
+  const bool recorded = mode == Mode::kKey || (mode == Mode::kString && records(position.node));
+  if (!recorded) {
+    fill_unrecorded(position, vocabulary, mask);
+    return check_unrecorded(position, vocabulary, mask);
+  }
+  const Position untold = without_trail(position);
+  const MaskKey key = mask_key(untold);
+  if (!untold_ || untold_->key != key || untold_->vocabulary != &vocabulary) {
+    UntoldMask made{key, &vocabulary, TokenMask(mask.vocab_size())};
+    fill_unrecorded(untold, vocabulary, made.mask);
+    made.lost_text = lost_text_;
+    made.lost_name = lost_name_;
+    untold_ = std::move(made);
+  }
+  lost_text_ = untold_->lost_text;
+  lost_name_ = untold_->lost_name;
+  mask = untold_->mask;
+  check_unrecorded(position, vocabulary, mask);
+}
+
+Position DocumentMachine::without_trail(Position position) {
+  position.mode &= 1023U;
+  return position;
+}
+
+// Nothing that is read on the way is recorded, but for a number.
+void DocumentMachine::fill_unrecorded(Position position, const Vocabulary& vocabulary,
+                                      TokenMask& mask) {
   const Mode mode = mode_of(position);
   lost_name_ = lost_text_ = false;
   if (mode == Mode::kString && records(position.node)) {
     position.mode |= kLostTrail << 10;
     lost_text_ = true;
-  } else if (mode != Mode::kNumber || !records(position.node)) {
-    position.mode &= 1023U;
   }
   if (mode == Mode::kKey) {  // what its base leads to may have been read for an earlier mask
-    (states_.names(word(position.node, kState)).free() ? lost_name_ : lost_text_) = true;
+    lose_name(position.node);
   }
-  {
-    struct Recording {
-      explicit Recording(bool& on) : on_(on) { on_ = false; }
-      ~Recording() { on_ = true; }
-      bool& on_;
-    };
-    const Recording off(recording_);
-    walk_.fill(*this, position, vocabulary, mask);
-  }
+  struct Recording {
+    explicit Recording(bool& on) : on_(on) { on_ = false; }
+    ~Recording() { on_ = true; }
+    bool& on_;
+  };
+  const Recording off(recording_);
+  walk_.fill(*this, position, vocabulary, mask);
+}
+
+void DocumentMachine::check_unrecorded(Position position, const Vocabulary& vocabulary,
+                                       TokenMask& mask) {
   if (lost_text_) {
-    check_repeats(with_trail, vocabulary.behind_quotes(), vocabulary, mask);
+    check_repeats(position, vocabulary.behind_quotes(), vocabulary, mask);
   } else if (lost_name_) {
-    check_repeats(with_trail, vocabulary.three_quotes(), vocabulary, mask);
+    check_repeats(position, vocabulary.three_quotes(), vocabulary, mask);
   }
 }
 
@@ -282,7 +311,7 @@ std::size_t DocumentMachine::bytes() const {
   constexpr std::size_t kMapEntry = 40;
   return states_.bytes() + frames_.bytes() + trails_.bytes() + records_.bytes() +
          facts_.capacity() * sizeof(Facts) + (text_done_.size() + raw_sets_.size()) * kMapEntry +
-         walk_.bytes();
+         walk_.bytes() + (untold_ ? untold_->mask.words().size_bytes() : 0);
 }
 
 }  // namespace tessera::guided

@@ -327,7 +327,7 @@ DocumentMachine::FrameId DocumentMachine::name_read(Position position) {
   const KeyIndex key = states_.keys().known(states_.key_place(object), name);
   NameId id = kNoName;
   if (key >= states_.names(object).num_names()) {
-    if (!recording_) (states_.names(object).free() ? lost_name_ : lost_text_) = true;
+    if (!recording_) lose_name(position.node);
     if (recording_) id = obligations_.name_id(unescaped_trail(position));
   }
   const DocumentStates::Step step = states_.member(object, key, id);

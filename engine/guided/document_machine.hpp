@@ -151,6 +151,11 @@ class DocumentMachine final : public Recognizer {
   FrameId open(FrameId frame, FrameKind kind);
   FrameId next_item(FrameId frame);
   FrameId name_read(Position position);
+  // A name that is not recorded has been read in the frame.
+  void lose_name(FrameId frame) {
+    const bool free = states_.names(word(frame, kState)).free() && word(frame, kRecord) == 0;
+    (free ? lost_name_ : lost_text_) = true;
+  }
   // The frame when its value was read.
   FrameId complete(FrameId frame, const Verdicts& verdicts, ValueId value);
   FrameId complete_text(Position position, Kind kind);
@@ -180,6 +185,9 @@ class DocumentMachine final : public Recognizer {
     return mode_of(position) == Mode::kKey ? states_.keys().other(text) : text;
   }
   TextClasses classes_of(std::uint32_t region);
+  static Position without_trail(Position position);
+  void fill_unrecorded(Position position, const Vocabulary& vocabulary, TokenMask& mask);
+  void check_unrecorded(Position position, const Vocabulary& vocabulary, TokenMask& mask);
   void check_repeats(Position position, std::span<const MaskWord> tokens,
                      const Vocabulary& vocabulary, TokenMask& mask);
 
@@ -202,6 +210,16 @@ class DocumentMachine final : public Recognizer {
   CodePointSet raw_;   // what a string may hold unescaped
   std::unordered_map<std::uint32_t, RawSet> raw_sets_;  // of loops within strings
   TokenWalk<DocumentMachine> walk_;
+  // The mask of the last text that had to be recorded, as if it had been another: what follows
+  // letter by letter then differs in a few tokens.
+  struct UntoldMask {
+    MaskKey key;
+    const Vocabulary* vocabulary = nullptr;
+    TokenMask mask;
+    bool lost_text = false;
+    bool lost_name = false;
+  };
+  std::optional<UntoldMask> untold_;
   bool recording_ = true;   // off while a mask is filled
   bool lost_name_ = false;  // one of endlessly many that was not recorded was read since,
   bool lost_text_ = false;  // or a text

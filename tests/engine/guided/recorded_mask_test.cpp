@@ -1,0 +1,94 @@
+// Masks where a text that is being read matters once it has ended: items that are compared, names
+// that may not come twice.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/guided/matcher.hpp"
+#include "tests/engine/guided/mask_fixture.hpp"
+
+namespace tessera::guided {
+namespace {
+
+struct RecordedCase {
+  const char* name;
+  const char* schema;
+  const char* first;   // two texts that differ in the token being read only
+  const char* second;
+  const char* token;  // which may follow the first and not the second
+};
+
+std::ostream& operator<<(std::ostream& out, const RecordedCase& one) { return out << one.name; }
+
+const RecordedCase kCases[] = {
+    {"Number", R"({"type":"array","prefixItems":[{"type":"integer"},{"const":7}],
+      "uniqueItems":true})",
+     "[6", "[7", ",7"},
+    {"NumberInAnArray", R"({"type":"array","prefixItems":[{"type":"array"},{"const":[7]}],
+      "uniqueItems":true})",
+     "[[6", "[[7", "],"},
+    {"String", R"({"type":"array","prefixItems":[{"type":"string"},{"const":"z"}],
+      "uniqueItems":true})",
+     "[\"y", "[\"z", "\","},
+    {"StringTwice", R"({"type":"array","items":{"type":"string"},"uniqueItems":true})",
+     "[\"xy", "[\"xz", "\",\"xz\""},
+    {"Name", R"({"type":"object","additionalProperties":{"type":"null"}})",
+     "{\"w", "{\"x", "\":null,\"x\""},
+    {"NameInAnItem", R"({"type":"array","prefixItems":[{"type":"object"},{"const":{"x":1}}],
+      "uniqueItems":true})",
+     "[{\"w", "[{\"x", "\":1},"},
+};
+
+class RecordedMask : public testing::TestWithParam<RecordedCase> {
+ protected:
+  static constexpr TokenId kToken = 256;
+
+  static std::shared_ptr<const Vocabulary> vocabulary() {
+    VocabularyTokens tokens;
+    for (int byte = 0; byte < 256; ++byte) tokens.bytes.emplace_back(1, static_cast<char>(byte));
+    tokens.bytes.emplace_back(GetParam().token);
+    tokens.bytes.emplace_back();
+    tokens.special.assign(tokens.bytes.size(), false);
+    tokens.special.back() = true;
+    tokens.vocab_size = static_cast<int>(tokens.bytes.size());
+    tokens.end_tokens = {tokens.vocab_size - 1};
+    return std::make_shared<const Vocabulary>(std::move(tokens));
+  }
+
+  static Matcher behind(const std::shared_ptr<Constraint>& constraint, std::string_view text) {
+    Matcher matcher(constraint);
+    for (const char byte : text) {
+      EXPECT_TRUE(matcher.accept(static_cast<std::uint8_t>(byte))) << text;
+    }
+    return matcher;
+  }
+};
+
+TEST_P(RecordedMask, IsOfTheTextThatWasReadAndNotOfAnother) {
+  ConstraintSpec spec;
+  spec.kind = ConstraintKind::kJsonSchema;
+  spec.source = GetParam().schema;
+  for (const bool backward : {false, true}) {
+    const auto constraint = compiled(spec, vocabulary());
+    ASSERT_TRUE(constraint);
+    std::vector<std::pair<const char*, bool>> order{{GetParam().first, true},
+                                                    {GetParam().second, false}};
+    if (backward) std::swap(order[0], order[1]);
+    for (const auto& [text, allowed] : order) {
+      Matcher matcher = behind(constraint, text);
+      const auto mask = matcher.mask();
+      ASSERT_TRUE(mask);
+      EXPECT_EQ((*mask)[kToken], allowed) << text << (backward ? " backward" : "");
+      EXPECT_EQ(matcher.accept(kToken), allowed) << text;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Masks, RecordedMask, testing::ValuesIn(kCases),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+}  // namespace
+}  // namespace tessera::guided
