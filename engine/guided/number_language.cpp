@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/guided/exponent_number.hpp"
+#include "engine/guided/magnitude_range.hpp"
 #include "engine/guided/plain_number.hpp"
 
 namespace tessera::guided {
@@ -13,6 +14,9 @@ namespace {
 RegexId leaf(RegexPool& pool, std::shared_ptr<const Automaton> automaton) {
   return automaton ? pool.automaton(std::move(automaton)) : RegexPool::kNothing;
 }
+
+// Nobody who begins 12 under "minimum": 1e999999 shall owe a million digits.
+constexpr std::int64_t kMaxPlainDigits = 400;  // more than a double has
 
 bool has_bounds(const NumberSpec& spec) {
   return !spec.minimum.empty() || !spec.maximum.empty();
@@ -44,6 +48,16 @@ bool contradictory(const std::vector<Decimal>& divisors, const NumberSpec& spec)
   };
   return (spec.not_integer && implied(Decimal(1))) ||
          std::any_of(spec.not_multiple_of.begin(), spec.not_multiple_of.end(), implied);
+}
+
+// Whether there are numbers that take no more than kMaxPlainDigits digits without an exponent.
+bool within_plain_reach(const NumberSpec& spec) {
+  return std::ranges::any_of(std::array{false, true}, [&](bool negative) {
+    const auto range = magnitudes(spec.minimum, spec.maximum, negative);
+    if (!range || range->low.value.exponent() > kMaxPlainDigits) return false;
+    const bool zero = range->low.value.zero() && !range->low.exclusive;
+    return zero || !range->high || range->high->value.exponent() >= -kMaxPlainDigits;
+  });
 }
 
 // Those with an exponent that meet the spec, as far as that can be told from the exponent.
@@ -158,8 +172,9 @@ std::optional<RegexId> numbers(RegexPool& pool, const NumberSpec& spec) {
   if (!plain) return {};
   auto language = leaf(pool, *plain);
   if (divisors.empty()) {
-    const std::array either{language, with_exponent(pool, spec)};
-    language = pool.either(either);
+    const RegexId exponents = with_exponent(pool, spec);
+    const bool only_so = exponents != RegexPool::kNothing && !within_plain_reach(spec);
+    language = only_so ? exponents : pool.either(std::array{language, exponents});
   }
   if (!multiples_left_out) return without_negated(pool, spec, language);
   NumberSpec rest;

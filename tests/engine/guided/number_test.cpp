@@ -8,6 +8,7 @@
 #include "engine/guided/exponent_number.hpp"
 #include "engine/guided/number_language.hpp"
 #include "engine/guided/plain_number.hpp"
+#include "engine/guided/text_dfa.hpp"
 #include "tests/engine/guided/automaton_check.hpp"
 
 namespace tessera::guided {
@@ -365,6 +366,35 @@ TEST(NumberLanguage, EnormousBoundsCostNothing) {
   EXPECT_TRUE(test.pool.matches(*numbers(test.pool, tiny), "0.1234567890123456789"));
   tiny.multiple_of = {decimal("123456789012345678901234567890")};
   EXPECT_EQ(numbers(test.pool, tiny), std::nullopt);
+}
+
+// Whoever begins a number as digits shall not owe a million of them.
+TEST(NumberLanguage, WhatTakesTooManyDigitsIsWrittenWithAnExponent) {
+  TestPool test;
+  TextDfa texts(test.pool);
+  const auto begins = [&](RegexId language, std::string_view text) {
+    TextDfa::State state = texts.start(language, {});
+    for (const char c : text) state = texts.step(state, static_cast<char32_t>(c));
+    return state != TextDfa::kDead;
+  };
+  const RegexId large = numbers_from(test.pool, at("1e999999"));
+  EXPECT_FALSE(begins(large, "12"));
+  EXPECT_TRUE(begins(large, "1.2e"));
+  const RegexId negative = numbers_to(test.pool, at("-1e999999"));
+  EXPECT_FALSE(begins(negative, "-12"));
+  EXPECT_TRUE(begins(negative, "-1.2e"));
+  EXPECT_TRUE(begins(numbers_from(test.pool, at("1e300")), "12"));
+  NumberSpec tiny;
+  tiny.minimum = {beyond("0")};
+  tiny.maximum = {at("1e-999999")};
+  EXPECT_FALSE(begins(*numbers(test.pool, tiny), "0.0"));
+  EXPECT_TRUE(test.pool.matches(*numbers(test.pool, tiny), "1e-999999"));
+  tiny.minimum = {at("0")};
+  EXPECT_TRUE(test.pool.matches(*numbers(test.pool, tiny), "0.0"));
+  NumberSpec narrow;
+  narrow.minimum = {at("1e500")};
+  narrow.maximum = {at("1e500")};
+  EXPECT_TRUE(test.pool.matches(*numbers(test.pool, narrow), "1e500"));
 }
 
 TEST(NumberLanguage, ListedValuesHaveTheSpellingsOfTheirForm) {
