@@ -38,7 +38,7 @@ class TcpConnection final : public Connection {
   net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) override {
     begin(deadline);
     while (reading_ahead_) co_await ahead_ended_.async_wait(kTuple);
-    if (ahead_size_ > 0 || expired_) {
+    if (ahead_size_ > 0 || expired_ || peer_ended_) {
       alarm_.clear();
       co_return take_ahead(buffer);
     }
@@ -66,8 +66,9 @@ class TcpConnection final : public Connection {
 
   void watch_peer(std::function<void(PeerNews)> heard) override {
     watch_ = std::make_shared<Watch>(std::move(heard));
-    if (ahead_size_ > 0) {
+    if (ahead_size_ > 0 || peer_ended_) {
       watch_for_reset();
+      if (peer_ended_) (*watch_)(PeerNews::kEnded);
     } else if (!reading_ahead_) {
       read_ahead();
     }
@@ -96,6 +97,7 @@ class TcpConnection final : public Connection {
                               if (life.expired()) return;
                               reading_ahead_ = false;
                               ahead_size_ = count;
+                              peer_ended_ = error && error != net::error::operation_aborted;
                               ahead_ended_.cancel();
                               const auto watch = watch_;
                               if (!watch || error == net::error::operation_aborted) return;
@@ -107,7 +109,7 @@ class TcpConnection final : public Connection {
 
   ReadResult take_ahead(std::span<char> buffer) {
     const std::size_t count = std::min(buffer.size(), ahead_size_);
-    if (count == 0) return {IoStatus::kTimedOut, 0};
+    if (count == 0) return {peer_ended_ ? IoStatus::kClosed : IoStatus::kTimedOut, 0};
     std::copy_n(ahead_.begin(), count, buffer.begin());
     std::copy(ahead_.begin() + static_cast<std::ptrdiff_t>(count),
               ahead_.begin() + static_cast<std::ptrdiff_t>(ahead_size_), ahead_.begin());
@@ -142,6 +144,8 @@ class TcpConnection final : public Connection {
   std::array<char, 512> ahead_;  // bytes that have come already; the next read takes them
   std::size_t ahead_size_ = 0;
   bool reading_ahead_ = false;
+  // An end is read once: Asio would wait for another event, and none comes.
+  bool peer_ended_ = false;
   net::steady_timer ahead_ended_;  // never fires: cancelled when it is not any more
   std::shared_ptr<Watch> watch_;   // null: nobody is watching
   bool watching_for_reset_ = false;

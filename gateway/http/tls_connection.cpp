@@ -51,6 +51,7 @@ struct TlsState {
   std::array<char, 512> ahead;
   std::size_t ahead_size = 0;
   bool watching = false;          // a read of the watch is pending
+  bool peer_ended = false;        // an end is read once: no event would tell of it again
   net::steady_timer watch_ended;  // cancelled when it is not any more
   std::shared_ptr<Watch> watch;   // null: nobody wants to know
 };
@@ -88,6 +89,8 @@ void watch_by_reading(const StatePtr& state) {
                                 [state](const boost::system::error_code& error, std::size_t count) {
                                   state->watching = false;
                                   state->ahead_size = count;
+                                  state->peer_ended =
+                                      error && error != net::error::operation_aborted;
                                   state->watch_ended.cancel();
                                   const auto watch = state->watch;
                                   if (!watch || error == net::error::operation_aborted) return;
@@ -133,6 +136,7 @@ class TlsConnection final : public Connection {
       if (*expired) co_return ReadResult(IoStatus::kTimedOut, 0);
     }
     if (state_->ahead_size > 0) co_return take_ahead(buffer);
+    if (state_->peer_ended) co_return ReadResult(IoStatus::kClosed, 0);
     const net::mutable_buffer target = net::buffer(buffer.data(), buffer.size());
     auto [error, count] = co_await state_->stream.async_read_some(target, kTuple);
     co_return ReadResult(status_of(error, *expired), count);
@@ -155,9 +159,9 @@ class TlsConnection final : public Connection {
 
   void watch_peer(std::function<void(PeerNews)> heard) override {
     state_->watch = std::make_shared<Watch>(std::move(heard));
-    const bool has_bytes = state_->ahead_size > 0;
-    if (has_bytes) {
+    if (state_->ahead_size > 0 || state_->peer_ended) {
       watch_for_reset(state_);
+      if (state_->peer_ended) (*state_->watch)(PeerNews::kEnded);
     } else if (!state_->watching) {
       watch_by_reading(state_);
     }

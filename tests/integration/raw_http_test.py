@@ -185,6 +185,15 @@ class RawHttp(unittest.TestCase):
                                              what="a usage record")
                 self.assertLess(spent["output_tokens"], 900)
 
+    def test_a_client_that_closes_behind_its_answer_leaves_no_connection(self):
+        key = self.server.new_tenant("come and gone").key
+        for stream in (False, True):
+            with self.subTest(stream=stream):
+                for _ in range(8):
+                    key.chat(harness.BASE, "Hello!", max_tokens=3, stream=stream)
+                harness.wait_until(lambda: self.server.metric("tessera_connections") <= 1, 10,
+                                   "closed connections")  # the one that asks is left
+
     def test_the_server_still_serves(self):
         self.assertEqual(self.server.operations("/livez").status, 200)
 

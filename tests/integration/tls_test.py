@@ -97,6 +97,18 @@ class Tls(unittest.TestCase):
         connection.close()
         harness.wait_until(lambda: https.server.metric("tessera_permits") == 0, what="freed slot")
 
+    def test_client_that_goes_away_behind_its_answer_leaves_no_connection(self):
+        https = self.start()
+        key = self.new_key(https)
+        body = ('{"model": "%s", "max_tokens": 3, "messages": [{"role": "user", "content": "Hi"}]}'
+                % harness.BASE)
+        for _ in range(4):
+            connection = https.connect()
+            https.ask(connection, key, "/v1/chat/completions", "POST", body).expect(200)
+            connection.close()
+        harness.wait_until(lambda: https.server.metric("tessera_connections") <= 1, 10,
+                           "closed connections")
+
     def test_certificate_changes_under_an_open_connection(self):
         https = self.start()
         key = self.new_key(https)
