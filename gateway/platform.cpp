@@ -196,6 +196,7 @@ Result<void> open_storage(Platform& platform) {
 
 // Where uploads go: on their way, and when a tenant keeps them.
 Result<void> open_upload_folders(Platform& platform) {
+  platform.uploads.emplace(*platform.store);
   const ServerConfig& config = platform.config;
   const auto max_bytes = static_cast<std::uint64_t>(config.upload_bytes);
   auto staging = StagingFolder::open(config.data / "staging", {.max_bytes = max_bytes,

@@ -114,7 +114,7 @@ struct Platform {
   std::optional<AcceptanceStore> acceptance;  // checks that adapters keep
   std::unique_ptr<AdapterIntake> intake;
   std::optional<BodyBudget> bodies;
-  UploadSlots uploads;
+  std::optional<UploadSlots> uploads;
   IdempotentAnswers idempotent;
   std::optional<SpendWatch> spend_watch;
   Metrics metrics;

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/api/stored_json.hpp"
 #include "gateway/config.hpp"
 #include "storage/json.hpp"
 #include "storage/keys.hpp"
@@ -23,13 +24,6 @@ Error no_such_draft() {
 }
 Error unreadable() {
   return {Code::kCorrupt, "a record of an adapter's draft cannot be read"};
-}
-
-std::int64_t micros(WallTime time) {
-  return time.time_since_epoch().count();
-}
-WallTime time_at(const Json& json, const char* name) {
-  return WallTime(std::chrono::microseconds(json.at(name).get<std::int64_t>()));
 }
 
 Result<void> make_folder(const fs::path& folder) {
@@ -91,8 +85,8 @@ Result<AdapterDrafts::Kept> AdapterDrafts::read_record(std::string_view text) co
     Kept kept{.draft = {.id = json->at("id"),
                         .tenant = TenantId(json->at("tenant")),
                         .adapter = json->at("adapter"),
-                        .created_at = time_at(*json, "created_at"),
-                        .expires_at = time_at(*json, "expires_at")}};
+                        .created_at = stored_time_at(*json, "created_at"),
+                        .expires_at = stored_time_at(*json, "expires_at")}};
     for (const auto& [file, value] : json->at("files").items()) {
       const auto digest = digest_from_hex(value.at("sha256").get_ref<const std::string&>());
       if (!digest) return unreadable();
@@ -253,8 +247,8 @@ Result<void> AdapterDrafts::write_kept(const Kept& kept, const AuditRecord& audi
   Json json = {{"id", draft.id},
                {"tenant", draft.tenant.str()},
                {"adapter", draft.adapter},
-               {"created_at", micros(draft.created_at)},
-               {"expires_at", micros(draft.expires_at)},
+               {"created_at", stored_time(draft.created_at)},
+               {"expires_at", stored_time(draft.expires_at)},
                {"files", Json::object()}};
   for (const auto& [file, bytes] : draft.files) {
     json["files"][file] = {{"name", kept.names.at(file)}, {"sha256", to_hex(bytes->sha256())}};

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/api/stored_json.hpp"
 #include "storage/json.hpp"
 #include "storage/keys.hpp"
 
@@ -13,30 +14,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::string_view kWhat = "a record of a tenant's file";
 constexpr std::array kStatuses{UploadStatus::kPending, UploadStatus::kCompleted,
                                UploadStatus::kCancelled, UploadStatus::kExpired};
 
-struct BadValue {};
-
-std::int64_t micros(WallTime time) {
-  return time.time_since_epoch().count();
-}
-
-// These throw on a wrong type or value; decode() turns that into kCorrupt.
-WallTime time_at(const Json& json, const char* name) {
-  return WallTime(std::chrono::microseconds(json.at(name).get<std::int64_t>()));
-}
-
+// These throw on a wrong type or value; read_stored() turns that into kCorrupt.
 ContentDigest digest_at(const Json& json, const char* name) {
   const auto bytes = digest_from_hex(json.at(name).get_ref<const std::string&>());
-  if (!bytes) throw BadValue();
+  if (!bytes) throw BadStoredValue();
   return ContentDigest{*bytes};
 }
 
 UploadStatus status_of(const Json& json, const char* name) {
   const auto found = std::ranges::find(kStatuses, json.at(name).get_ref<const std::string&>(),
                                        [](UploadStatus status) { return to_string(status); });
-  if (found == kStatuses.end()) throw BadValue();
+  if (found == kStatuses.end()) throw BadStoredValue();
   return *found;
 }
 
@@ -47,8 +39,8 @@ FileRecord file_of(const Json& json) {
                     .purpose = json.at("purpose"),
                     .bytes = json.at("bytes"),
                     .sha256 = digest_at(json, "sha256"),
-                    .created_at = time_at(json, "created_at")};
-  if (json.contains("expires_at")) record.expires_at = time_at(json, "expires_at");
+                    .created_at = stored_time_at(json, "created_at")};
+  if (json.contains("expires_at")) record.expires_at = stored_time_at(json, "expires_at");
   return record;
 }
 
@@ -59,8 +51,8 @@ UploadRecord upload_of(const Json& json) {
                       .purpose = json.at("purpose"),
                       .mime_type = json.at("mime_type"),
                       .bytes = json.at("bytes"),
-                      .created_at = time_at(json, "created_at"),
-                      .expires_at = time_at(json, "expires_at"),
+                      .created_at = stored_time_at(json, "created_at"),
+                      .expires_at = stored_time_at(json, "expires_at"),
                       .status = status_of(json, "status"),
                       .file = json.at("file")};
   if (json.contains("file_seconds")) record.file_seconds = json.at("file_seconds");
@@ -73,21 +65,7 @@ UploadPart part_of(const Json& json) {
           .upload = json.at("upload"),
           .bytes = json.at("bytes"),
           .sha256 = digest_at(json, "sha256"),
-          .created_at = time_at(json, "created_at")};
-}
-
-template <class Record>
-Result<Record> decode(std::string_view text, Record (*read)(const Json&)) {
-  const Error corrupt{Code::kCorrupt, "a record of a tenant's file cannot be read"};
-  const auto json = parse_json(text);
-  if (!json) return corrupt;
-  try {
-    return read(*json);
-  } catch (const Json::exception&) {
-    return corrupt;
-  } catch (const BadValue&) {
-    return corrupt;
-  }
+          .created_at = stored_time_at(json, "created_at")};
 }
 
 std::string key_of(const FileRecord& record) {
@@ -137,8 +115,8 @@ std::string encode_record(const FileRecord& record) {
                {"purpose", record.purpose},
                {"bytes", record.bytes},
                {"sha256", to_hex(record.sha256)},
-               {"created_at", micros(record.created_at)}};
-  if (record.expires_at) json["expires_at"] = micros(*record.expires_at);
+               {"created_at", stored_time(record.created_at)}};
+  if (record.expires_at) json["expires_at"] = stored_time(*record.expires_at);
   return to_text(json);
 }
 
@@ -149,8 +127,8 @@ std::string encode_record(const UploadRecord& record) {
                {"purpose", record.purpose},
                {"mime_type", record.mime_type},
                {"bytes", record.bytes},
-               {"created_at", micros(record.created_at)},
-               {"expires_at", micros(record.expires_at)},
+               {"created_at", stored_time(record.created_at)},
+               {"expires_at", stored_time(record.expires_at)},
                {"status", to_string(record.status)},
                {"file", record.file}};
   if (record.file_seconds) json["file_seconds"] = *record.file_seconds;
@@ -163,17 +141,17 @@ std::string encode_record(const UploadPart& record) {
                       {"upload", record.upload},
                       {"bytes", record.bytes},
                       {"sha256", to_hex(record.sha256)},
-                      {"created_at", micros(record.created_at)}});
+                      {"created_at", stored_time(record.created_at)}});
 }
 
 Result<FileRecord> decode_file_record(std::string_view text) {
-  return decode<FileRecord>(text, file_of);
+  return read_stored(text, kWhat, file_of);
 }
 Result<UploadRecord> decode_upload_record(std::string_view text) {
-  return decode<UploadRecord>(text, upload_of);
+  return read_stored(text, kWhat, upload_of);
 }
 Result<UploadPart> decode_upload_part(std::string_view text) {
-  return decode<UploadPart>(text, part_of);
+  return read_stored(text, kWhat, part_of);
 }
 
 AuditedWrite unaudited(Store& store) {

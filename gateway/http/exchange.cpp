@@ -141,7 +141,7 @@ Result<void> open_stage(Platform& platform, Carrier carrier, Exchange& exchange)
     if (!stage) return stage.error();
     exchange.stage = *std::move(stage);
   }
-  auto slot = platform.uploads.enter(call.caller.tenant, call.caller.limits, call.received_wall);
+  auto slot = platform.uploads->enter(call.caller.tenant, call.caller.limits, call.received_wall);
   if (!slot) return slot.error();
   exchange.upload_slot = *std::move(slot);
   return {};

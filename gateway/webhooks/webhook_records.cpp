@@ -4,21 +4,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/api/stored_json.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::int64_t micros(WallTime time) {
-  return time.time_since_epoch().count();
-}
-
-// These throw on a wrong type; decoded() turns that into kCorrupt.
-WallTime time_at(const Json& json, const char* name) {
-  return WallTime(std::chrono::microseconds(json.at(name).get<std::int64_t>()));
-}
 
 Json secret_json(const SecretVersion& version) {
   return {{"pepper_version", version.pepper_version}, {"generation", version.generation}};
@@ -33,14 +25,14 @@ Webhook webhook_of(const Json& json) {
                   .tenant = TenantId(json.at("tenant").get<std::string>()),
                   .url = json.at("url").get<std::string>(),
                   .events = json.at("events").get<std::vector<std::string>>(),
-                  .created_at = time_at(json, "created_at"),
+                  .created_at = stored_time_at(json, "created_at"),
                   .created_by = KeyId(json.at("created_by").get<std::string>()),
                   .disabled = json.at("disabled").get<bool>(),
                   .secret = secret_at(json.at("secret"))};
   if (json.contains("retired")) {
     const Json& retired = json.at("retired");
     webhook.retired = {.version = secret_at(retired),
-                       .valid_until = time_at(retired, "valid_until")};
+                       .valid_until = stored_time_at(retired, "valid_until")};
   }
   return webhook;
 }
@@ -50,19 +42,7 @@ WebhookDelivery delivery_of(const Json& json) {
           .event = json.at("event").get<std::string>(),
           .body = json.at("body").get<std::string>(),
           .attempts = json.at("attempts").get<std::int64_t>(),
-          .due = time_at(json, "due")};
-}
-
-template <class Record>
-Result<Record> decoded(std::string_view text, Record (*read)(const Json&)) {
-  const Error corrupt{Code::kCorrupt, "a record of a webhook cannot be read"};
-  const auto json = parse_json(text);
-  if (!json) return corrupt;
-  try {
-    return read(*json);
-  } catch (const Json::exception&) {
-    return corrupt;
-  }
+          .due = stored_time_at(json, "due")};
 }
 
 }  // namespace
@@ -78,13 +58,13 @@ std::string encode(const Webhook& webhook) {
   json["tenant"] = webhook.tenant.str();
   json["url"] = webhook.url;
   json["events"] = webhook.events;
-  json["created_at"] = micros(webhook.created_at);
+  json["created_at"] = stored_time(webhook.created_at);
   json["created_by"] = webhook.created_by.str();
   json["disabled"] = webhook.disabled;
   json["secret"] = secret_json(webhook.secret);
   if (webhook.retired) {
     json["retired"] = secret_json(webhook.retired->version);
-    json["retired"]["valid_until"] = micros(webhook.retired->valid_until);
+    json["retired"]["valid_until"] = stored_time(webhook.retired->valid_until);
   }
   return to_text(json);
 }
@@ -95,15 +75,15 @@ std::string encode(const WebhookDelivery& delivery) {
   json["event"] = delivery.event;
   json["body"] = delivery.body;
   json["attempts"] = delivery.attempts;
-  json["due"] = micros(delivery.due);
+  json["due"] = stored_time(delivery.due);
   return to_text(json);
 }
 
 Result<Webhook> decode_webhook(std::string_view text) {
-  return decoded(text, webhook_of);
+  return read_stored(text, "a record of a webhook", webhook_of);
 }
 Result<WebhookDelivery> decode_webhook_delivery(std::string_view text) {
-  return decoded(text, delivery_of);
+  return read_stored(text, "a record of a webhook", delivery_of);
 }
 
 // No API key's secret looks like the text that is hashed here: those have no blanks.
