@@ -28,7 +28,7 @@
 //            m <webhook> · <event>                 event on its way to a webhook
 //            z <place:32>                          answer of an Idempotency-Key, sealed
 //            d <tenant> · <draft>                  package that is put together file by file
-//            b <tenant>                            uploads begun in its last day that had some
+//            g <tenant>                            uploads begun in its last day that had some
 //   kChunks  <content:32> <file:u8> <chunk:be32>   1 MiB of a file of an adapter package
 //   kLedger  u <finished:be64> <request id>        usage record
 //            q <request id>                        when that request finished (be64): exactly once
@@ -223,7 +223,7 @@ inline std::string draft(std::string_view tenant, std::string_view id) {
 }
 
 inline std::string begun_uploads(std::string_view tenant) {
-  return std::string("b").append(tenant);
+  return std::string("g").append(tenant);
 }
 
 inline std::string all_webhooks() {
