@@ -126,6 +126,7 @@ PackageShelf::PackageShelf(Store& store)
       eraser_([&state = *state_](const std::stop_token& stop) { run_eraser(state, stop); }) {}
 
 PackageShelf::~PackageShelf() {
+  if (!state_) return;
   eraser_.request_stop();
   {
     MutexLock lock(state_->mutex);

@@ -56,6 +56,7 @@ class PackageShelf {
   // `store` outlives the shelf and every pin that is read from.
   explicit PackageShelf(Store& store);
   ~PackageShelf();
+  PackageShelf(PackageShelf&&) noexcept = default;  // of the one that is left, nothing is asked
   PackageShelf(const PackageShelf&) = delete;
   PackageShelf& operator=(const PackageShelf&) = delete;
 

@@ -63,13 +63,31 @@ Result<void> Precondition::check(std::string_view etag) const {
                "It is not, or no longer, what the precondition says; read it again."};
 }
 
+Result<RegistryContents> read_registry(Store& store) {
+  auto tenants = read_registry_index(store);
+  if (!tenants) return tenants.error();
+  RegistryContents contents{.tenants = *std::move(tenants), .shelf = PackageShelf(store)};
+  for (const auto& [tenant, adapters] : contents.tenants) {
+    for (const auto& [name, info] : adapters) {
+      bool is_interrupted = false;
+      for (const auto& [number, version] : info->versions) {
+        if (version->has_bytes()) contents.shelf.restore(version->package, version->digest);
+        is_interrupted |= version->status == VersionStatus::kValidating;
+      }
+      if (is_interrupted) contents.interrupted.emplace_back(tenant, name);
+    }
+  }
+  if (auto swept = contents.shelf.sweep(); !swept) return swept.error();
+  return contents;
+}
+
 AdapterRegistry::AdapterRegistry(Store& store, BaseModel base, RegistryJournal* journal,
-                                 RegistryIndex::Tenants tenants)
+                                 RegistryContents contents)
     : store_(store),
       journal_(journal),
       base_(std::move(base)),
-      index_(std::move(tenants)),
-      shelf_(store) {}
+      index_(std::move(contents.tenants)),
+      shelf_(std::move(contents.shelf)) {}
 
 Result<std::unique_ptr<AdapterRegistry>> AdapterRegistry::open(Store& store, BaseModel base,
                                                                RegistryJournal* journal,
@@ -77,31 +95,17 @@ Result<std::unique_ptr<AdapterRegistry>> AdapterRegistry::open(Store& store, Bas
   return open(store, std::move(base), journal, now, read_registry(store));
 }
 
-Result<std::unique_ptr<AdapterRegistry>> AdapterRegistry::open(
-    Store& store, BaseModel base, RegistryJournal* journal, WallTime now,
-    Result<RegistryIndex::Tenants> tenants) {
-  if (!tenants) return tenants.error();
-  std::vector<ChangeRequest> interrupted;
-  std::vector<const AdapterVersion*> whole;
-  for (const auto& [tenant, adapters] : *tenants) {
-    for (const auto& [name, info] : adapters) {
-      bool is_interrupted = false;
-      for (const auto& [number, version] : info->versions) {
-        if (version->has_bytes()) whole.push_back(version.get());
-        is_interrupted |= version->status == VersionStatus::kValidating;
-      }
-      if (is_interrupted) interrupted.push_back({.tenant = tenant, .name = name, .now = now});
-    }
-  }
-  // The index shares the versions, so they stay where they are.
+Result<std::unique_ptr<AdapterRegistry>> AdapterRegistry::open(Store& store, BaseModel base,
+                                                               RegistryJournal* journal,
+                                                               WallTime now,
+                                                               Result<RegistryContents> contents) {
+  if (!contents) return contents.error();
+  const auto interrupted = std::move(contents->interrupted);
   auto registry = std::unique_ptr<AdapterRegistry>(
-      new AdapterRegistry(store, std::move(base), journal, *std::move(tenants)));
-  for (const AdapterVersion* version : whole) {
-    registry->shelf_.restore(version->package, version->digest);
-  }
-  if (auto swept = registry->shelf_.sweep(); !swept) return swept.error();
-  for (const ChangeRequest& change : interrupted) {
-    if (auto failed = registry->fail_interrupted(change); !failed) return failed.error();
+      new AdapterRegistry(store, std::move(base), journal, *std::move(contents)));
+  for (const auto& [tenant, name] : interrupted) {
+    auto failed = registry->fail_interrupted({.tenant = tenant, .name = name, .now = now});
+    if (!failed) return failed.error();
   }
   return registry;
 }

@@ -25,6 +25,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "adapters/adapter_facts.hpp"
@@ -109,6 +110,18 @@ struct ResolvedAdapter {
   PackagePin pin = {};
 };
 
+// A registry to be: what the store holds of one.
+struct RegistryContents {
+  RegistryIndex::Tenants tenants;
+  PackageShelf shelf;  // the bytes of their versions
+  // Names that have a version which was being validated.
+  std::vector<std::pair<TenantId, std::string>> interrupted = {};
+};
+
+// Erases bytes that are nobody's. Others may read their own records of `store` meanwhile.
+// Errors: kIo, kCorrupt.
+Result<RegistryContents> read_registry(Store& store);
+
 // Thread-safe. Changes are serialised; each read sees one adapter, or one list, as it was at one
 // moment.
 class AdapterRegistry {
@@ -120,10 +133,10 @@ class AdapterRegistry {
   static Result<std::unique_ptr<AdapterRegistry>> open(Store& store, BaseModel base,
                                                        RegistryJournal* journal = nullptr,
                                                        WallTime now = {});
-  // The same with what read_registry() has read of the store, while others read theirs.
+  // The same with what read_registry() has made of the store.
   static Result<std::unique_ptr<AdapterRegistry>> open(Store& store, BaseModel base,
                                                        RegistryJournal* journal, WallTime now,
-                                                       Result<RegistryIndex::Tenants> tenants);
+                                                       Result<RegistryContents> contents);
 
   const BaseModel& base() const { return base_; }
 
@@ -251,7 +264,7 @@ class AdapterRegistry {
   };
 
   AdapterRegistry(Store& store, BaseModel base, RegistryJournal* journal,
-                  RegistryIndex::Tenants tenants);
+                  RegistryContents contents);
 
   // Which aliases lose a version: all that point at it, or only those that have others too.
   enum class Aliases : std::uint8_t { kAll, kSplits };

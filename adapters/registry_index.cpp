@@ -28,7 +28,8 @@ class RegistryReader {
     if (!info) return info.error();
     const TenantId tenant{std::string(cut_name(key))};
     info->name = key;
-    tenants_[tenant].insert_or_assign(std::string(key), std::move(*info));
+    auto& adapters = tenants_[tenant];
+    adapters.insert_or_assign(adapters.end(), std::string(key), std::move(*info));
     return {};
   }
 
@@ -41,7 +42,9 @@ class RegistryReader {
     }
     version->adapter = info->name;
     version->version = static_cast<int>(keys::number_at_end(key));
-    info->versions[version->version] = std::make_shared<const AdapterVersion>(std::move(*version));
+    const int number = version->version;
+    info->versions.insert_or_assign(info->versions.end(), number,
+                                    std::make_shared<const AdapterVersion>(std::move(*version)));
     return {};
   }
 
@@ -72,10 +75,20 @@ class RegistryReader {
   }
 
  private:
-  // The adapter that a key's first two names are about; leaves the rest of the key.
+  // The adapter that a key's first two names are about; leaves the rest of the key. Keys come in
+  // order, so it is often the one that was found last.
   AdapterInfo* find(std::string_view& key) {
-    const TenantId tenant{std::string(cut_name(key))};
+    const std::string_view whole = key;
+    const std::string_view tenant = cut_name(key);
     const std::string_view name = cut_name(key);
+    const std::string_view both = whole.substr(0, whole.size() - key.size());
+    if (both == last_names_) return last_found_;
+    last_names_ = both;
+    last_found_ = look_up(TenantId(std::string(tenant)), name);
+    return last_found_;
+  }
+
+  AdapterInfo* look_up(const TenantId& tenant, std::string_view name) {
     const auto adapters = tenants_.find(tenant);
     if (adapters == tenants_.end()) return nullptr;
     const auto info = adapters->second.find(name);
@@ -83,6 +96,8 @@ class RegistryReader {
   }
 
   std::unordered_map<TenantId, std::map<std::string, AdapterInfo, std::less<>>> tenants_;
+  std::string last_names_;
+  AdapterInfo* last_found_ = nullptr;
 };
 
 }  // namespace
@@ -120,7 +135,7 @@ void RegistryIndex::erase(const TenantId& tenant, std::string_view name) {
   adapters.erase(found);
 }
 
-Result<RegistryIndex::Tenants> read_registry(const Store& store) {
+Result<RegistryIndex::Tenants> read_registry_index(const Store& store) {
   using Add = Result<void> (RegistryReader::*)(std::string_view, std::string_view);
   RegistryReader reader;
   const auto scan = [&](const std::string& prefix, Add add) -> Result<void> {

@@ -43,6 +43,6 @@ class RegistryIndex {
 };
 
 // What the store holds. Errors: kCorrupt if records contradict each other or cannot be read; kIo.
-Result<RegistryIndex::Tenants> read_registry(const Store& store);
+Result<RegistryIndex::Tenants> read_registry_index(const Store& store);
 
 }  // namespace tessera

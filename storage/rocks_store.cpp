@@ -5,13 +5,22 @@
 // writers share their syncs. A reader may see a batch that is not yet synced, but nobody was told
 // of it, and whoever builds upon it syncs a log that holds both.
 //
+// What can wait does not delay a start, which reads everything: tables are merged from a while
+// after the opening on, and what a log holds becomes a table at the end of a store that is closed
+// in good order, not at the next opening.
+//
 // Large values do not go through the log, a memtable and its flush: ingest() writes them once, as a
 // table that RocksDB takes over by a link. A crash before leaves a file that the next open removes.
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
+#include <optional>
+#include <stop_token>
+#include <thread>
 #include <utility>
 
 #include <rocksdb/cache.h>
@@ -41,7 +50,10 @@ constexpr std::string_view kIngestedFile = "ingest-";       // then a number: on
 
 constexpr std::size_t kCacheBytes = std::size_t{64} << 20;    // of uncompressed blocks
 constexpr double kFilterBitsPerKey = 10.0;                    // a false alarm in a hundred
+constexpr double kFilterShare = 0.02;                         // of a memtable, for its filter
 constexpr std::size_t kMaxLogBytes = std::size_t{256} << 20;  // bounds the time of a restart
+constexpr std::size_t kLogBytesLeft = std::size_t{1} << 20;   // that a closed store may still have
+constexpr std::chrono::seconds kRestBeforeMerges{10};         // from the opening on
 
 rocksdb::Slice slice(std::string_view bytes) {
   return {bytes.data(), bytes.size()};
@@ -105,6 +117,7 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
   // The ledger asks of each request whether it is there already, and it never is.
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kFilterBitsPerKey));
   rocksdb::ColumnFamilyOptions options;
+  options.disable_auto_compactions = true;  // until LateMerges
   if (family == Family::kChunks) {
     // Weights do not compress, and the page cache holds them well enough.
     options.compression = rocksdb::kNoCompression;
@@ -114,6 +127,9 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
   if (family == Family::kLedger) {
     // Keys of most kinds grow: each is looked for beside the last of its kind, not from the top.
     options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
+    // Nor does that question go through the keys that were written lately.
+    options.memtable_whole_key_filtering = true;
+    options.memtable_prefix_bloom_size_ratio = kFilterShare;
     // What is merged again soon is not worth compressing.
     options.compression_per_level.assign(static_cast<std::size_t>(options.num_levels),
                                          options.compression);
@@ -131,17 +147,49 @@ std::string end_of(std::string_view prefix) {
   return end;
 }
 
+using Families = std::vector<rocksdb::ColumnFamilyHandle*>;  // RocksDB's default one comes first
+
+// Has RocksDB merge tables when the store has been open for a while, if it still is.
+class LateMerges {
+ public:
+  LateMerges(rocksdb::DB& database, const Families& families)
+      : thread_([this, &database, &families](const std::stop_token& stop) {
+          while (rest(stop) && !begin(database, families)) continue;
+        }) {}
+
+ private:
+  // False if the store is closed.
+  bool rest(const std::stop_token& stop) {
+    const MutexLock lock(mutex_);
+    changed_.wait_for(mutex_, stop, kRestBeforeMerges, [] { return false; });
+    return !stop.stop_requested();
+  }
+
+  static bool begin(rocksdb::DB& database, const Families& families) {
+    const auto status = database.EnableAutoCompaction(families);
+    if (!status.ok()) log_warn("tables_not_merged", {{"reason", status.ToString()}});
+    return status.ok();
+  }
+
+  Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::jthread thread_;
+};
+
 class RocksStore final : public Store {
  public:
-  using Families = std::vector<rocksdb::ColumnFamilyHandle*>;  // RocksDB's default one comes first
-
   RocksStore(std::unique_ptr<rocksdb::DB> database, Families families)
       : database_(std::move(database)), families_(std::move(families)) {}
 
   ~RocksStore() override {
+    if (late_merges_) flush_large_logs();
+    late_merges_.reset();
     for (auto* family : families_) database_->DestroyColumnFamilyHandle(family);
     database_->Close();
   }
+
+  // For a store that is written to.
+  void merge_later() { late_merges_.emplace(*database_, families_); }
 
   Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
     std::string value;
@@ -157,6 +205,7 @@ class RocksStore final : public Store {
     const std::string end = end_of(prefix);
     const rocksdb::Slice upper_bound = slice(end);
     rocksdb::ReadOptions options;
+    options.fill_cache = prefix.size() > 1;  // all records of a kind are read once, at a start
     if (!end.empty()) options.iterate_upper_bound = &upper_bound;
     const std::unique_ptr<rocksdb::Iterator> at(database_->NewIterator(options, handle(family)));
     for (at->Seek(slice(std::max(prefix, start))); at->Valid(); at->Next()) {
@@ -227,6 +276,21 @@ class RocksStore final : public Store {
   }
 
  private:
+  // The next opening has to read what is left in the log again, and writes it to a table then. What
+  // fails here is left to it.
+  void flush_large_logs() {
+    std::uint64_t bytes = 0;
+    for (auto* family : families_) {
+      std::uint64_t of_family = 0;
+      database_->GetIntProperty(family, rocksdb::DB::Properties::kCurSizeAllMemTables, &of_family);
+      bytes += of_family;
+    }
+    if (bytes <= kLogBytesLeft) return;
+    rocksdb::FlushOptions options;
+    options.allow_write_stall = true;  // nobody writes any more
+    database_->Flush(options, families_).PermitUncheckedError();
+  }
+
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
     return families_[static_cast<std::size_t>(family) + 1];
   }
@@ -243,8 +307,17 @@ class RocksStore final : public Store {
     return status.ok() ? table.Finish() : status;
   }
 
+  // About as many as the batch takes in the log, so that it is not copied as it grows.
+  static std::size_t bytes_of(const Batch& batch) {
+    constexpr std::size_t kOfEach = 16;
+    std::size_t bytes = kOfEach;
+    for (const auto& put : batch.puts) bytes += put.key.size() + put.value.size() + kOfEach;
+    for (const auto& erase : batch.erases) bytes += erase.key.size() + kOfEach;
+    return bytes;
+  }
+
   Result<void> append(const Batch& batch) TESSERA_EXCLUDES(writer_) {
-    rocksdb::WriteBatch changes;
+    rocksdb::WriteBatch changes(bytes_of(batch));
     for (const auto& put : batch.puts) {
       changes.Put(handle(put.family), slice(put.key), slice(put.value));
     }
@@ -270,6 +343,7 @@ class RocksStore final : public Store {
   const Families families_;
   Mutex writer_;
   std::atomic<std::uint64_t> next_ingested_ = 0;
+  std::optional<LateMerges> late_merges_;  // none: it is only read
 };
 
 // What a crash left on its way in.
@@ -307,13 +381,14 @@ Result<std::unique_ptr<Store>> open_rocks_store(const std::filesystem::path& dir
   if (made) return Error{Code::kIo, "cannot make " + directory.string() + ": " + made.message()};
 
   rocksdb::DB* opened = nullptr;
-  RocksStore::Families families;
+  Families families;
   const auto status = rocksdb::DB::Open(database_options(), directory.string(), wanted_families(),
                                         &families, &opened);
   if (!status.ok()) return error_from_open(status, directory);
 
   remove_unfinished_tables(directory);
   auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);
+  store->merge_later();
   if (auto format = store->check_format(); !format) return format.error();
   return store;
 }
@@ -324,7 +399,7 @@ Result<std::unique_ptr<Store>> open_rocks_store_read_only(const std::filesystem:
   options.create_missing_column_families = false;
   options.max_open_files = -1;  // all at once: the other process may remove files later
   rocksdb::DB* opened = nullptr;
-  RocksStore::Families families;
+  Families families;
   const auto status = rocksdb::DB::OpenForReadOnly(options, directory.string(), wanted_families(),
                                                    &families, &opened);
   if (!status.ok()) return error_from_open(status, directory);

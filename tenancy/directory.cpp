@@ -2,14 +2,10 @@
 // are in directory_keys.cpp.
 #include "tenancy/directory.hpp"
 
-#include <algorithm>
-#include <iterator>
-#include <map>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "storage/keys.hpp"
+#include "tenancy/directory_load.hpp"
 #include "tenancy/records.hpp"
 #include "tenancy/slug.hpp"
 
@@ -47,87 +43,6 @@ Result<std::string> choose_slug(const NewTenant& request, const DirectorySnapsho
   return request.slug;
 }
 
-constexpr unsigned kMaxLoadThreads = 4;
-
-// Calls `take(rest of the key, record)` for the records under `prefix` whose keys go on with a byte
-// in [first, last).
-template <class Record, class Take>
-Result<void> load_range(const Store& store, const std::string& prefix, int first, int last,
-                        Take take) {
-  Result<void> decoded;
-  const std::string start = first == 0 ? prefix : prefix + static_cast<char>(first);
-  auto scanned =
-      store.scan(Family::kMeta, prefix, start, [&](std::string_view key, std::string_view value) {
-        const std::string_view rest = key.substr(prefix.size());
-        if (!rest.empty() && static_cast<unsigned char>(rest.front()) >= last) return false;
-        auto record = decode<Record>(value);
-        if (!record) {
-          decoded = record.error();
-          return false;
-        }
-        take(std::string(rest), *std::move(record));
-        return true;
-      });
-  return decoded ? scanned : decoded;
-}
-
-// Collects the records that open() reads, in whatever order the store has them.
-class Loader {
- public:
-  explicit Loader(const Store& store) : store_(store) {}
-
-  template <class Record, class Take>
-  void each(const std::string& prefix, Take take) {
-    if (done_) done_ = load_range<Record>(store_, prefix, 0, 256, take);
-  }
-
-  // All API keys: there may be a million, so every thread reads those of some first characters.
-  std::vector<ApiKeyRecord> api_keys() {
-    const int num_threads =
-        static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, kMaxLoadThreads));
-    std::vector<std::vector<ApiKeyRecord>> parts(static_cast<std::size_t>(num_threads));
-    std::vector<Result<void>> done(parts.size());
-    {
-      std::vector<std::jthread> threads;
-      for (int i = 0; i < num_threads; ++i) {
-        threads.emplace_back([&, i] {
-          const auto part = static_cast<std::size_t>(i);
-          const auto keep = [&](const std::string&, ApiKeyRecord key) {
-            parts[part].push_back(std::move(key));
-          };
-          done[part] = load_range<ApiKeyRecord>(store_, keys::api_keys(), first_of(i, num_threads),
-                                                first_of(i + 1, num_threads), keep);
-        });
-      }
-    }
-    std::vector<ApiKeyRecord> all;
-    for (std::size_t part = 0; part < parts.size(); ++part) {
-      if (done_) done_ = done[part];
-      all.insert(all.end(), std::make_move_iterator(parts[part].begin()),
-                 std::make_move_iterator(parts[part].end()));
-      parts[part] = {};
-    }
-    return all;
-  }
-
-  const Result<void>& done() const { return done_; }
-
- private:
-  // Where part i of `count` begins: ids are of [0-9A-Za-z], and each begins as often as another.
-  static int first_of(int i, int count) {
-    constexpr std::string_view kAlphabet =
-        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    if (i == 0) return 0;
-    if (i == count) return 256;
-    const auto at =
-        kAlphabet.size() * static_cast<std::size_t>(i) / static_cast<std::size_t>(count);
-    return static_cast<unsigned char>(kAlphabet[at]);
-  }
-
-  const Store& store_;
-  Result<void> done_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<TenantDirectory>> TenantDirectory::open(Store& store,
@@ -153,36 +68,9 @@ Result<void> TenantDirectory::check_peppers() {
 }
 
 Result<void> TenantDirectory::load() {
-  Loader loader(store_);
-  std::map<TenantId, TenantEntry> tenants;
-  loader.each<Tenant>(keys::tenants(), [&](const std::string& id, const Tenant& tenant) {
-    tenants[TenantId(id)].tenant = tenant;
-  });
-  loader.each<TenantLimits>(keys::all_limits(),
-                            [&](const std::string& id, const TenantLimits& limits) {
-                              tenants[TenantId(id)].limits = limits;
-                            });
-  loader.each<TenantPolicy>(
-      keys::all_policies(), [&](const std::string& id, const TenantPolicy& policy) {
-        tenants[TenantId(id)].policy = std::make_shared<const TenantPolicy>(policy);
-      });
-  loader.each<ServiceAccount>(keys::service_accounts(),
-                              [&](const std::string&, const ServiceAccount& account) {
-                                tenants[account.tenant].service_accounts[account.id] = account;
-                              });
-  DirectorySnapshot loaded;
-  std::vector<ApiKeyRecord> all_keys = loader.api_keys();
-  const bool lacks_pepper = std::ranges::any_of(all_keys, [this](const ApiKeyRecord& key) {
-    return !peppers_.has(key.pepper_version) ||
-           (key.retired && !peppers_.has(key.retired->pepper_version));
-  });
-  if (!loader.done()) return loader.done();
-  if (lacks_pepper) {
-    return Error{Code::kCorrupt, "the pepper file lacks a version that keys were made with"};
-  }
-  for (auto& [id, entry] : tenants) loaded.put(std::move(entry));
-  loaded.put_keys(std::move(all_keys));
-  publish(std::move(loaded));
+  auto loaded = load_directory(store_, peppers_);
+  if (!loaded) return loaded.error();
+  publish(*std::move(loaded));
   return {};
 }
 

@@ -86,12 +86,20 @@ void DirectorySnapshot::put_key(ApiKeyRecord key) {
   keys_.put(id, std::move(key));
 }
 
-void DirectorySnapshot::put_keys(std::vector<ApiKeyRecord> keys) {
+void DirectorySnapshot::KeyPile::add(ApiKeyRecord key) {
+  auto shared = std::make_shared<const ApiKeyRecord>(std::move(key));
+  by_tenant_[decltype(keys_of_)::shard_of(shared->tenant)].push_back(shared.get());
+  by_id_[decltype(keys_)::shard_of(shared->id)].push_back(std::move(shared));
+}
+
+void DirectorySnapshot::put_keys(std::span<const KeyPile> piles, std::size_t shard) {
+  std::size_t count = 0;
+  for (const KeyPile& pile : piles) count += pile.by_id_[shard].size();
+  keys_.reserve(shard, count);
   std::unordered_map<TenantId, std::vector<KeyId>> ids;
-  for (ApiKeyRecord& key : keys) {
-    const KeyId id = key.id;
-    ids[key.tenant].push_back(id);
-    keys_.put(id, std::move(key));
+  for (const KeyPile& pile : piles) {
+    for (const auto& key : pile.by_id_[shard]) keys_.put_into(shard, key->id, key);
+    for (const ApiKeyRecord* key : pile.by_tenant_[shard]) ids[key->tenant].push_back(key->id);
   }
   for (auto& [tenant, of_tenant] : ids) {
     std::ranges::sort(of_tenant);

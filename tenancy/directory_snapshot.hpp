@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "tenancy/shared_map.hpp"
@@ -46,8 +46,23 @@ class DirectorySnapshot {
   // For TenantDirectory, while the snapshot is being made.
   void put(TenantEntry entry);
   void put_key(ApiKeyRecord key);
-  void put_keys(std::vector<ApiKeyRecord> keys);  // of an empty snapshot
   void erase_key(const KeyId& id);
+
+  // Keys on their way into a snapshot that has none, sorted out by where they go: any number of
+  // threads fill a pile each, and then put a shard each of all piles.
+  class KeyPile {
+   public:
+    KeyPile() : by_id_(kNumKeyShards), by_tenant_(kNumKeyShards) {}
+    void add(ApiKeyRecord key);
+
+   private:
+    friend class DirectorySnapshot;
+
+    std::vector<std::vector<std::shared_ptr<const ApiKeyRecord>>> by_id_;
+    std::vector<std::vector<const ApiKeyRecord*>> by_tenant_;
+  };
+  static constexpr std::size_t kNumKeyShards = SharedMap<KeyId, ApiKeyRecord>::kNumShards;
+  void put_keys(std::span<const KeyPile> piles, std::size_t shard);
 
  private:
   SharedMap<TenantId, TenantEntry> tenants_;

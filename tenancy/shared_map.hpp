@@ -20,17 +20,31 @@ class SharedMap {
 
   // Null if there is none; valid as long as this copy has it.
   const Shared* find(const Key& key) const {
-    const auto& shard = shards_[index_of(key)];
+    const auto& shard = shards_[shard_of(key)];
     if (!shard) return nullptr;
     const auto found = shard->find(key);
     return found == shard->end() ? nullptr : &found->second;
   }
 
   void put(const Key& key, Value value) {
-    writable(key)[key] = std::make_shared<const Value>(std::move(value));
+    writable(shard_of(key))[key] = std::make_shared<const Value>(std::move(value));
   }
   void erase(const Key& key) {
-    if (find(key)) writable(key).erase(key);
+    if (find(key)) writable(shard_of(key)).erase(key);
+  }
+
+  // To fill a map that nobody else has yet: different threads may do so at once, each with shards
+  // of its own.
+  static constexpr std::size_t kNumShards = 1024;
+  static std::size_t shard_of(const Key& key) {
+    // Not the low bits, which the shard's own buckets use.
+    return (std::hash<Key>()(key) * 0x9E3779B97F4A7C15U) >> 54U;
+  }
+  // Makes room for so many keys of a shard.
+  void reserve(std::size_t shard, std::size_t count) { writable(shard).reserve(count); }
+  // Puts a key into the shard that it belongs to.
+  void put_into(std::size_t shard, const Key& key, Shared value) {
+    writable(shard)[key] = std::move(value);
   }
 
   // Calls visit(key, value) for all, in no order, until it returns false.
@@ -45,17 +59,11 @@ class SharedMap {
   }
 
  private:
-  static constexpr std::size_t kShards = 1024;
   using Shard = std::unordered_map<Key, Shared>;
 
-  static std::size_t index_of(const Key& key) {
-    // Not the low bits, which the shard's own buckets use.
-    return (std::hash<Key>()(key) * 0x9E3779B97F4A7C15U) >> 54U;
-  }
-
-  // The key's shard, this copy's own.
-  Shard& writable(const Key& key) {
-    auto& shard = shards_[index_of(key)];
+  // A shard, this copy's own.
+  Shard& writable(std::size_t index) {
+    auto& shard = shards_[index];
     if (!shard) {
       shard = std::make_shared<Shard>();
     } else if (shard.use_count() > 1) {
@@ -64,7 +72,7 @@ class SharedMap {
     return *shard;
   }
 
-  std::array<std::shared_ptr<Shard>, kShards> shards_;
+  std::array<std::shared_ptr<Shard>, kNumShards> shards_;
 };
 
 }  // namespace tessera

@@ -188,6 +188,27 @@ TEST_F(RocksStoreTest, EverythingIsThereAfterReopening) {
   EXPECT_EQ(store_->get(Family::kLedger, "b").value(), "buffered");
 }
 
+TEST_F(RocksStoreTest, ClosedInGoodOrderItLeavesNoLongLogToTheNextOpening) {
+  const auto log_bytes = [&] {
+    std::uintmax_t bytes = 0;
+    for (const auto& file : std::filesystem::directory_iterator(directory_ / "db")) {
+      if (file.path().extension() == ".log") bytes += file.file_size();
+    }
+    return bytes;
+  };
+  const std::string value(kChunkBytes, 'v');
+  for (const char* key : {"a", "b", "c", "d"}) {
+    ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, key, value), Durability::kBuffered));
+  }
+  ASSERT_TRUE(store_->write(Batch().put(Family::kLedger, "e", "small")));
+  EXPECT_GE(log_bytes(), 4 * kChunkBytes);
+  store_.reset();
+  EXPECT_LT(log_bytes(), kChunkBytes);
+  store_ = open_in(directory_ / "db");
+  EXPECT_EQ(scanned(*store_, Family::kMeta, "").size(), 5U);  // the format's version, too
+  EXPECT_EQ(store_->get(Family::kLedger, "e").value(), "small");
+}
+
 TEST_F(RocksStoreTest, AgreesWithAMapThroughRandomBatchesAndReopenings) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
