@@ -18,12 +18,22 @@ constexpr std::string_view kBase62 =
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 constexpr std::size_t kMaxPepperFileBytes = std::size_t{64} << 10;
 
-// CRC-32 as in zlib and Ethernet (reflected 0x04C11DB7), a bit at a time: keys are 70 characters.
+constexpr std::array<std::uint32_t, 256> crc32_table() {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
+    std::uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1) != 0 ? 0xEDB88320 : 0);
+    table[byte] = crc;
+  }
+  return table;
+}
+
+// CRC-32 as in zlib and Ethernet (reflected 0x04C11DB7).
 std::uint32_t crc32(std::string_view text) {
+  static constexpr auto kTable = crc32_table();
   std::uint32_t crc = 0xFFFFFFFF;
   for (const char byte : text) {
-    crc ^= static_cast<std::uint8_t>(byte);
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ ((crc & 1) != 0 ? 0xEDB88320 : 0);
+    crc = crc >> 8 ^ kTable[(crc ^ static_cast<std::uint8_t>(byte)) & 0xFF];
   }
   return ~crc;
 }
