@@ -1,5 +1,8 @@
 #include "storage/json.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <string>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -120,8 +123,81 @@ Result<nlohmann::ordered_json> parse_json(std::string_view text, const JsonLimit
   return builder.finish(whole);
 }
 
+namespace {
+
+// In quotes as it stands: ASCII without an escape.
+bool is_plain(const std::string& text) {
+  return std::ranges::all_of(text,
+                             [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
+}
+
+void append_text(const Json& value, std::string& out);
+
+void append_string(const std::string& text, std::string& out) {
+  if (!is_plain(text)) {
+    out += Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+    return;
+  }
+  out += '"';
+  out += text;
+  out += '"';
+}
+
+void append_object(const Json& object, std::string& out) {
+  char before = '{';
+  for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
+    out += before;
+    append_string(name, out);
+    out += ':';
+    append_text(value, out);
+    before = ',';
+  }
+  out += before == '{' ? "{}" : "}";
+}
+
+void append_array(const Json& array, std::string& out) {
+  char before = '[';
+  for (const Json& item : array.get_ref<const Json::array_t&>()) {
+    out += before;
+    append_text(item, out);
+    before = ',';
+  }
+  out += before == '[' ? "[]" : "]";
+}
+
+// As dump() writes it, which looks at every character: nearly all strings are plain, and objects
+// and arrays need no look.
+void append_text(const Json& value, std::string& out) {
+  switch (value.type()) {
+    case Json::value_t::object:
+      return append_object(value, out);
+    case Json::value_t::array:
+      return append_array(value, out);
+    case Json::value_t::string:
+      return append_string(value.get_ref<const std::string&>(), out);
+    case Json::value_t::null:
+      out += "null";
+      return;
+    case Json::value_t::boolean:
+      out += value.get<bool>() ? "true" : "false";
+      return;
+    case Json::value_t::number_integer:
+      out += std::to_string(value.get<std::int64_t>());
+      return;
+    case Json::value_t::number_unsigned:
+      out += std::to_string(value.get<std::uint64_t>());
+      return;
+    default:
+      out += value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+}
+
+}  // namespace
+
 std::string to_text(const nlohmann::ordered_json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string out;
+  append_text(value, out);
+  return out;
 }
 
 }  // namespace tessera

@@ -89,6 +89,16 @@ TEST(ParseJson, ErrorsNameTheByteAndRepeatNothingOfTheText) {
   EXPECT_EQ(error.message.find("hunter2"), std::string::npos);
 }
 
+TEST(ToText, WritesWhatTheLibraryWouldWrite) {
+  for (const std::string_view text :
+       {R"({})", R"([])", R"([[],{},[{}]])", R"({"a":1,"b":-2,"c":18446744073709551615})",
+        R"([1.5,-0.0,1e300,0.1,3.0])", R"({"plain":"x y~!#","":"","q\"uote":"a\\b"})",
+        R"(["tab\t","\u0001","\u007f","\u00e9","\ud83d\ude00"])", R"([true,false,null])"}) {
+    const auto parsed = nlohmann::ordered_json::parse(text);
+    EXPECT_EQ(to_text(parsed), parsed.dump()) << text;
+  }
+}
+
 TEST(ToText, ReplacesInvalidUtf8) {
   EXPECT_EQ(to_text(nlohmann::ordered_json("a\xff")), "\"a\xEF\xBF\xBD\"");
 }

@@ -105,13 +105,17 @@ Value joiner(Runtime&, Arguments arguments) {
 
 }  // namespace
 
+// None of them has a state, so every rendering has the same ones.
 void add_globals(Scope& scope) {
-  scope.set("range", make_callable("range", range));
-  scope.set("dict", make_callable("dict", dict));
-  scope.set("namespace", make_callable("namespace", make_namespace));
-  scope.set("joiner", make_callable("joiner", joiner));
-  scope.set("raise_exception", make_callable("raise_exception", raise_exception));
-  scope.set("strftime_now", make_callable("strftime_now", strftime_now));
+  static const std::vector<std::pair<std::string, Value>> kGlobals = {
+      {"range", make_callable("range", range)},
+      {"dict", make_callable("dict", dict)},
+      {"namespace", make_callable("namespace", make_namespace)},
+      {"joiner", make_callable("joiner", joiner)},
+      {"raise_exception", make_callable("raise_exception", raise_exception)},
+      {"strftime_now", make_callable("strftime_now", strftime_now)},
+  };
+  scope.variables.insert(scope.variables.end(), kGlobals.begin(), kGlobals.end());
 }
 
 }  // namespace tessera::jinja
