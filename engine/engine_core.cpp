@@ -274,7 +274,9 @@ void EngineCore::append_sampled(Request& request, GeneratedToken token) {
   ++counters_.num_generated_tokens;
   request.append(token.id);
   if (ends(request, token.id)) return finish(request, FinishReason::kStop);
-  request.stream->push(std::move(token));
+  // Without a constraint, what cuts the request comes next.
+  const bool last = !request.guided && request.num_generated() >= request.sampling.max_tokens;
+  last ? request.stream->push_last(std::move(token)) : request.stream->push(std::move(token));
 }
 
 // Up to a stop token of the request's own, if there is one among them.

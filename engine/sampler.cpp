@@ -29,16 +29,27 @@ struct RanksBefore {
   }
 };
 
+// The largest of them; NaN if there is one. By integers that have the order of the floats, -0 below
+// 0, because compilers make vector instructions of those whose order of comparing does not matter.
+float largest_of(std::span<const float> logits) {
+  constexpr std::int32_t kMagnitude = 0x7FFFFFFF;
+  constexpr std::int32_t kInfinity = 0x7F800000;
+  std::int32_t largest = std::numeric_limits<std::int32_t>::min();
+  std::int32_t magnitude = 0;
+  for (const float logit : logits) {
+    const auto bits = std::bit_cast<std::int32_t>(logit);
+    largest = std::max(largest, bits ^ ((bits >> 31) & kMagnitude));
+    magnitude = std::max(magnitude, bits & kMagnitude);
+  }
+  if (magnitude > kInfinity) return std::numeric_limits<float>::quiet_NaN();
+  return std::bit_cast<float>(largest ^ ((largest >> 31) & kMagnitude));
+}
+
 // The token that ranks first; nullopt if there is a NaN or the largest logit is not finite.
 std::optional<TokenId> first_ranked(std::span<const float> logits) {
-  std::size_t best = 0;
-  bool has_nan = false;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    has_nan |= std::isnan(logits[i]);
-    if (logits[i] > logits[best]) best = i;
-  }
-  if (has_nan || !std::isfinite(logits[best])) return std::nullopt;
-  return static_cast<TokenId>(best);
+  const float largest = largest_of(logits);
+  if (!std::isfinite(largest)) return std::nullopt;
+  return static_cast<TokenId>(std::ranges::find(logits, largest) - logits.begin());
 }
 
 // The same of the tokens in `mask`, without a look at the others; nullopt too if there are none.

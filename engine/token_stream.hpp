@@ -83,6 +83,11 @@ class TokenStream {
     }
     wake_();
   }
+  // Before a finish() that follows at once: one wake is enough for both.
+  void push_last(GeneratedToken token) {
+    const std::lock_guard lock(mutex_);
+    events_.tokens.push_back(std::move(token));
+  }
   void push_prompt(GeneratedToken token) {
     {
       std::lock_guard lock(mutex_);
@@ -111,8 +116,12 @@ class TokenStream {
   // then finished with kCancelled, unless it was finished already.
   TokenEvents take() {
     TokenEvents events;
+    {
+      const std::lock_guard lock(mutex_);
+      if (events_.tokens.empty() && events_.prompt.empty() && !events_.finished) return events;
+    }
     events.tokens.reserve(kReservedTokens);  // here, so that the engine need not allocate
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     std::swap(events, events_);
     return events;
   }

@@ -41,6 +41,16 @@ TEST(TokenStream, WakeComesAfterTheEventIsVisibleAndWithoutTheLock) {
   EXPECT_EQ(seen, 2U);
 }
 
+TEST(TokenStream, TheLastTokenAndTheFinishAreOneWake) {
+  int wakes = 0;
+  TokenStream stream([&] { ++wakes; });
+  stream.push_last({.id = 1});
+  EXPECT_EQ(wakes, 0);
+  stream.finish({.reason = FinishReason::kLength, .generated_tokens = 1});
+  EXPECT_EQ(wakes, 1);
+  EXPECT_EQ(stream.take().tokens.size(), 1U);
+}
+
 TEST(TokenStream, CancelIsVisibleToTheOtherThread) {
   TokenStream stream([] {});
   EXPECT_FALSE(stream.cancelled());
