@@ -4,9 +4,9 @@
 #include <array>
 #include <exception>
 #include <map>
-#include <set>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "storage/keys.hpp"
 #include "storage/log.hpp"
@@ -74,13 +74,19 @@ class UsageLedger::Books {
     if (totals_.size() > kMaxTotals) totals_.clear();
     return &*end_;
   }
-  Result<UsageTotals*> totals(const Store& store, const std::string& key) {
+  struct Counted {
+    UsageTotals totals;
+    std::uint64_t changed_by = 0;  // the number of the last batch that has them
+  };
+  using Entry = std::pair<const std::string, Counted>;  // under its key in the store
+  Result<Entry*> totals(const Store& store, std::string key) {
     const auto found = totals_.find(key);
-    if (found != totals_.end()) return &found->second;
+    if (found != totals_.end()) return &*found;
     auto read = totals_at(store, key);
     if (!read) return read.error();
-    return &totals_.emplace(key, *read).first->second;
+    return &*totals_.emplace(std::move(key), Counted{*read}).first;
   }
+  std::uint64_t next_batch() { return ++num_batches_; }
   void forget() {
     end_.reset();
     totals_.clear();
@@ -90,7 +96,8 @@ class UsageLedger::Books {
   static constexpr std::size_t kMaxTotals = 200'000;  // some 40 MB
 
   std::optional<ChainEnd> end_;
-  std::unordered_map<std::string, UsageTotals> totals_;  // by key in the store
+  std::uint64_t num_batches_ = 0;
+  std::unordered_map<std::string, Counted> totals_;
 };
 
 UsageLedger::UsageLedger(Store& store)
@@ -179,26 +186,30 @@ Result<void> UsageLedger::write(std::span<const UsageRecord> records) {
   const auto end = books_->end(store_);
   if (!end) return end.error();
   Batch batch;
-  std::map<std::string, const UsageTotals*> changed;
-  std::set<std::string> names;
+  const std::uint64_t number = books_->next_batch();
+  std::vector<const Books::Entry*> changed;
+  std::unordered_set<std::string_view> requests;
   for (const UsageRecord& record : records) {
-    const std::string name = keys::usage_by_request(record.request.str());
-    if (!names.insert(name).second) continue;
+    if (!requests.insert(record.request.str()).second) continue;
+    std::string name = keys::usage_by_request(record.request.str());
     batch.expect(Family::kLedger, name, std::nullopt)
-        .put(Family::kLedger, name, keys::big_endian(record.finished));
+        .put(Family::kLedger, std::move(name), keys::big_endian(record.finished));
     append_to_chain(**end, Chain::kUsage, keys::usage_record(record.finished, record.request.str()),
                     encode(record), batch);
-    for (const std::string& key : totals_keys(record)) {
-      const auto totals = books_->totals(store_, key);
-      if (!totals) {
+    for (std::string& key : totals_keys(record)) {
+      const auto entry = books_->totals(store_, std::move(key));
+      if (!entry) {
         books_->forget();
-        return totals.error();
+        return entry.error();
       }
-      **totals += totals_of(record);
-      changed[key] = *totals;
+      Books::Counted& counted = (*entry)->second;
+      counted.totals += totals_of(record);
+      if (std::exchange(counted.changed_by, number) != number) changed.push_back(*entry);
     }
   }
-  for (const auto& [key, totals] : changed) batch.put(Family::kLedger, key, encode(*totals));
+  for (const auto* entry : changed) {
+    batch.put(Family::kLedger, entry->first, encode(entry->second.totals));
+  }
   auto written = store_.write(batch, Durability::kBuffered);
   if (written) {
     dirty_ = true;

@@ -21,6 +21,9 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// Most requests are no larger than this, and each connection that waits for one holds as much.
+constexpr std::size_t kHeadReadBytes = 2 * 1024;
+
 constexpr auto kTuple = net::as_tuple(net::use_awaitable);
 
 // Counts one up for as long as it lives.
@@ -184,17 +187,18 @@ net::awaitable<Result<std::string>> Server::read_head(Peer& peer) {
       begun = true;
       deadline = SteadyClock::now() + policy_.head_timeout;
     }
-    const IoStatus status = co_await read_more(peer, deadline);
+    const IoStatus status = co_await read_more(peer, deadline, kHeadReadBytes);
     if (status == IoStatus::kOk) continue;
     if (status == IoStatus::kClosed || !begun) co_return std::string();
     co_return Error{Code::kRequestTimeout, "The request's header did not arrive in time."};
   }
 }
 
-net::awaitable<IoStatus> Server::read_more(Peer& peer, Connection::Deadline deadline) {
+net::awaitable<IoStatus> Server::read_more(Peer& peer, Connection::Deadline deadline,
+                                           std::size_t bytes) {
   const std::size_t before = peer.received.size();
-  peer.received.resize(before + kReadBytes);
-  const std::span<char> room(peer.received.data() + before, kReadBytes);
+  peer.received.resize(before + bytes);
+  const std::span<char> room(peer.received.data() + before, bytes);
   const ReadResult result = co_await peer.connection->read_some(room, deadline);
   peer.received.resize(before + result.bytes);
   co_return result.status;

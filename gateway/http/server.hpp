@@ -101,7 +101,8 @@ class Server {
   std::unique_ptr<Connection> connect(net::ip::tcp::socket socket) const;
   net::awaitable<bool> serve_one(Peer& peer);
   net::awaitable<Result<std::string>> read_head(Peer& peer);
-  net::awaitable<IoStatus> read_more(Peer& peer, Connection::Deadline deadline);
+  net::awaitable<IoStatus> read_more(Peer& peer, Connection::Deadline deadline,
+                                     std::size_t bytes = kReadBytes);
   net::awaitable<void> linger(Peer& peer);
   // server_bodies.cpp
   static net::awaitable<Result<void>> invite_body(Peer& peer, const Exchange& exchange);
