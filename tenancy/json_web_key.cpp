@@ -22,6 +22,8 @@ constexpr int kMinRsaBits = 2048;
 constexpr int kMaxRsaBits = 4096;
 constexpr std::size_t kMaxExponentBytes = 8;
 constexpr std::size_t kCoordinateBytes = 32;  // of P-256
+constexpr std::size_t kEd25519KeyBytes = 32;
+constexpr std::size_t kEd25519SignatureBytes = 64;
 
 struct Free {
   void operator()(BIGNUM* number) const { BN_free(number); }
@@ -102,6 +104,15 @@ std::shared_ptr<void> ec_key(const Json& json) {
   return make_key("EC", builder.get());
 }
 
+std::shared_ptr<void> ed25519_key(const Json& json) {
+  const std::string x = decoded(json, "x");
+  if (text_of(json, "crv") != "Ed25519" || x.size() != kEd25519KeyBytes) return nullptr;
+  EVP_PKEY* const key =
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(x), x.size());
+  if (key == nullptr) return nullptr;
+  return {key, [](void* made) { EVP_PKEY_free(static_cast<EVP_PKEY*>(made)); }};
+}
+
 // The two numbers of an ES256 signature as OpenSSL wants them; empty if they are none.
 std::string der_of(std::string_view raw) {
   if (raw.size() != 2 * kCoordinateBytes) return {};
@@ -130,11 +141,39 @@ bool is_for(const Json& json, std::string_view algorithm) {
   return (use.empty() || use == "sig") && (said.empty() || said == algorithm);
 }
 
+// What a key of the set is for; nullopt: for nothing here.
+std::optional<JwtAlgorithm> algorithm_of(const Json& json) {
+  const std::string_view kind = text_of(json, "kty");
+  if (kind == "RSA" && is_for(json, "RS256")) return JwtAlgorithm::kRs256;
+  const std::string_view curve = text_of(json, "crv");
+  if (kind == "EC" && curve == "P-256" && is_for(json, "ES256")) return JwtAlgorithm::kEs256;
+  if (kind == "OKP" && curve == "Ed25519" && is_for(json, "EdDSA")) return JwtAlgorithm::kEdDsa;
+  return std::nullopt;
+}
+
+std::shared_ptr<void> key_of(JwtAlgorithm algorithm, const Json& json) {
+  switch (algorithm) {
+    case JwtAlgorithm::kRs256:
+      return rsa_key(json);
+    case JwtAlgorithm::kEs256:
+      return ec_key(json);
+    case JwtAlgorithm::kEdDsa:
+      return ed25519_key(json);
+  }
+  return nullptr;
+}
+
+// Of EdDSA the whole text is signed, not a digest that was made before (RFC 8037).
+const EVP_MD* digest_of(JwtAlgorithm algorithm) {
+  return algorithm == JwtAlgorithm::kEdDsa ? nullptr : EVP_sha256();
+}
+
 }  // namespace
 
 std::optional<JwtAlgorithm> jwt_algorithm_from_string(std::string_view name) {
   if (name == "RS256") return JwtAlgorithm::kRs256;
   if (name == "ES256") return JwtAlgorithm::kEs256;
+  if (name == "EdDSA") return JwtAlgorithm::kEdDsa;
   return std::nullopt;
 }
 
@@ -152,14 +191,12 @@ Result<JwkSet> JwkSet::parse(std::string_view text) {
     if (text_of(one, "kty") == "oct" || one.contains("d") || one.contains("k")) {
       return wrong_set("has a secret or private key in it");
     }
-    const bool rsa = text_of(one, "kty") == "RSA" && is_for(one, "RS256");
-    const bool ec = text_of(one, "kty") == "EC" && is_for(one, "ES256");
-    if (!rsa && !ec) continue;
+    const auto algorithm = algorithm_of(one);
+    if (!algorithm) continue;
     Key key{.kid = std::string(text_of(one, "kid")),
-            .algorithm = rsa ? JwtAlgorithm::kRs256 : JwtAlgorithm::kEs256,
-            .key = rsa ? rsa_key(one) : ec_key(one)};
+            .algorithm = *algorithm,
+            .key = key_of(*algorithm, one)};
     if (!key.key) {
-      if (ec && text_of(one, "crv") != "P-256") continue;  // of another algorithm
       return wrong_set("has a key that is none, or an RSA key not of 2048 to 4096 bits");
     }
     if (key.kid.size() > kMaxKidChars) return wrong_set("has a key with too long a name");
@@ -169,7 +206,7 @@ Result<JwkSet> JwkSet::parse(std::string_view text) {
     if (twice) return wrong_set("has two keys of one name");
     set.keys_.push_back(std::move(key));
   }
-  if (set.keys_.empty()) return wrong_set("has no key for RS256 or ES256");
+  if (set.keys_.empty()) return wrong_set("has no key for RS256, ES256 or EdDSA");
   return set;
 }
 
@@ -193,8 +230,9 @@ bool JwkSet::verify(JwtAlgorithm algorithm, std::string_view kid, std::string_vi
     if (der.empty()) return false;
     signature = der;
   }
+  if (algorithm == JwtAlgorithm::kEdDsa && signature.size() != kEd25519SignatureBytes) return false;
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
-  return EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr,
+  return EVP_DigestVerifyInit(context.get(), nullptr, digest_of(algorithm), nullptr,
                               static_cast<EVP_PKEY*>(key->key.get())) == 1 &&
          EVP_DigestVerify(context.get(), bytes_of(signature), signature.size(), bytes_of(text),
                           text.size()) == 1;

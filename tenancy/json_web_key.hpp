@@ -1,9 +1,9 @@
 // json_web_key.hpp — an identity provider's public keys, as it publishes them (RFC 7517).
 //
-// Two kinds are used: RSA of 2048 to 4096 bits for RS256, and P-256 for ES256. A key belongs to one
-// algorithm for ever: what a token says of itself chooses among keys and never what is done with
-// one (that is what alg confusion was). Keys of other kinds and uses are passed over; a symmetric
-// or private one has no business in such a file and refuses it.
+// Three kinds are used: RSA of 2048 to 4096 bits for RS256, P-256 for ES256, and Ed25519 for EdDSA.
+// A key belongs to one algorithm for ever: what a token says of itself chooses among keys and never
+// what is done with one (that is what alg confusion was). Keys of other kinds and uses are passed
+// over; a symmetric or private one has no business in such a file and refuses it.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace tessera {
 
-enum class JwtAlgorithm : std::uint8_t { kRs256, kEs256 };
+enum class JwtAlgorithm : std::uint8_t { kRs256, kEs256, kEdDsa };
 std::optional<JwtAlgorithm> jwt_algorithm_from_string(std::string_view name);
 
 inline constexpr std::size_t kMaxJwkSetBytes = 256 * 1024;

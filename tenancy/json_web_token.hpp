@@ -28,7 +28,8 @@ struct TokenRules {
   std::string issuer;
   std::string audience;
   std::string authorized_party = {};  // `azp`; empty: whoever
-  std::set<JwtAlgorithm> algorithms = {JwtAlgorithm::kRs256, JwtAlgorithm::kEs256};
+  std::set<JwtAlgorithm> algorithms = {JwtAlgorithm::kRs256, JwtAlgorithm::kEs256,
+                                       JwtAlgorithm::kEdDsa};
   std::chrono::seconds clock_skew{30};              // at most kMaxClockSkew
   std::vector<std::string> role_claim = {"roles"};  // names on the way to it
 };

@@ -25,13 +25,13 @@ Error explained(const Error& error, const std::filesystem::path& file) {
 
 void read_algorithms(Fields& fields, TokenRules& rules) {
   std::vector<std::string> names;
-  fields.one_or_more("algorithms", 2, 16, names);
+  fields.one_or_more("algorithms", 3, 16, names);
   if (names.empty()) return;
   rules.algorithms.clear();
   for (const std::string& name : names) {
     const auto algorithm = jwt_algorithm_from_string(name);
     if (!algorithm) {
-      fields.fail(Code::kInvalidValue, "algorithms", "'algorithms' can be RS256 and ES256.");
+      fields.fail(Code::kInvalidValue, "algorithms", "'algorithms' can be RS256, ES256 and EdDSA.");
       return;
     }
     rules.algorithms.insert(*algorithm);

@@ -5,7 +5,7 @@
 //     {"issuer": "https://id.example.com", "audience": "tessera", "jwks_file": "jwks.json",
 //      "role_claim": "groups", "roles": {"platform": "admin", "finance": "viewer"}}
 //
-// Optional: "algorithms" (["RS256", "ES256"]), "clock_skew_seconds" (30, at most 60),
+// Optional: "algorithms" (["RS256", "ES256", "EdDSA"]), "clock_skew_seconds" (30, at most 60),
 // "authorized_party", and a path of names as "role_claim". "admin" may do everything that an admin
 // key may, "viewer" only read. The keys are in a file beside it, which is looked at every few
 // seconds and read again when it is another; one that cannot be read leaves the keys as they were.

@@ -72,9 +72,19 @@ Json ec_jwk(const Pkey& key, const std::string& kid, const char* curve = "P-256"
           {"y", base64url(number(key, OSSL_PKEY_PARAM_EC_PUB_Y, 32))}};
 }
 
+Json ed_jwk(const Pkey& key, const std::string& kid) {
+  std::string x(32, '\0');
+  std::size_t size = x.size();
+  auto* const out = reinterpret_cast<unsigned char*>(x.data());
+  EXPECT_EQ(EVP_PKEY_get_raw_public_key(key.get(), out, &size), 1);
+  return {{"kty", "OKP"}, {"crv", "Ed25519"}, {"kid", kid}, {"x", base64url(x)}};
+}
+
 std::string signature_of(const Pkey& key, const std::string& text) {
   EVP_MD_CTX* const context = EVP_MD_CTX_new();
-  EXPECT_EQ(EVP_DigestSignInit(context, nullptr, EVP_sha256(), nullptr, key.get()), 1);
+  const EVP_MD* const digest =
+      EVP_PKEY_base_id(key.get()) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
+  EXPECT_EQ(EVP_DigestSignInit(context, nullptr, digest, nullptr, key.get()), 1);
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
   std::size_t size = 0;
   EVP_DigestSign(context, nullptr, &size, bytes, text.size());
@@ -103,15 +113,17 @@ class JsonWebToken : public testing::Test {
   static void SetUpTestSuite() {
     rsa_key = rsa(2048);
     ec_key = ec("P-256");
+    ed_key = Pkey(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), EVP_PKEY_free);
   }
   static void TearDownTestSuite() {
     rsa_key.reset();
     ec_key.reset();
+    ed_key.reset();
   }
 
   static JwkSet keys() {
-    return JwkSet::parse(Json{{"keys", {rsa_jwk(rsa_key, "r"), ec_jwk(ec_key, "e")}}}.dump())
-        .value();
+    const Json all = {rsa_jwk(rsa_key, "r"), ec_jwk(ec_key, "e"), ed_jwk(ed_key, "d")};
+    return JwkSet::parse(Json{{"keys", all}}.dump()).value();
   }
   static std::string token(const Json& header, const Json& body, const Pkey& key) {
     const std::string text = base64url(header.dump()) + '.' + base64url(body.dump());
@@ -136,17 +148,51 @@ class JsonWebToken : public testing::Test {
   TokenRules rules_{.issuer = "https://id.example.com", .audience = "tessera"};
   static inline Pkey rsa_key;
   static inline Pkey ec_key;
+  static inline Pkey ed_key;
 };
 
 TEST_F(JsonWebToken, OneOfEachAlgorithmSaysWhoItIs) {
   for (const auto& [algorithm, kid, key] :
-       {std::tuple("RS256", "r", rsa_key), std::tuple("ES256", "e", ec_key)}) {
+       {std::tuple("RS256", "r", rsa_key), std::tuple("ES256", "e", ec_key),
+        std::tuple("EdDSA", "d", ed_key)}) {
     const auto identity = verify_token(token({{"alg", algorithm}, {"kid", kid}}, claims(), key),
                                        keys(), rules_, kNow);
     ASSERT_TRUE(identity) << algorithm << identity.error().message;
     EXPECT_EQ(identity->subject, "ada");
     EXPECT_EQ(identity->roles, std::vector<std::string>{"platform"});
   }
+}
+
+TEST_F(JsonWebToken, AnEd25519SignatureIsOfEveryByteAndOfItsOwnLength) {
+  const Json header = {{"alg", "EdDSA"}, {"kid", "d"}};
+  const std::string good = token(header, claims(), ed_key);
+  ASSERT_TRUE(verify_token(good, keys(), rules_, kNow));
+  const auto dot = good.rfind('.');
+  const std::string signature = signature_of(ed_key, good.substr(0, dot));
+  for (const std::string& other :
+       {signature.substr(1), signature + '\0', std::string(64, '\0'), std::string()}) {
+    EXPECT_EQ(refusal(good.substr(0, dot + 1) + base64url(other)), Code::kInvalidApiKey);
+  }
+  Json body = claims();
+  body["sub"] = "bob";
+  const std::string forged = base64url(header.dump()) + '.' + base64url(body.dump());
+  EXPECT_EQ(refusal(forged + '.' + base64url(signature)), Code::kInvalidApiKey);
+}
+
+TEST_F(JsonWebToken, AnEdDsaKeyIsForNoOtherAlgorithmAndCurve) {
+  EXPECT_EQ(refusal(token({{"alg", "ES256"}, {"kid", "d"}}, claims(), ec_key)),
+            Code::kInvalidApiKey);
+  EXPECT_EQ(refusal(token({{"alg", "EdDSA"}, {"kid", "e"}}, claims(), ed_key)),
+            Code::kInvalidApiKey);
+  rules_.algorithms = {JwtAlgorithm::kRs256};
+  EXPECT_EQ(refusal(token({{"alg", "EdDSA"}, {"kid", "d"}}, claims(), ed_key)),
+            Code::kInvalidApiKey);
+  Json other = ed_jwk(ed_key, "d");
+  other["crv"] = "Ed448";
+  EXPECT_FALSE(JwkSet::parse(Json{{"keys", {other}}}.dump())) << "has no key that can be used";
+  other = ed_jwk(ed_key, "d");
+  other["x"] = "AAAA";
+  EXPECT_FALSE(JwkSet::parse(Json{{"keys", {other}}}.dump()));
 }
 
 TEST_F(JsonWebToken, WithoutANameTheOnlyKeyOfTheAlgorithmIsMeant) {
