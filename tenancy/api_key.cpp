@@ -1,6 +1,9 @@
 #include "tenancy/api_key.hpp"
 
+#include <algorithm>
+#include <cassert>
 #include <charconv>
+#include <span>
 
 #include <openssl/crypto.h>
 #include <sys/stat.h>
@@ -68,10 +71,14 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
+std::string line_of(std::uint32_t version, const std::array<std::uint8_t, 32>& pepper) {
+  return std::to_string(version) + ' ' + to_hex(pepper) + '\n';
+}
+
 Result<void> make_pepper_file(const std::filesystem::path& path) {
   std::array<std::uint8_t, 32> pepper{};
   random_bytes(pepper.data(), pepper.size());
-  return write_file_durably(path, "1 " + to_hex(pepper) + "\n", 0600);
+  return write_file_durably(path, line_of(1, pepper), 0600);
 }
 
 bool is_private(const std::filesystem::path& path) {
@@ -141,23 +148,61 @@ Result<PepperFile> PepperFile::open(const std::filesystem::path& path) {
     return Error{Code::kCorrupt, path.string() + " can be read by others; chmod it to 0600 and " +
                                      "consider the keys known"};
   }
-  std::map<std::uint32_t, Pepper> peppers;
-  for (std::string_view rest = *content; !rest.empty();) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  std::size_t count = 0;
+  for (std::string_view rest = *content; !rest.empty(); ++count) {
     const std::string_view line = take_line(rest);
     const auto space = std::min(line.find(' '), line.size());
     std::uint32_t version = 0;
     const auto parsed = std::from_chars(line.data(), line.data() + space, version);
-    const auto pepper = digest_from_hex(line.substr(std::min(space + 1, line.size())));
-    if (parsed.ec != std::errc() || parsed.ptr != line.data() + space || !pepper) return damaged;
-    if (!peppers.emplace(version, *pepper).second) return damaged;
+    const auto bytes = digest_from_hex(line.substr(std::min(space + 1, line.size())));
+    if (parsed.ec != std::errc() || parsed.ptr != line.data() + space || !bytes) return damaged;
+    if (count == kMaxPeppers) return damaged;
+    state->peppers[count] = {version, *bytes};
   }
-  if (peppers.empty()) return damaged;
-  return PepperFile(std::move(peppers));
+  const auto read = std::span(state->peppers).first(count);
+  std::ranges::sort(read, {}, &Pepper::version);
+  const auto twice = std::ranges::adjacent_find(read, {}, &Pepper::version);
+  if (count == 0 || twice != read.end()) return damaged;
+  state->count = count;
+  return PepperFile(std::move(state));
+}
+
+Result<std::uint32_t> PepperFile::rotate() {
+  const MutexLock lock(state_->change);
+  const std::size_t count = state_->count;
+  if (count == kMaxPeppers) return Error{Code::kConflict, "There are too many peppers."};
+  Pepper next{.version = current_version() + 1};
+  random_bytes(next.bytes.data(), next.bytes.size());
+  std::string content;
+  for (const Pepper& pepper : std::span(state_->peppers).first(count)) {
+    content += line_of(pepper.version, pepper.bytes);
+  }
+  content += line_of(next.version, next.bytes);
+  auto written = write_file_durably(state_->path, content, 0600);
+  if (!written) return written.error();
+  state_->peppers[count] = next;
+  state_->count = count + 1;
+  return next.version;
+}
+
+std::uint32_t PepperFile::current_version() const {
+  return state_->peppers[state_->count - 1].version;
+}
+
+const PepperFile::Pepper* PepperFile::find(std::uint32_t version) const {
+  for (std::size_t i = state_->count; i-- > 0;) {
+    if (state_->peppers[i].version == version) return &state_->peppers[i];
+  }
+  return nullptr;
 }
 
 std::array<std::uint8_t, 32> PepperFile::hmac(std::uint32_t version,
                                               std::string_view message) const {
-  return hmac_sha256(std::as_bytes(std::span(peppers_.at(version))), message);
+  const Pepper* pepper = find(version);
+  assert(pepper != nullptr);
+  return hmac_sha256(std::as_bytes(std::span(pepper->bytes)), message);
 }
 
 bool verify_api_key(const PepperFile& peppers, const ApiKeyRecord* record, const ApiKey& presented,

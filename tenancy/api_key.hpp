@@ -9,14 +9,18 @@
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "storage/ids.hpp"
+#include "storage/mutex.hpp"
 #include "storage/result.hpp"
 #include "tenancy/tenant.hpp"
 
@@ -43,24 +47,43 @@ std::string redacted(KeyKind kind, const KeyId& id);
 
 // The server-side secrets under which key secrets are hashed, by version, in a file of mode 0600
 // that lies outside the store. Lines of "<version> <64 hex digits>"; the last is used for new keys.
-// Immutable once opened, hence thread-safe.
+// Thread-safe; what is there never changes or goes, and reading takes no lock.
 class PepperFile {
  public:
+  static constexpr std::size_t kMaxPeppers = 64;
+
   // Reads `path`, or makes it with version 1 if there is none; it is on disk before this returns.
   // Errors: kCorrupt if it is not such a file, or others than its owner may read it; kIo.
   static Result<PepperFile> open(const std::filesystem::path& path);
 
-  std::uint32_t current_version() const { return peppers_.rbegin()->first; }
-  bool has(std::uint32_t version) const { return peppers_.contains(version); }
+  // Adds a version, which new and rotated keys are hashed under from now on; it is on disk before
+  // this returns it. Keys that are there keep theirs. Errors: kConflict if there are kMaxPeppers;
+  // kStorageFull, kIo: then nothing has changed.
+  Result<std::uint32_t> rotate();
+
+  std::uint32_t current_version() const;
+  bool has(std::uint32_t version) const { return find(version) != nullptr; }
 
   // HMAC-SHA-256(pepper[version], message). The version must be known.
   std::array<std::uint8_t, 32> hmac(std::uint32_t version, std::string_view message) const;
 
  private:
-  using Pepper = std::array<std::uint8_t, 32>;
-  explicit PepperFile(std::map<std::uint32_t, Pepper> peppers) : peppers_(std::move(peppers)) {}
+  struct Pepper {
+    std::uint32_t version = 0;
+    std::array<std::uint8_t, 32> bytes = {};
+  };
+  // Entries below `count` are never written again. By a pointer, so that the file can be moved.
+  struct State {
+    std::filesystem::path path;
+    Mutex change;                                  // one rotation at a time
+    std::array<Pepper, kMaxPeppers> peppers = {};  // ascending
+    std::atomic<std::size_t> count = 0;
+  };
 
-  std::map<std::uint32_t, Pepper> peppers_;  // never empty
+  explicit PepperFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+  const Pepper* find(std::uint32_t version) const;
+
+  std::unique_ptr<State> state_;
 };
 
 // Whether `presented` is the key that `record` was made from, with its secret or with the one

@@ -92,6 +92,37 @@ TEST(PepperFile, LastVersionIsCurrentAndAllStayUsable) {
   EXPECT_EQ(peppers->hmac(1, "m"), hmac_sha256(std::vector<std::byte>(32), "m"));
 }
 
+TEST(PepperFile, ARotatedOneIsForNewKeysAndOldOnesStayAsTheyAre) {
+  const TempDir directory;
+  auto peppers = PepperFile::open(directory / "pepper").value();
+  const auto before = peppers.hmac(1, "m");
+  EXPECT_EQ(peppers.rotate().value(), 2U);
+  EXPECT_EQ(peppers.current_version(), 2U);
+  EXPECT_EQ(peppers.hmac(1, "m"), before);
+  EXPECT_NE(peppers.hmac(2, "m"), before);
+  const auto again = PepperFile::open(directory / "pepper").value();
+  EXPECT_EQ(again.current_version(), 2U);
+  EXPECT_EQ(again.hmac(1, "m"), before);
+  EXPECT_EQ(again.hmac(2, "m"), peppers.hmac(2, "m"));
+}
+
+TEST(PepperFile, ARotationThatCannotBeWrittenChangesNothing) {
+  auto directory = std::make_unique<TempDir>();
+  auto peppers = PepperFile::open(*directory / "pepper").value();
+  directory.reset();
+  EXPECT_FALSE(peppers.rotate());
+  EXPECT_EQ(peppers.current_version(), 1U);
+  EXPECT_FALSE(peppers.has(2));
+}
+
+TEST(PepperFile, HoldsSoManyVersions) {
+  const TempDir directory;
+  auto peppers = PepperFile::open(directory / "pepper").value();
+  for (std::size_t i = 1; i < PepperFile::kMaxPeppers; ++i) ASSERT_TRUE(peppers.rotate());
+  EXPECT_EQ(peppers.rotate().error().code, Code::kConflict);
+  EXPECT_EQ(PepperFile::open(directory / "pepper")->current_version(), PepperFile::kMaxPeppers);
+}
+
 TEST(PepperFile, AnythingElseIsCorruptAndIsNotReplaced) {
   const TempDir directory;
   const std::string digits(64, '0');
