@@ -12,6 +12,8 @@
 //            o <tenant>                            its policy: models, addresses, models' limits
 //            c <tenant> · <service account>        service account
 //            k <key id>                            API key (its HMAC, never the key)
+//            q <tenant> · <key id>                 when that key was last used, to the minute
+//            b                                     limits of all tenants together
 //            a <tenant> · <name>                   adapter
 //            v <tenant> · <name> · <number:be32>   adapter version
 //            s <tenant> · <name> · <alias>         alias: what it points at
@@ -140,6 +142,16 @@ inline std::string api_keys() {
 }
 inline std::string api_key(std::string_view id) {
   return api_keys().append(id);
+}
+
+inline std::string key_uses(std::string_view tenant) {
+  return ended('q', {tenant});
+}
+inline std::string key_use(std::string_view tenant, std::string_view id) {
+  return key_uses(tenant).append(id);
+}
+inline std::string organization_limits() {
+  return "b";
 }
 
 inline std::string all_adapters() {

@@ -46,6 +46,29 @@ Error spend_error(const RateRefusal& refusal) {
                             " are left. An admin can raise the limit."};
 }
 
+// " Retry in 1.250s."
+std::string when(const RateRefusal& refusal) {
+  char wait[32];
+  std::snprintf(wait, sizeof wait, " Retry in %.3fs.",
+                std::chrono::duration<double>(refusal.retry_after).count());
+  return wait;
+}
+
+// Without numbers: what is left to all is what the others have used.
+Error organization_error(const RateRefusal& refusal) {
+  const std::string what(description(refusal.policy));
+  switch (refusal.code) {
+    case Code::kBillingHardLimitReached:
+      return {refusal.code, "The organization's spend limit is reached. An admin can raise it."};
+    case Code::kRequestExceedsLimit:
+      return {refusal.code, "The request asks for more than the organization may ever have of " +
+                                what + ". Shorten the prompt or lower max_tokens."};
+    default:
+      return {refusal.code,
+              "Rate limit reached for " + what + " of the organization." + when(refusal)};
+  }
+}
+
 }  // namespace
 
 struct Permit::State {
@@ -101,8 +124,10 @@ LimitsView Permit::view(Now now) const {
   return state_ ? state_->entry->view(state_->caller, now) : LimitsView();
 }
 
-Admission::Admission(Recall recall, RecallModel recall_model)
-    : recall_(std::move(recall)), recall_model_(std::move(recall_model)) {}
+Admission::Admission(Recall recall, RecallModel recall_model, RecallAll recall_all)
+    : recall_(std::move(recall)),
+      recall_model_(std::move(recall_model)),
+      organization_(std::make_shared<OrganizationMeter>(std::move(recall_all))) {}
 Admission::~Admission() = default;
 
 Admitted<Permit> Admission::admit(const Caller& caller, Now now) {
@@ -120,6 +145,14 @@ PeriodUse Admission::use(const Caller& caller, Now now) {
   return entry_of(caller, now)->use(now);
 }
 
+void Admission::set_organization(const std::shared_ptr<const OrganizationLimits>& limits, Now now) {
+  organization_->apply(limits, now);
+}
+
+std::optional<PeriodUse> Admission::use_of_all(Now now) {
+  return organization_->use(now);
+}
+
 std::int64_t Admission::num_running() const {
   const MutexLock lock(mutex_);
   std::int64_t running = 0;
@@ -127,16 +160,29 @@ std::int64_t Admission::num_running() const {
   return running;
 }
 
+std::unordered_map<TenantId, std::int64_t> Admission::running_by_tenant() const {
+  const MutexLock lock(mutex_);
+  std::unordered_map<TenantId, std::int64_t> all;
+  for (const auto& [tenant, entry] : entries_) {
+    if (const std::int64_t running = entry->num_running(); running > 0) all[tenant] = running;
+  }
+  return all;
+}
+
 std::shared_ptr<AdmissionEntry> Admission::entry_of(const Caller& caller, Now now) {
   assert(!caller.tenant.empty());
   const MutexLock lock(mutex_);
   auto& slot = entries_[caller.tenant];
-  if (!slot) slot = std::make_shared<AdmissionEntry>(caller, recall_, recall_model_, now);
+  if (!slot) {
+    slot = std::make_shared<AdmissionEntry>(caller, recall_, recall_model_, organization_, now);
+  }
   return slot;
 }
 
 std::string_view to_string(Level level) {
   switch (level) {
+    case Level::kOrganization:
+      return "organization";
     case Level::kTenant:
       return "project";
     case Level::kKey:
@@ -148,6 +194,7 @@ std::string_view to_string(Level level) {
 }
 
 Error to_error(const RateRefusal& refusal) {
+  if (refusal.level == Level::kOrganization) return organization_error(refusal);
   if (refusal.policy == RatePolicy::kSpendPerMonth) return spend_error(refusal);
   const std::string numbers =
       "limit " + std::to_string(refusal.limit) + ", requested " + std::to_string(refusal.requested);
@@ -155,14 +202,11 @@ Error to_error(const RateRefusal& refusal) {
     return {refusal.code, "The request asks for more tokens than may ever be granted at once: " +
                               numbers + ". Shorten the prompt or lower max_tokens."};
   }
-  char wait[32];
-  std::snprintf(wait, sizeof wait, "%.3fs",
-                std::chrono::duration<double>(refusal.retry_after).count());
   const std::string whose =
       refusal.level == Level::kTenant ? "" : " of the " + std::string(to_string(refusal.level));
   return {refusal.code, "Rate limit reached for " + std::string(description(refusal.policy)) +
                             whose + ": " + numbers + ", remaining " +
-                            std::to_string(refusal.remaining) + ". Retry in " + wait + "."};
+                            std::to_string(refusal.remaining) + "." + when(refusal)};
 }
 
 void throw_exception_from_error(const RateRefusal& refusal, const boost::source_location& where) {

@@ -1,10 +1,10 @@
 // admission.hpp — may this request run now, and if not, when.
 //
-// A request passes its tenant, its key and, once it is known, the model of its tenant: each a Meter
-// with limits of its own. It passes in two steps, as one request (admit) and as so many tokens and
-// so much money (Permit::reserve), and takes all or nothing: a refusal gives back whatever earlier
-// steps took. What it took is held by a Permit, whose end, however it comes, frees the slots and
-// settles the tokens: no path leaks a slot, none charges twice.
+// A request passes the organization, its tenant, its key and, once it is known, the model of its
+// tenant: each a Meter with limits of its own. It passes in two steps, as one request (admit) and
+// as so many tokens and so much money (Permit::reserve), and takes all or nothing: a refusal gives
+// back whatever earlier steps took. What it took is held by a Permit, whose end, however it comes,
+// frees the slots and settles the tokens: no path leaks a slot, none charges twice.
 //
 // Limits come with the Caller and are applied by admit and reserve alone, so a change takes effect
 // with the next request; meters keep what is in use through it. A caller's limits are as old as its
@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -28,12 +29,13 @@
 #include "storage/mutex.hpp"
 #include "storage/result.hpp"
 #include "tenancy/meter.hpp"
+#include "tenancy/organization_meter.hpp"
 #include "tenancy/tenant.hpp"
 
 namespace tessera {
 
 // The numbers of the x-ratelimit-* and RateLimit headers at one moment.
-// Of tenant and key, those that leave less.
+// Of tenant and key, those that leave less; what the organization has left would tell of others.
 struct LimitsView {
   using Window = Meter::Window;
   Window requests;  // a minute
@@ -43,8 +45,8 @@ struct LimitsView {
 };
 
 // Whose limit it was.
-enum class Level : std::uint8_t { kTenant, kKey, kModel };
-std::string_view to_string(Level level);  // "project", "key", "model"
+enum class Level : std::uint8_t { kOrganization, kTenant, kKey, kModel };
+std::string_view to_string(Level level);  // "organization", "project", "key", "model"
 
 // Why not now.
 struct RateRefusal {
@@ -52,7 +54,7 @@ struct RateRefusal {
   Code code = Code::kRateLimitExceeded;
   RatePolicy policy = RatePolicy::kRequests;
   Level level = Level::kTenant;
-  std::int64_t limit = 0;
+  std::int64_t limit = 0;  // zero of the organization's, as `remaining`: they tell of others
   std::int64_t requested = 0;
   std::int64_t remaining = 0;
   // The exact time until the same request would be granted if no other settles or comes before it:
@@ -119,7 +121,11 @@ class Admission {
   using RecallModel =
       std::function<std::vector<RecentUse>(const TenantId&, std::string_view model)>;
 
-  explicit Admission(Recall recall = {}, RecallModel recall_model = {});
+  // The same of all tenants together, when the organization first has limits. Called under a lock
+  // that every request of an organization with limits takes.
+  using RecallAll = OrganizationMeter::Recall;
+
+  explicit Admission(Recall recall = {}, RecallModel recall_model = {}, RecallAll recall_all = {});
   ~Admission();
 
   // Takes a slot and a request of the caller's tenant, under the newest limits that any caller of
@@ -132,8 +138,16 @@ class Admission {
   // What the tenant has used of the calendar's limits, as view().
   PeriodUse use(const Caller& caller, Now now);
 
+  // Puts the organization's limits in force before the first request that brings them, which would
+  // have to wait for what was used so far to be read.
+  void set_organization(const std::shared_ptr<const OrganizationLimits>& limits, Now now);
+  // What all tenants have used of the calendar's limits; nullopt if there never were any.
+  std::optional<PeriodUse> use_of_all(Now now);
+
   // Requests that hold a permit, over all tenants: for /metrics, and for tests to find leaks.
   std::int64_t num_running() const;
+  // The same of each tenant that has any.
+  std::unordered_map<TenantId, std::int64_t> running_by_tenant() const;
 
  private:
   // The entry of the caller's tenant, made with the caller's limits if there is none.
@@ -141,6 +155,7 @@ class Admission {
 
   const Recall recall_;
   const RecallModel recall_model_;
+  const std::shared_ptr<OrganizationMeter> organization_;
   mutable Mutex mutex_;
   std::unordered_map<TenantId, std::shared_ptr<AdmissionEntry>> entries_ TESSERA_GUARDED_BY(mutex_);
 };

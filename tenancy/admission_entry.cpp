@@ -39,13 +39,16 @@ Meter::Window tighter(const Meter::Window& left, const Meter::Window& right) {
 }  // namespace
 
 AdmissionEntry::AdmissionEntry(const Caller& caller, const Admission::Recall& recall,
-                               const Admission::RecallModel& recall_model, Now now)
+                               const Admission::RecallModel& recall_model,
+                               std::shared_ptr<OrganizationMeter> organization, Now now)
     : recall_(recall),
       recall_model_(recall_model),
+      organization_(std::move(organization)),
       tenant_{Meter(caller.limits.meter(), recalled(recall, caller.tenant, KeyId(), now.wall), now),
               caller.limits_revision} {}
 
 Admitted<AdmissionEntry::Held> AdmissionEntry::admit(const Caller& caller, Now now) {
+  organization_->apply(caller.organization, now);
   const MutexLock lock(mutex_);
   Meter& tenant = tenant_meter(caller, now);
   Meter& key = key_meter(caller, now);
@@ -57,8 +60,14 @@ Admitted<AdmissionEntry::Held> AdmissionEntry::admit(const Caller& caller, Now n
     }
     longest.add(refused, level);
   }
+  Held held;
+  longest.add(longest.refused ? organization_->refuse_request(now)
+                              : organization_->take_request(held.organization, now),
+              Level::kOrganization);
   if (longest.refused) return refusal(*longest.refused, longest.level, tenant, &key, now);
-  return Held{{&tenant, tenant.take_request(now)}, {&key, key.take_request(now)}, {}};
+  held.tenant = {&tenant, tenant.take_request(now)};
+  held.key = {&key, key.take_request(now)};
+  return held;
 }
 
 Admitted<void> AdmissionEntry::reserve(Held& held, const Caller& caller, const Demand& most,
@@ -75,9 +84,13 @@ Admitted<void> AdmissionEntry::reserve(Held& held, const Caller& caller, const D
     const bool is_slot = refused && refused->policy == RatePolicy::kConcurrency;
     if (!is_slot || !longest.refused) longest.add(refused, Level::kModel);
   }
+  longest.add(longest.refused ? organization_->refuse_demand(most, now)
+                              : organization_->take_demand(held.organization, most, now),
+              Level::kOrganization);
   if (longest.refused) {
     Meter& tenant = *held.tenant.meter;
     Meter& key = *held.key.meter;
+    organization_->release(held.organization);
     tenant.release(held.tenant.held);
     key.release(held.key.held);
     return refusal(*longest.refused, longest.level, tenant, &key, now);
@@ -90,6 +103,7 @@ Admitted<void> AdmissionEntry::reserve(Held& held, const Caller& caller, const D
 }
 
 void AdmissionEntry::settle(Held& held, const Demand& used) {
+  organization_->settle(held.organization, used);
   const MutexLock lock(mutex_);
   for (Place* place : {&held.tenant, &held.key, &held.model}) {
     if (place->meter) place->meter->settle(place->held, used);
@@ -189,12 +203,13 @@ LimitsView AdmissionEntry::locked_view(Meter& tenant, Meter* key, Now now) {
 RateRefusal AdmissionEntry::refusal(const MeterRefusal& refused, Level level, Meter& tenant,
                                     Meter* key, Now now) {
   const Code code = code_of(refused);
+  const bool is_own = level != Level::kOrganization;
   return {.code = code,
           .policy = refused.policy,
           .level = level,
-          .limit = refused.limit,
+          .limit = is_own ? refused.limit : 0,
           .requested = refused.requested,
-          .remaining = refused.remaining,
+          .remaining = is_own ? refused.remaining : 0,
           .retry_after = refused.is_never ? std::chrono::nanoseconds() : refused.retry_after,
           .view = locked_view(tenant, key, now)};
 }

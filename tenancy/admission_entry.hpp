@@ -1,6 +1,7 @@
 // admission_entry.hpp — what one tenant has in use: its own meter, its keys' and its models'.
 //
-// One lock for all of them, so that a request passes every level or none. Part of admission.cpp.
+// One lock for all of them, so that a request passes every level or none; the organization's, above
+// them, is asked last and within it. Part of admission.cpp.
 #pragma once
 
 #include <map>
@@ -23,13 +24,15 @@ class AdmissionEntry {
     Meter::Held held = {};
   };
   struct Held {
+    std::optional<Meter::Held> organization;
     Place tenant;
     Place key;
     Place model;
   };
 
   AdmissionEntry(const Caller& caller, const Admission::Recall& recall,
-                 const Admission::RecallModel& recall_model, Now now);
+                 const Admission::RecallModel& recall_model,
+                 std::shared_ptr<OrganizationMeter> organization, Now now);
 
   // The caller is judged by the newest limits, its own or newer ones.
   Admitted<Held> admit(const Caller& caller, Now now);
@@ -62,6 +65,7 @@ class AdmissionEntry {
 
   const Admission::Recall& recall_;
   const Admission::RecallModel& recall_model_;
+  const std::shared_ptr<OrganizationMeter> organization_;
   Mutex mutex_;
   Revised tenant_ TESSERA_GUARDED_BY(mutex_);
   std::map<KeyId, Revised> keys_ TESSERA_GUARDED_BY(mutex_);

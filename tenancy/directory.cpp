@@ -1,5 +1,5 @@
 // directory.cpp — TenantDirectory: opening, authentication, and changes of tenants. Changes of keys
-// are in directory_keys.cpp.
+// are in directory_keys.cpp, of the whole organization in directory_organization.cpp.
 #include "tenancy/directory.hpp"
 
 #include <utility>
@@ -70,6 +70,7 @@ Result<void> TenantDirectory::check_peppers() {
 Result<void> TenantDirectory::load() {
   auto loaded = load_directory(store_, peppers_);
   if (!loaded) return loaded.error();
+  if (auto read = load_organization(*loaded); !read) return read;
   publish(*std::move(loaded));
   return {};
 }
@@ -110,7 +111,8 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
                 .limits = entry->limits,
                 .limits_revision = entry->limits_revision,
                 .tenant_policy = entry->policy,
-                .key_policy = std::shared_ptr<const KeyPolicy>(key, &key->policy)};
+                .key_policy = std::shared_ptr<const KeyPolicy>(key, &key->policy),
+                .organization = current->organization()};
 }
 
 // The one place where a change takes effect: on disk with its audit record, then in memory.

@@ -87,6 +87,11 @@ class TenantDirectory {
                                      const std::function<Result<void>(TenantLimits&)>& change,
                                      WallTime now, const Guard& guard = {});
 
+  // The same of the limits of all tenants together. `event` is what the audit log calls it.
+  Result<MeterLimits> modify_organization(const Caller& actor, const std::string& event,
+                                          const std::function<Result<void>(MeterLimits&)>& change,
+                                          WallTime now, const Guard& guard = {});
+
   // Lets `change` edit the tenant's policy as it is now and returns what it has become, as
   // modify_limits does. `event` is what the audit log calls it: "model_permissions.updated";
   // `target` the part that it is about, if that has an id of its own.
@@ -146,6 +151,7 @@ class TenantDirectory {
 
   Result<void> check_peppers();
   Result<void> load();
+  Result<void> load_organization(DirectorySnapshot& loaded) const;
   void publish(DirectorySnapshot next);
   Result<void> commit(Batch batch, const AuditRecord& audit, DirectorySnapshot next)
       TESSERA_REQUIRES(change_);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tenancy/shared_map.hpp"
@@ -36,6 +37,9 @@ class DirectorySnapshot {
   bool has_slug(std::string_view slug) const;
   bool has_admin_key() const;
 
+  // Of all tenants together; null: none were ever set.
+  const std::shared_ptr<const OrganizationLimits>& organization() const { return organization_; }
+
   // In order of creation, archived ones included.
   std::vector<Tenant> tenants() const;
   // Those that have spend alerts, in no order; nothing is copied of the others.
@@ -47,6 +51,9 @@ class DirectorySnapshot {
   void put(TenantEntry entry);
   void put_key(ApiKeyRecord key);
   void erase_key(const KeyId& id);
+  void put_organization(OrganizationLimits limits) {
+    organization_ = std::make_shared<const OrganizationLimits>(std::move(limits));
+  }
 
   // Keys on their way into a snapshot that has none, sorted out by where they go: any number of
   // threads fill a pile each, and then put a shard each of all piles.
@@ -69,6 +76,7 @@ class DirectorySnapshot {
   SharedMap<KeyId, ApiKeyRecord> keys_;
   SharedMap<TenantId, std::vector<KeyId>> keys_of_;  // ascending
   SharedMap<std::string, TenantId> slugs_;
+  std::shared_ptr<const OrganizationLimits> organization_;
 };
 
 }  // namespace tessera

@@ -38,6 +38,12 @@ struct TenantLimits {
   bool operator==(const TenantLimits&) const = default;
 };
 
+// What all tenants together may ask for; nullopt: no limit.
+struct OrganizationLimits {
+  MeterLimits limits = {};
+  std::uint64_t revision = 0;  // grows with each change in this process; 0: as they were opened
+};
+
 // Errors: kInvalidValue, param naming the field as the administration API does
 // (max_requests_per_1_minute): below 1 (max_adapters, max_adapter_bytes, uploads and amounts by the
 // calendar: below 0) or above kMaxLimit (ranks: kLargestAdapterRank; tokens a month: a million

@@ -30,6 +30,7 @@ Result<RecentUses> RecentUses::read(const UsageLedger& ledger, Now now) {
         const SteadyTime at = moment_of(record, now);
         const std::int64_t tokens = record.prompt_tokens + record.completion_tokens;
         const std::string_view model = record.model;
+        uses.add(std::string(), at, tokens);
         uses.add(key_place(record.tenant, KeyId()), at, tokens);
         uses.add(key_place(record.tenant, record.key), at, tokens);
         uses.add(model_place(record.tenant, model.substr(0, model.find_first_of("@:"))), at,
@@ -52,6 +53,10 @@ void RecentUses::add(const std::string& place, SteadyTime at, std::int64_t token
 std::vector<RecentUse> RecentUses::find(const std::string& place) const {
   const auto found = uses_.find(place);
   return found == uses_.end() ? std::vector<RecentUse>() : found->second;
+}
+
+std::vector<RecentUse> RecentUses::of_all() const {
+  return find(std::string());
 }
 
 std::vector<RecentUse> RecentUses::of(const TenantId& tenant, const KeyId& key) const {

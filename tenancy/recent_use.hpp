@@ -40,6 +40,7 @@ class RecentUses {
   // Oldest first; empty if there is none. An empty key means all of the tenant's; a model is named
   // without version or alias.
   std::vector<RecentUse> of(const TenantId& tenant, const KeyId& key) const;
+  std::vector<RecentUse> of_all() const;
   std::vector<RecentUse> of_model(const TenantId& tenant, std::string_view model) const;
 
  private:

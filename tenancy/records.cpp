@@ -507,6 +507,9 @@ std::string encode(const Tenant& tenant) {
 std::string encode(const TenantLimits& limits) {
   return encode_fields(limits);
 }
+std::string encode(const MeterLimits& limits) {
+  return encode_fields(limits);
+}
 std::string encode(const TenantPolicy& policy) {
   return encode_fields(policy);
 }
@@ -566,6 +569,7 @@ Result<void> scan_records(const Store& store, Family family, std::string_view pr
 
 TESSERA_INSTANTIATE(Tenant);
 TESSERA_INSTANTIATE(TenantLimits);
+TESSERA_INSTANTIATE(MeterLimits);
 TESSERA_INSTANTIATE(TenantPolicy);
 TESSERA_INSTANTIATE(ServiceAccount);
 TESSERA_INSTANTIATE(ApiKeyRecord);

@@ -19,6 +19,7 @@ namespace tessera {
 
 std::string encode(const Tenant& tenant);
 std::string encode(const TenantLimits& limits);
+std::string encode(const MeterLimits& limits);
 std::string encode(const TenantPolicy& policy);
 std::string encode(const ServiceAccount& account);
 std::string encode(const ApiKeyRecord& key);

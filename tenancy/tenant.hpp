@@ -83,6 +83,7 @@ struct Caller {
   // Null, as for an admin: nothing but the limits above.
   std::shared_ptr<const TenantPolicy> tenant_policy = {};
   std::shared_ptr<const KeyPolicy> key_policy = {};
+  std::shared_ptr<const OrganizationLimits> organization = {};  // null: it never had any
 
   bool may(Scope scope) const { return scopes.contains(scope); }
   // Whether requests from this address are let in; the texts of endpoints.

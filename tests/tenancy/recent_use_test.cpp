@@ -55,6 +55,15 @@ TEST_F(RecentUseTest, ABucketIsNotFullAgainAfterARestart) {
   EXPECT_EQ(after.request_window(now_of(clock_)).remaining, 3);
 }
 
+TEST_F(RecentUseTest, OfAllIsTheSumOverTenants) {
+  use(60);
+  use(40, "another");
+  const auto all = read().of_all();
+  ASSERT_EQ(all.size(), 2U) << "what nobody knows of before, and one moment";
+  EXPECT_EQ(all.back().requests, 2);
+  EXPECT_EQ(all.back().tokens, 100);
+}
+
 TEST_F(RecentUseTest, WhatDrippedAwayMeanwhileIsGone) {
   for (int i = 0; i < 10; ++i) use(60);
   clock_.advance(4s);

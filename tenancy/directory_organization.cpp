@@ -1,0 +1,45 @@
+// directory_organization.cpp — TenantDirectory: the limits of all tenants together.
+
+#include <utility>
+
+#include "storage/keys.hpp"
+#include "tenancy/directory.hpp"
+#include "tenancy/records.hpp"
+
+namespace tessera {
+
+Result<void> TenantDirectory::load_organization(DirectorySnapshot& loaded) const {
+  const auto text = store_.get(Family::kMeta, keys::organization_limits());
+  if (!text) return text.error();
+  if (!*text) return {};
+  const auto limits = decode<MeterLimits>(**text);
+  if (!limits) return limits.error();
+  loaded.put_organization({.limits = *limits});
+  return {};
+}
+
+Result<MeterLimits> TenantDirectory::modify_organization(
+    const Caller& actor, const std::string& event,
+    const std::function<Result<void>(MeterLimits&)>& change, WallTime now, const Guard& guard) {
+  if (!actor.may(Scope::kAdmin)) {
+    return Error{Code::kInsufficientScope, "This takes an admin key."};
+  }
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  if (guard) {
+    if (auto checked = guard(next); !checked) return checked.error();
+  }
+  OrganizationLimits changed;
+  if (const auto& current = next.organization()) changed = *current;
+  if (auto edited = change(changed.limits); !edited) return edited.error();
+  if (auto checked = check_limits(changed.limits); !checked) return checked.error();
+  ++changed.revision;
+  next.put_organization(changed);
+  Batch batch;
+  batch.put(Family::kMeta, keys::organization_limits(), encode(changed.limits));
+  const auto audit = new_audit_record(event, actor.key, TenantId(), "organization", now);
+  if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
+  return changed.limits;
+}
+
+}  // namespace tessera
