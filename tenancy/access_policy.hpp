@@ -86,6 +86,9 @@ struct KeyPolicy {
   std::vector<std::string> allowed_models = {};  // empty: all of its tenant's
   IpSet allowed_ips = {};
   std::vector<std::string> allowed_tiers = {};  // service tiers; empty: all
+  // Parameters of inference that nobody knows are left out and told, instead of refused. It allows
+  // nothing, so whoever makes keys may give it.
+  bool lenient = false;
 
   bool operator==(const KeyPolicy&) const = default;
 };

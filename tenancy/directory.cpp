@@ -95,6 +95,7 @@ Result<Caller> TenantDirectory::authenticate(std::string_view bearer_token, Wall
   if (key->expires_at && *key->expires_at <= now) {
     return Error{Code::kExpiredApiKey, "This API key has expired."};
   }
+  if (key->disabled_at) return Error{Code::kInvalidApiKey, "This API key is disabled."};
   if (key->kind == KeyKind::kAdmin) {
     return Caller{
         .tenant = {}, .key = key->id, .scopes = key->scopes, .is_admin = true, .limits = {}};

@@ -130,6 +130,11 @@ class TenantDirectory {
                                          const std::function<Result<void>(KeyPolicy&)>& change,
                                          WallTime now, const Guard& guard = {});
 
+  // Has a tenant's key refused until it is enabled, or enables it; does nothing to one that is so
+  // already. Nobody enables a key that can do more than he can: kInsufficientScope.
+  Result<ApiKeyRecord> set_key_enabled(const Caller& actor, const TenantId& tenant, const KeyId& id,
+                                       bool enabled, WallTime now, const Guard& guard = {});
+
   // Gives the key another secret. The old one goes on opening it for `grace`, exactly until now +
   // grace; one that an earlier rotation retired stops at once. Nobody rotates a key that can do
   // more than he can: kInsufficientScope.

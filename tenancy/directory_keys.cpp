@@ -48,6 +48,14 @@ Result<void> check_policy(const Caller& actor, const KeyPolicy& policy) {
                "state limits, allowed_models and allowed_ips within those of your key."};
 }
 
+// May `actor` have the key in hand, or at work again? Nobody who could do less without it.
+Result<void> check_may_open(const Caller& actor, const ApiKeyRecord& key) {
+  if (!actor.may(Scope::kAdmin) && !key.scopes.is_subset_of(actor.scopes)) {
+    return Error{Code::kInsufficientScope, "This key has scopes that yours has not."};
+  }
+  return check_policy(actor, key.policy);
+}
+
 // A key of a kind that fits its place, with scopes that fit the place and are its creator's too. An
 // admin may give a tenant's key any scope a tenant's key can have.
 Result<void> check_request(const Caller& actor, const NewApiKey& request) {
@@ -97,6 +105,11 @@ void put_key(const ApiKeyRecord& record, DirectorySnapshot& next, Batch& batch) 
   next.put_key(record);
   const std::string key = keys::api_key(record.id.str());
   batch.expect(Family::kMeta, key, std::nullopt).put(Family::kMeta, key, encode(record));
+}
+
+void erase_key(const TenantId& tenant, const KeyId& id, Batch& batch) {
+  batch.erase(Family::kMeta, keys::api_key(id.str()));
+  batch.erase(Family::kMeta, keys::key_use(tenant.str(), id.str()));
 }
 
 ServiceAccount new_account(const TenantId& tenant, const std::string& name, WallTime now) {
@@ -196,7 +209,7 @@ Result<void> TenantDirectory::delete_service_account(const Caller& actor, const 
   for (const ApiKeyRecord& key : next.keys_of(tenant)) {
     if (key.service_account != id) continue;
     next.erase_key(key.id);
-    batch.erase(Family::kMeta, keys::api_key(key.id.str()));
+    erase_key(tenant, key.id, batch);
     const auto revoked = new_audit_record("api_key.deleted", actor.key, tenant, key.id.str(), now);
     if (auto appended = append_audit(store_, batch, revoked); !appended) return appended;
   }
@@ -258,7 +271,7 @@ Result<void> TenantDirectory::revoke_key(const Caller& actor, const TenantId& te
     return Error{Code::kConflict, "This is the last admin key; make another one first."};
   }
   Batch batch;
-  batch.erase(Family::kMeta, keys::api_key(id.str()));
+  erase_key(tenant, id, batch);
   const auto audit = new_audit_record("api_key.deleted", actor.key, tenant, id.str(), now);
   return commit(std::move(batch), audit, std::move(next));
 }
@@ -272,10 +285,7 @@ Result<CreatedApiKey> TenantDirectory::rotate_key(const Caller& actor, const Ten
   if (auto checked = check(guard, next); !checked) return checked.error();
   const ApiKeyRecord* current = next.find_key(id);
   if (current == nullptr || current->tenant != tenant) return no_such_key();
-  if (!actor.may(Scope::kAdmin) && !current->scopes.is_subset_of(actor.scopes)) {
-    return Error{Code::kInsufficientScope, "This key has scopes that yours has not."};
-  }
-  if (auto checked = check_policy(actor, current->policy); !checked) return checked.error();
+  if (auto checked = check_may_open(actor, *current); !checked) return checked.error();
   ApiKeyRecord record = *current;
   const ApiKey key{record.kind, record.id, new_api_key(record.kind).secret};
   record.retired = {record.pepper_version, record.secret_hmac, now + grace};
@@ -309,6 +319,28 @@ Result<ApiKeyRecord> TenantDirectory::modify_key_policy(
   TenantEntry entry = *next.find(tenant);
   ++entry.limits_revision;
   next.put(std::move(entry));
+  next.put_key(record);
+  Batch batch;
+  batch.put(Family::kMeta, keys::api_key(id.str()), encode(record));
+  const auto audit = new_audit_record("api_key.updated", actor.key, tenant, id.str(), now);
+  if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
+  return record;
+}
+
+Result<ApiKeyRecord> TenantDirectory::set_key_enabled(const Caller& actor, const TenantId& tenant,
+                                                      const KeyId& id, bool enabled, WallTime now,
+                                                      const Guard& guard) {
+  if (auto allowed = check_may_manage_keys(actor, tenant); !allowed) return allowed.error();
+  const MutexLock lock(change_);
+  DirectorySnapshot next = *snapshot();
+  if (auto checked = check(guard, next); !checked) return checked.error();
+  const ApiKeyRecord* current = next.find_key(id);
+  if (current == nullptr || current->tenant != tenant || tenant.empty()) return no_such_key();
+  if (enabled == !current->disabled_at) return *current;
+  if (auto checked = check_may_open(actor, *current); enabled && !checked) return checked.error();
+  ApiKeyRecord record = *current;
+  record.disabled_at = enabled ? std::nullopt : std::optional(now);
+
   next.put_key(record);
   Batch batch;
   batch.put(Family::kMeta, keys::api_key(id.str()), encode(record));

@@ -29,6 +29,9 @@ Json to_json(std::int64_t number) {
 Json to_json(std::uint32_t number) {
   return number;
 }
+Json to_json(bool truth) {
+  return truth;
+}
 Json to_json(WallTime time) {
   return time.time_since_epoch().count();
 }
@@ -80,6 +83,9 @@ void from_json(const Json& json, std::int64_t& number) {
 void from_json(const Json& json, std::uint32_t& number) {
   if (!json.is_number_unsigned()) throw BadValue();
   number = json.get<std::uint32_t>();
+}
+void from_json(const Json& json, bool& truth) {
+  truth = json.get<bool>();
 }
 void from_json(const Json& json, WallTime& time) {
   std::int64_t micros = 0;
@@ -414,11 +420,13 @@ void fields(Is<ApiKeyRecord> auto& key, auto visit) {
   visit("created_at", key.created_at);
   visit("created_by", key.created_by);
   visit("expires_at", key.expires_at);
+  visit("disabled_at", key.disabled_at);
   visit("retired", key.retired);
   visit("limits", Later{key.policy.limits});
   visit("allowed_models", Later{key.policy.allowed_models});
   visit("allowed_ips", Later{key.policy.allowed_ips});
   visit("allowed_tiers", Later{key.policy.allowed_tiers});
+  visit("lenient", Later{key.policy.lenient});
 }
 
 void fields(Is<AuditRecord> auto& record, auto visit) {
@@ -440,6 +448,8 @@ void fields(Is<UsageRecord> auto& record, auto visit) {
   visit("cached_tokens", record.cached_tokens);
   visit("completion_tokens", record.completion_tokens);
   visit("service_tier", Later{record.service_tier});
+  visit("operation", Later{record.operation});
+  visit("trace", Later{record.trace});
   visit("cost", Later{record.cost});
   visit("finish", record.finish);
   visit("started", record.started);

@@ -64,6 +64,7 @@ struct ApiKeyRecord {
   WallTime created_at = {};
   KeyId created_by = {};  // empty for the first admin key
   std::optional<WallTime> expires_at = {};
+  std::optional<WallTime> disabled_at = {};  // since then it opens nothing, until it is enabled
   std::optional<RetiredSecret> retired = {};
   KeyPolicy policy = {};  // of a tenant's key
 

@@ -341,6 +341,7 @@ Result<std::vector<UsageBucket>> usage_buckets(const UsageLedger& ledger, const 
   std::vector<std::map<GroupKey, UsageTotals>> sums(static_cast<std::size_t>(num_buckets));
   const auto scanned = ledger.scan(query.from, query.to, [&](const UsageRecord& record) {
     if (query.tenant && record.tenant != *query.tenant) return true;
+    if (query.operation && record.operation != *query.operation) return true;
     const auto index = static_cast<std::size_t>((record.finished - query.from) / width);
     sums[index][group_of(record, query)] += totals_of(record);
     return true;

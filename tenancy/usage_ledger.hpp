@@ -46,6 +46,8 @@ struct UsageRecord {
   std::int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache
   std::int64_t completion_tokens = 0;
   std::string service_tier = {};  // empty: "default"
+  std::string operation = {};     // empty: a completion; or "embeddings"
+  std::string trace = {};         // the caller's trace, 32 hex digits; empty: none was told
   Money cost = {};                // by the price table of the moment
   std::string finish = {};        // "stop", "length", "client_closed_request" or an error's code
   WallTime started = {};
@@ -145,7 +147,8 @@ struct UsageQuery {
   WallTime from;
   WallTime to;
   std::chrono::seconds bucket_width;
-  std::optional<TenantId> tenant = {};  // only this one
+  std::optional<TenantId> tenant = {};        // only this one
+  std::optional<std::string> operation = {};  // only this one; "" are completions
   bool by_tenant = false;
   bool by_key = false;
   bool by_model = false;

@@ -233,6 +233,64 @@ TEST_F(TenantDirectoryTest, NobodyRotatesAKeyThatCanDoMoreOrIsAnothers) {
   EXPECT_TRUE(directory_->authenticate(strong.value, kNow));
 }
 
+TEST_F(TenantDirectoryTest, ADisabledKeyIsRefusedUntilItIsEnabled) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey key = make_key(tenant);
+  const auto set = [&](bool enabled) {
+    return directory_->set_key_enabled(admin_, tenant.id, key.record.id, enabled, kNow);
+  };
+  EXPECT_EQ(set(false)->disabled_at, kNow);
+  EXPECT_EQ(refusal_of(key.value), Code::kInvalidApiKey);
+  reopen();
+  EXPECT_EQ(refusal_of(key.value), Code::kInvalidApiKey);
+  EXPECT_EQ(set(true)->disabled_at, std::nullopt);
+  EXPECT_TRUE(directory_->authenticate(key.value, kNow));
+  const auto events = audit_events();
+  EXPECT_EQ(std::ranges::count(events, "api_key.updated"), 2);
+  ASSERT_TRUE(set(true));
+  EXPECT_EQ(audit_events(), events) << "nothing was changed";
+}
+
+TEST_F(TenantDirectoryTest, NobodyEnablesAKeyThatCanDoMoreAndAnyManagerDisablesIt) {
+  const Tenant tenant = make_tenant("acme");
+  const CreatedApiKey strong = make_key(tenant, kTenantScopes);
+  const Caller weak = caller_with(tenant, {Scope::kKeyWrite});
+  const auto set = [&](const Caller& actor, const TenantId& place, bool enabled) {
+    const auto done = directory_->set_key_enabled(actor, place, strong.record.id, enabled, kNow);
+    return done ? std::nullopt : std::optional(done.error().code);
+  };
+  EXPECT_EQ(set(weak, make_tenant("other").id, false), Code::kNotFound);
+  EXPECT_EQ(set(caller_with(tenant, {Scope::kModelRequest}), tenant.id, false),
+            Code::kInsufficientScope);
+  EXPECT_EQ(set(weak, tenant.id, false), std::nullopt);
+  EXPECT_EQ(set(weak, tenant.id, true), Code::kInsufficientScope);
+  EXPECT_EQ(refusal_of(strong.value), Code::kInvalidApiKey);
+}
+
+TEST_F(TenantDirectoryTest, TheOrganizationsLimitsComeWithEveryTenantsCaller) {
+  const CreatedApiKey key = make_key(make_tenant("acme"));
+  EXPECT_EQ(directory_->authenticate(key.value, kNow)->organization, nullptr);
+  const auto set = [&](const Caller& actor, std::int64_t limit) {
+    return directory_->modify_organization(
+        actor, "organization.rate_limit.updated",
+        [&](MeterLimits& limits) -> Result<void> {
+          limits.tokens_per_minute = limit;
+          return {};
+        },
+        kNow);
+  };
+  EXPECT_EQ(set(admin_, 7)->tokens_per_minute, 7);
+  const auto caller = directory_->authenticate(key.value, kNow).value();
+  EXPECT_EQ(caller.organization->limits.tokens_per_minute, 7);
+  EXPECT_EQ(set(admin_, 8)->tokens_per_minute, 8);
+  const auto newer = directory_->authenticate(key.value, kNow).value();
+  EXPECT_GT(newer.organization->revision, caller.organization->revision);
+  EXPECT_EQ(set(caller, 9).error().code, Code::kInsufficientScope);
+  EXPECT_EQ(set(admin_, -1).error().code, Code::kInvalidValue);
+  reopen();
+  EXPECT_EQ(directory_->authenticate(key.value, kNow)->organization->limits.tokens_per_minute, 8);
+}
+
 TEST_F(TenantDirectoryTest, ArchivedTenantIsSuspendedAndTakesNoNewKeys) {
   const Tenant tenant = make_tenant("a");
   const CreatedApiKey key = make_key(tenant);

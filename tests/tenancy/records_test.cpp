@@ -44,13 +44,16 @@ TEST(Records, RoundTripWithEveryFieldSet) {
   key.policy = {.limits = {.requests_per_minute = 5, .spend_cents_per_month = 9},
                 .allowed_models = {"a"},
                 .allowed_ips = *IpSet::parse({"10.0.0.0/8", "2001:db8::/32"}),
-                .allowed_tiers = {"flex"}};
+                .allowed_tiers = {"flex"},
+                .lenient = true};
+  key.disabled_at = kNow;
   expect_round_trip(key);
   expect_round_trip(TenantPolicy{.models = {ModelPermissions::Mode::kAllowList, {"a", "b"}},
                                  .allowed_ips = *IpSet::parse({"::1"}),
                                  .model_limits = {{"a", {.tokens_per_minute = 3}}}});
   expect_round_trip(UsageRecord{RequestId("req_1"), TenantId("t"), KeyId("k"), "digest", "bot@1", 1,
-                                2, 3, "flex", Money{4}, "stop", kNow, kNow});
+                                2, 3, "flex", "embeddings", "trace", Money{4}, "stop", kNow, kNow});
+  expect_round_trip(MeterLimits{.requests_per_minute = 5, .spend_cents_per_month = 9});
   expect_round_trip(UsageTotals{1, 2, 3, 4, Money{5}});
 }
 

@@ -54,6 +54,23 @@ class UsageLedgerTest : public testing::Test {
   std::optional<UsageLedger> ledger_{*store_};
 };
 
+TEST_F(UsageLedgerTest, BucketsMayBeOfOneOperation) {
+  UsageRecord embedding = request(1, "a", "");
+  embedding.operation = "embeddings";
+  ASSERT_TRUE(ledger_->record(embedding));
+  ASSERT_TRUE(ledger_->record(request(2, "a", "")));
+  const auto requests = [&](const std::optional<std::string>& operation) {
+    const UsageQuery query{
+        .from = kStart - 60s, .to = kStart + 60s, .bucket_width = 120s, .operation = operation};
+    const auto buckets = usage_buckets(*ledger_, query).value();
+    return buckets.at(0).groups.empty() ? 0 : buckets.at(0).groups.at(0).totals.requests;
+  };
+  EXPECT_EQ(requests(std::nullopt), 2);
+  EXPECT_EQ(requests("embeddings"), 1);
+  EXPECT_EQ(requests(""), 1);
+  EXPECT_EQ(requests("other"), 0);
+}
+
 TEST_F(UsageLedgerTest, RemembersWhatAPeriodHasUsed) {
   const WallTime noon = WallTime(std::chrono::sys_days(std::chrono::year(2026) / 11 / 21)) + 12h;
   const auto started_at = [](int number, const std::string& key, WallTime started, Money cost) {
