@@ -25,6 +25,7 @@ struct ServerConfig {
   IpSet trusted_proxies;                            // whose X-Forwarded-For is believed
   IpSet proxy_protocol;                             // whose connections begin with its header
   std::filesystem::path oidc;                       // JSON, gateway/admin/oidc.hpp; empty: none
+  bool api_key_header = false;                      // keys may come in `api-key`, as Azure has it
   bool webhook_http = false;                        // webhooks may have http:// URLs
   IpSet webhook_addresses;                          // that they may have though not public
   std::filesystem::path prices;                     // JSON, tenancy/prices.hpp; empty: all free

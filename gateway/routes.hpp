@@ -18,6 +18,7 @@
 #include "gateway/http/event_stream.hpp"
 #include "gateway/http/http.hpp"
 #include "gateway/http/staged_body.hpp"
+#include "gateway/http/trace_context.hpp"
 #include "gateway/inference/generation.hpp"
 #include "gateway/platform.hpp"
 #include "storage/ids.hpp"
@@ -60,6 +61,8 @@ struct Call {
   Caller caller;                       // default for Access::kPublic
   std::chrono::steady_clock::time_point received_at;
   WallTime received_wall;
+  std::optional<TraceContext> trace = {};
+  std::vector<std::string> ignored_parameters = {};  // what a lenient key's request said in vain
 };
 
 struct Deferred;

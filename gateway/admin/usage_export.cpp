@@ -45,6 +45,8 @@ ordered_json record_json(const UsageRecord& record) {
   json["output_tokens"] = record.completion_tokens;
   json["cost_pico_usd"] = record.cost.pico_dollars;
   json["finish_reason"] = record.finish;
+  json["operation"] = record.operation.empty() ? "completions" : record.operation;
+  json["trace_id"] = record.trace.empty() ? ordered_json(nullptr) : ordered_json(record.trace);
   json["started_at"] = rfc3339(record.started);
   json["finished_at"] = rfc3339(record.finished);
   return json;

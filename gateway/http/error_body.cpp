@@ -1,5 +1,7 @@
 #include "gateway/http/error_body.hpp"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "gateway/config.hpp"
@@ -19,6 +21,8 @@ constexpr std::string_view kConflict = "conflict_error";
 constexpr std::string_view kRateLimit = "rate_limit_error";
 constexpr std::string_view kUnavailable = "service_unavailable_error";
 constexpr std::string_view kServer = "server_error";
+
+constexpr std::string_view kProblemType = "application/problem+json";
 
 // Somebody has to make room first.
 constexpr std::chrono::seconds kStorageRetryAfter{30};
@@ -69,6 +73,17 @@ HttpResponse response_of(const HttpProblem& problem, const RequestId& request,
   if (http.retry_after.count() > 0) add_retry_after(response, http.retry_after);
   response.body = to_text(body) + "\n";  // curl users get a whole line
   return response;
+}
+
+// Whether a range of an Accept header has the weight zero, which is "not that".
+bool is_refused(std::string_view range) {
+  for (auto at = range.find(';'); at != range.npos; at = range.find(';', at + 1)) {
+    const std::string_view parameter = trim(range.substr(at + 1));
+    const std::string_view weight = parameter.substr(0, parameter.find(';'));
+    if (!to_lower(weight).starts_with("q=")) continue;
+    return trim(weight.substr(2)).find_first_not_of("0.") == weight.npos;
+  }
+  return false;
 }
 
 }  // namespace
@@ -166,6 +181,22 @@ HttpResponse error_response(const Error& error, const RequestId& request,
 
 HttpResponse problem_response(const HttpProblem& problem, const RequestId& request) {
   return response_of(problem, request, nullptr);
+}
+
+bool wants_problem(const Headers& request) {
+  std::string_view list = header(request, "accept");
+  while (!list.empty()) {
+    const std::string_view range = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(range.size() + 1, list.size()));
+    if (media_type(range) == kProblemType) return !is_refused(range);
+  }
+  return false;
+}
+
+void name_problem(Headers& response) {
+  for (auto& [name, value] : response) {
+    if (name == "Content-Type" && value == "application/json") value = kProblemType;
+  }
 }
 
 void add_retry_after(HttpResponse& response, std::chrono::nanoseconds wait) {

@@ -49,6 +49,11 @@ HttpResponse problem_response(const HttpProblem& problem, const RequestId& reque
 // The `error` object alone, for the event that ends a broken stream.
 nlohmann::ordered_json error_object(const Error& error, const RequestId& request);
 
+// Whether the request's Accept asks for errors under RFC 9457's own media type, by its name.
+bool wants_problem(const Headers& request);
+// Has an error say that it is such a one: the body is in both forms anyway.
+void name_problem(Headers& response);
+
 // Adds retry-after (whole seconds, rounded up) and retry-after-ms (rounded up).
 void add_retry_after(HttpResponse& response, std::chrono::nanoseconds wait);
 

@@ -11,15 +11,18 @@
 #include "gateway/http/error_body.hpp"
 #include "gateway/http/header_guard.hpp"
 #include "gateway/http/tenant_place.hpp"
+#include "gateway/inference/lenient.hpp"
 #include "storage/log.hpp"
 
 namespace tessera {
 namespace {
 
-// The key that a request shows: "Authorization: Bearer <key>", the scheme in any case.
-std::string_view bearer_token(const Headers& headers) {
+// The key that a request shows: "Authorization: Bearer <key>", the scheme in any case; or, where
+// there is no such header and the configuration allows it, "api-key: <key>".
+std::string_view bearer_token(const Headers& headers, const ServerConfig& config) {
   constexpr std::string_view kScheme = "bearer ";
   const std::string_view value = header(headers, "authorization");
+  if (value.empty() && config.api_key_header) return trim(header(headers, "api-key"));
   if (to_lower(value.substr(0, kScheme.size())) != kScheme) return {};
   return trim(value.substr(kScheme.size()));
 }
@@ -47,10 +50,11 @@ Result<Caller> authenticate(const Platform& platform, std::string_view bearer, W
 }
 
 // Who is asking, if the route's policy lets him.
-Result<Caller> authorise(const Platform& platform, const Route& route, const Exchange& exchange) {
+Result<Caller> authorise(Platform& platform, const Route& route, const Exchange& exchange) {
   const Call& call = exchange.call;
   if (route.access == Access::kPublic) return Caller{};
-  auto caller = authenticate(platform, bearer_token(call.request.headers), call.received_wall);
+  auto caller = authenticate(platform, bearer_token(call.request.headers, platform.config),
+                             call.received_wall);
   if (!caller) return caller.error();
   const std::string address =
       client_address(call.request.headers, exchange.peer_address, platform.config.trusted_proxies);
@@ -257,6 +261,7 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
   exchange.framing = exchange.parser.framing();
   Call& call = exchange.call;
   call.request = *std::move(request);
+  call.trace = trace_of(call.request.headers);
 
   auto target = parse_target(call.request.target);
   if (!target) return target.error();
@@ -340,6 +345,11 @@ void add_common_headers(Platform& platform, const Exchange& exchange, HttpRespon
   if (!call.caller.tenant.empty()) {
     headers.emplace_back("openai-project", call.caller.tenant.str());
   }
+  if (call.trace) headers.emplace_back("traceparent", traceparent(*call.trace));
+  if (!call.ignored_parameters.empty()) {
+    headers.emplace_back("x-ignored-parameters", ignored_header(call.ignored_parameters));
+  }
+  if (response.status >= 400 && wants_problem(call.request.headers)) name_problem(headers);
   if (exchange.route && exchange.route->access == Access::kInference) {
     add_rate_limit_headers(headers, platform.admission.view(call.caller, now_of(platform.clock)));
   }
@@ -353,6 +363,8 @@ void note_answered(Platform& platform, const Exchange& exchange, int status) {
   const auto elapsed = platform.clock.steady_now() - call.received_at;
   log_info("request", {{"id", call.id.str()},
                        {"client_id", client_request_id(call.request.headers)},
+                       {"trace_id", call.trace ? call.trace->trace_id : ""},
+                       {"span_id", call.trace ? call.trace->span_id : ""},
                        {"method", call.request.method},
                        {"route", exchange.route ? exchange.route->pattern : ""},
                        {"status", status},

@@ -8,6 +8,7 @@
 #include "gateway/handlers.hpp"
 #include "gateway/inference/chat_encoding.hpp"
 #include "gateway/inference/inference.hpp"
+#include "gateway/inference/lenient.hpp"
 #include "gateway/inference/responses_request.hpp"
 #include "gateway/inference/tool_constraint.hpp"
 #include "storage/json.hpp"
@@ -57,9 +58,11 @@ Result<Reply> begin_chat(Platform& platform, Call& call, Permit permit, AnswerKi
 Result<Reply> create_chat_completion(Platform& platform, Call& call) {
   auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
+  auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
-  auto request = parse_chat_request(*body, call.request.body);
+  auto request = parse_by_policy(call, *body, [&](const nlohmann::ordered_json& known) {
+    return parse_chat_request(known, call.request.body);
+  });
   if (!request) return request.error();
   return begin_chat(platform, call, *std::move(permit), AnswerKind::kChat, *std::move(request), {});
 }
@@ -67,9 +70,9 @@ Result<Reply> create_chat_completion(Platform& platform, Call& call) {
 Result<Reply> create_response(Platform& platform, Call& call) {
   auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
+  auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
-  auto request = parse_responses_request(*body);
+  auto request = parse_by_policy(call, *body, parse_responses_request);
   if (!request) return request.error();
   return begin_chat(platform, call, *std::move(permit), AnswerKind::kResponse,
                     std::move(request->chat), std::move(request->response));

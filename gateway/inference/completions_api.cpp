@@ -8,6 +8,7 @@
 #include "gateway/api/rate_limits.hpp"
 #include "gateway/handlers.hpp"
 #include "gateway/inference/inference.hpp"
+#include "gateway/inference/lenient.hpp"
 #include "gateway/inference/prompt_fields.hpp"
 #include "storage/json.hpp"
 
@@ -25,9 +26,11 @@ std::string text_of(const ServedModel& model, const Prompt& prompt) {
 Result<Reply> create_completion(Platform& platform, Call& call) {
   auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
+  auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
-  auto request = parse_completion_request(*body, call.request.body);
+  auto request = parse_by_policy(call, *body, [&](const nlohmann::ordered_json& known) {
+    return parse_completion_request(known, call.request.body);
+  });
   if (!request) return request.error();
   auto model = resolve_requested(platform, call.caller, request->options);
   if (!model) return model.error();

@@ -15,6 +15,7 @@
 #include "gateway/handlers.hpp"
 #include "gateway/http/error_body.hpp"
 #include "gateway/inference/inference.hpp"
+#include "gateway/inference/lenient.hpp"
 #include "gateway/inference/prompt_fields.hpp"
 #include "storage/json.hpp"
 
@@ -66,9 +67,9 @@ Result<void> check_inputs(const Platform& platform, const EmbeddingRequest& requ
 Result<Reply> create_embeddings(Platform& platform, Call& call) {
   auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
+  auto body = parse_json(call.request.body, {.max_depth = kMaxInferenceJsonDepth});
   if (!body) return body.error();
-  auto request = parse_embedding_request(*body);
+  auto request = parse_by_policy(call, *body, parse_embedding_request);
   if (!request) return request.error();
   if (auto checked = check_inputs(platform, *request); !checked) return checked.error();
   if (has_strange_ids(platform, call, *request)) return Reply(no_strange_ids(call.id));

@@ -93,6 +93,8 @@ UsageRecord record_of(const Call& call, const PreparedInference& prepared) {
   record.adapter = model.adapter ? to_hex(*model.adapter) : "";
   record.model = model.name;
   record.started = call.received_wall;
+  if (prepared.kind == AnswerKind::kEmbedding) record.operation = "embeddings";
+  if (call.trace) record.trace = call.trace->trace_id;
   if (prepared.options.tier != ServiceTier::kDefault) {
     record.service_tier = to_string(prepared.options.tier);
   }

@@ -14,6 +14,7 @@
 #include "gateway/handlers.hpp"
 #include "gateway/inference/chat_encoding.hpp"
 #include "gateway/inference/inference.hpp"
+#include "gateway/inference/lenient.hpp"
 #include "storage/json.hpp"
 
 namespace tessera {
@@ -37,9 +38,9 @@ Result<std::vector<TokenId>> encode(const ServedModel& model, const TokenizeRequ
 Result<Reply> tokenize(Platform& platform, Call& call) {
   const auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body);
+  auto body = parse_json(call.request.body);
   if (!body) return body.error();
-  const auto request = parse_tokenize_request(*body);
+  const auto request = parse_by_policy(call, *body, parse_tokenize_request);
   if (!request) return request.error();
   const auto model = resolve_model(platform, call.caller, request->model);
   if (!model) return model.error();
@@ -63,9 +64,9 @@ Result<Reply> tokenize(Platform& platform, Call& call) {
 Result<Reply> detokenize(Platform& platform, Call& call) {
   const auto permit = platform.admission.admit(call.caller, now_of(platform.clock));
   if (!permit) return Reply(refusal_response(permit.error(), call.id));
-  const auto body = parse_json(call.request.body);
+  auto body = parse_json(call.request.body);
   if (!body) return body.error();
-  const auto request = parse_detokenize_request(*body);
+  const auto request = parse_by_policy(call, *body, parse_detokenize_request);
   if (!request) return request.error();
   const auto model = resolve_model(platform, call.caller, request->model);
   if (!model) return model.error();

@@ -148,6 +148,13 @@ Json response_json(std::string_view description, const Answer& answer) {
   return response;
 }
 
+// In either media type the body is the same.
+Json error_json(std::string_view description) {
+  Json response = response_json(description, {.schema = ref("Error")});
+  response["content"]["application/problem+json"] = response["content"][std::string(kJsonMedia)];
+  return response;
+}
+
 Json responses_json(const Operation& operation, bool is_ops) {
   Json responses;
   for (const Answer& answer : operation.answers) {
@@ -160,11 +167,10 @@ Json responses_json(const Operation& operation, bool is_ops) {
     const Json more = response_json("", answer);
     responses[status]["content"].update(more["content"]);
   }
-  const Answer error{.schema = ref("Error")};
-  responses["4XX"] = response_json("What is wrong with the request, by its code", error);
+  responses["4XX"] = error_json("What is wrong with the request, by its code");
   if (is_ops) return responses;
   for (const int status : {503, 504}) {
-    responses[std::to_string(status)] = response_json(reason_phrase(status), error);
+    responses[std::to_string(status)] = error_json(reason_phrase(status));
   }
   return responses;
 }
@@ -238,7 +244,8 @@ Json document() {
   json["components"]["schemas"] = surface.schemas;
   json["components"]["schemas"]["Error"] = error_schema();
   json["components"]["securitySchemes"][std::string(kAuthentication)] = {
-      {"type", "http"}, {"scheme", "bearer"}, {"description", "an API key: sk-..."}};
+      {"type", "http"}, {"scheme", "bearer"}, {"description",
+       "an API key: sk-...; with serve --api-key-header also in a header `api-key`"}};
   return json;
 }
 

@@ -45,6 +45,24 @@ TEST(ErrorBody, EveryCodeHasBothFormsInOneBody) {
   }
 }
 
+TEST(ErrorBody, IsNamedAProblemForWhoAsksForOneByName) {
+  const auto wants = [](const std::string& accept) { return wants_problem({{"accept", accept}}); };
+  EXPECT_FALSE(wants_problem({}));
+  for (const char* accept :
+       {"application/problem+json", "application/json, application/problem+json",
+        "text/html, Application/Problem+JSON;q=0.5 , */*", "application/problem+json; q=1.0"}) {
+    EXPECT_TRUE(wants(accept)) << accept;
+  }
+  for (const char* accept :
+       {"", "*/*", "application/json", "application/*", "application/problem+json;q=0",
+        "application/problem+json; q=0.000", "application/problem+jsonp"}) {
+    EXPECT_FALSE(wants(accept)) << accept;
+  }
+  HttpResponse response = error_response({Code::kNotFound, "Not here."}, kRequest);
+  name_problem(response.headers);
+  EXPECT_EQ(header(response.headers, "Content-Type"), "application/problem+json");
+}
+
 TEST(ErrorBody, OurOwnTroubleIsNotDescribed) {
   for (const Code code : all_codes()) {
     if (http_error(code).status != 500) continue;

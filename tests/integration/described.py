@@ -62,7 +62,7 @@ class Document:
         if media not in response["content"]:
             raise Undescribed(f"{place}: {media!r} is no media type of the document")
         schema = response["content"][media]["schema"]
-        if media == "application/json":
+        if media in ("application/json", "application/problem+json"):
             self._check_json(place, schema, answer.body)
         with self.lock:
             self.checked += 1
