@@ -87,8 +87,29 @@ Result<Reply> create_backup(Platform& platform, Call& call);
 Result<Reply> list_backups(Platform& platform, Call& call);
 Result<Reply> delete_backup(Platform& platform, Call& call);
 
+Result<Reply> verify_backup(Platform& platform, Call& call);
+
 // admin/live_api.cpp
 Result<Reply> get_live(Platform& platform, Call& call);
+
+// admin/server_api.cpp: the running server itself
+Result<Reply> get_config(Platform& platform, Call& call);
+Result<Reply> set_config(Platform& platform, Call& call);
+Result<Reply> drain_server(Platform& platform, Call& call);
+Result<Reply> undrain_server(Platform& platform, Call& call);
+Result<Reply> get_residency(Platform& platform, Call& call);
+Result<Reply> rotate_pepper(Platform& platform, Call& call);
+Result<Reply> debug_tenant(Platform& platform, Call& call);
+
+// admin/organization_api.cpp: limits of all tenants together
+Result<Reply> list_organization_limits(Platform& platform, Call& call);
+Result<Reply> modify_organization_limit(Platform& platform, Call& call);
+Result<Reply> get_organization_spend_limit(Platform& platform, Call& call);
+Result<Reply> set_organization_spend_limit(Platform& platform, Call& call);
+Result<Reply> delete_organization_spend_limit(Platform& platform, Call& call);
+
+// admin/tenant_metrics_api.cpp
+Result<Reply> get_tenant_metrics(Platform& platform, Call& call);
 
 // admin/spend_api.cpp
 Result<Reply> get_spend_limit(Platform& platform, Call& call);
@@ -140,6 +161,8 @@ Result<Reply> list_project_keys(Platform& platform, Call& call);
 Result<Reply> get_project_key(Platform& platform, Call& call);
 Result<Reply> delete_project_key(Platform& platform, Call& call);
 Result<Reply> modify_project_key(Platform& platform, Call& call);
+Result<Reply> disable_project_key(Platform& platform, Call& call);
+Result<Reply> enable_project_key(Platform& platform, Call& call);
 Result<Reply> rotate_project_key(Platform& platform, Call& call);
 Result<Reply> list_admin_keys(Platform& platform, Call& call);
 Result<Reply> get_admin_key(Platform& platform, Call& call);
@@ -151,6 +174,8 @@ Result<Reply> list_own_keys(Platform& platform, Call& call);
 Result<Reply> get_own_key(Platform& platform, Call& call);
 Result<Reply> delete_own_key(Platform& platform, Call& call);
 Result<Reply> modify_own_key(Platform& platform, Call& call);
+Result<Reply> disable_own_key(Platform& platform, Call& call);
+Result<Reply> enable_own_key(Platform& platform, Call& call);
 Result<Reply> rotate_own_key(Platform& platform, Call& call);
 
 // audit_api.cpp
@@ -163,6 +188,7 @@ Result<Reply> modify_rate_limit(Platform& platform, Call& call);
 Result<Reply> delete_rate_limit(Platform& platform, Call& call);
 
 // usage_api.cpp
+Result<Reply> get_embeddings_usage(Platform& platform, Call& call);
 Result<Reply> get_completions_usage(Platform& platform, Call& call);
 Result<Reply> get_costs(Platform& platform, Call& call);
 Result<Reply> get_own_usage(Platform& platform, Call& call);

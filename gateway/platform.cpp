@@ -169,6 +169,7 @@ Result<void> open_storage(Platform& platform) {
   auto directory = TenantDirectory::open(*platform.store, *platform.peppers);
   if (!directory) return explained(directory.error(), "The tenants cannot be read");
   platform.directory = *std::move(directory);
+  platform.key_uses.emplace(*platform.store, platform.clock);
   const auto made_key =
       platform.directory->ensure_admin_key(platform.admin_key_file(), platform.clock.wall_now());
   if (!made_key) return explained(made_key.error(), "The first admin key cannot be made");
@@ -177,6 +178,8 @@ Result<void> open_storage(Platform& platform) {
   auto recent = RecentUses::read(*platform.ledger, now_of(platform.clock));
   if (!recent) return explained(recent.error(), "The usage records cannot be read");
   platform.recent.emplace(*std::move(recent));
+  platform.admission.set_organization(platform.directory->snapshot()->organization(),
+                                      now_of(platform.clock));
   auto prices = read_prices(config.prices);
   if (!prices) return explained(prices.error(), "The price table cannot be used");
   platform.prices = *std::move(prices);
@@ -382,8 +385,23 @@ PeriodUse Platform::recall_use(const TenantId& tenant, const KeyId& key, WallTim
           .recent = recent->of(tenant, key)};
 }
 
+// One that cannot be read counts for itself as an exhausted one, and so for all.
+PeriodUse Platform::recall_use_of_all(WallTime now) const {
+  PeriodUse all;
+  for (const Tenant& tenant : directory->snapshot()->tenants()) {
+    const PeriodUse use = recall_use(tenant.id, KeyId(), now);
+    all.requests_today += use.requests_today;
+    all.tokens_today += use.tokens_today;
+    all.tokens_this_month += use.tokens_this_month;
+    all.spend_this_month += use.spend_this_month;
+  }
+  all.recent = recent->of_all();
+  return all;
+}
+
 void Platform::stop() {
   events.close();
+  if (key_uses) key_uses->stop();
   if (spend_watch) spend_watch->stop();
   if (webhooks) webhooks->stop();
   if (adapters) adapters->set_on_gone({});

@@ -41,6 +41,7 @@
 #include "tenancy/admission.hpp"
 #include "tenancy/api_key.hpp"
 #include "tenancy/directory.hpp"
+#include "tenancy/key_uses.hpp"
 #include "tenancy/prices.hpp"
 #include "tenancy/recent_use.hpp"
 #include "tenancy/usage_ledger.hpp"
@@ -81,6 +82,7 @@ struct Platform {
   Mutex backup_mutex;  // held while a backup is made or deleted
   std::optional<PepperFile> peppers;
   std::unique_ptr<TenantDirectory> directory;
+  std::optional<KeyUses> key_uses;
   std::optional<UsageLedger> ledger;
   PriceTable prices;
   std::optional<RecentUses> recent;  // before this start
@@ -89,7 +91,8 @@ struct Platform {
                       },
                       [this](const TenantId& tenant, std::string_view name) {
                         return recent->of_model(tenant, name);
-                      }};
+                      },
+                      [this](WallTime now) { return recall_use_of_all(now); }};
   AdapterEvents events{clock, clock.wall_now()};
   std::unique_ptr<OidcAdmins> oidc;  // null: admins have keys only
   std::unique_ptr<Webhooks> webhooks;
@@ -126,6 +129,11 @@ struct Platform {
   // What the ledger says was used in the current day and month, and in the minutes before the
   // start.
   PeriodUse recall_use(const TenantId& tenant, const KeyId& key, WallTime now) const;
+  // The same of all tenants together: the sum over them, so it takes its time.
+  PeriodUse recall_use_of_all(WallTime now) const;
+
+  // Whether requests had better go elsewhere.
+  bool is_draining() const { return draining || held_back; }
 
   std::filesystem::path admin_key_file() const { return config.data / "admin.key"; }
 };

@@ -24,7 +24,11 @@ std::string etag_of(const nlohmann::ordered_json& object) {
 }
 
 Reply tagged_reply(const nlohmann::ordered_json& object) {
-  Reply reply = json_reply(object);
+  return tagged_reply(object, object);
+}
+
+Reply tagged_reply(const nlohmann::ordered_json& object, const nlohmann::ordered_json& shown) {
+  Reply reply = json_reply(shown);
   std::get<HttpResponse>(reply).headers.emplace_back("ETag", etag_of(object));
   return reply;
 }

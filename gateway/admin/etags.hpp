@@ -20,6 +20,8 @@ std::string etag_of(const nlohmann::ordered_json& object);
 
 // An answer with the object, and its tag in the header.
 Reply tagged_reply(const nlohmann::ordered_json& object);
+// The same of an object that shows more than its tag is of.
+Reply tagged_reply(const nlohmann::ordered_json& object, const nlohmann::ordered_json& shown);
 
 // How the object that a request is about looks in a state of the directory; null if there is none
 // that could have a tag. Errors: kNotFound.

@@ -25,12 +25,14 @@ void add_key(ordered_json& json, const ApiKeyRecord& key) {
   json["scopes"] = key.scopes.names();
   json["expires_at"] = time_or_null(key.expires_at);
   json["previous_value_valid_until"] = nullptr;
+  json["disabled_at"] = time_or_null(key.disabled_at);
   if (key.retired) json["previous_value_valid_until"] = unix_seconds(key.retired->valid_until);
   if (key.kind == KeyKind::kAdmin) return;
   add_meter_limits(json["limits"] = ordered_json::object(), key.policy.limits);
   json["allowed_models"] = key.policy.allowed_models;
   json["allowed_ips"] = key.policy.allowed_ips.texts();
   json["allowed_tiers"] = key.policy.allowed_tiers;
+  json["compat"] = key.policy.lenient ? "lenient" : "strict";
 }
 
 }  // namespace

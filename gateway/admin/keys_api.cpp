@@ -2,6 +2,7 @@
 //
 // The three surfaces differ in whose keys they show and in the shapes' names; what may be done is
 // decided below, in the directory. Another tenant's key is answered like one that never was.
+#include <map>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -27,6 +28,7 @@ constexpr std::size_t kMaxScopeChars = 64;
 constexpr std::size_t kMaxIpRangeChars = 64;
 constexpr std::size_t kMaxTiers = 3;
 constexpr std::size_t kMaxTierChars = 16;
+constexpr std::size_t kMaxCompatChars = 16;
 constexpr std::int64_t kMaxKeySeconds = 31'536'000;  // a year
 
 Error no_such(std::string_view what) {
@@ -51,13 +53,22 @@ KeyPlace own_key(const Call& call) {
 
 // Reading.
 
+using Uses = std::map<KeyId, WallTime>;
+
+void show_last_use(ordered_json& json, Uses::const_iterator use, Uses::const_iterator end) {
+  if (use != end) json["last_used_at"] = unix_seconds(use->second);
+}
+
 Result<Reply> list_tenants_keys(Platform& platform, const Call& call, const TenantId& tenant) {
   const auto snapshot = platform.directory->snapshot();
   const auto* entry = snapshot->find(tenant);
   if (!entry) return no_such("project");
+  const auto uses = platform.key_uses->last_uses(tenant);
+  if (!uses) return uses.error();
   std::vector<ordered_json> objects;
   for (const ApiKeyRecord& key : snapshot->keys_of(tenant)) {
     objects.push_back(key_json(*entry, key));
+    show_last_use(objects.back(), uses->find(key.id), uses->end());
   }
   return list_reply(call.target, std::move(objects));
 }
@@ -78,10 +89,15 @@ Result<ordered_json> shown_key(const DirectorySnapshot& snapshot, const KeyPlace
   return made(key_json(*entry, *key));
 }
 
+// Its tag is of what admins change: a use leaves it.
 Result<Reply> get_key(Platform& platform, const KeyPlace& place) {
   const auto key = shown_key(*platform.directory->snapshot(), place);
   if (!key) return key.error();
-  return tagged_reply(*key);
+  const auto use = platform.key_uses->last_use(place.tenant, place.key);
+  if (!use) return use.error();
+  ordered_json shown = *key;
+  if (*use) shown["last_used_at"] = unix_seconds(**use);
+  return tagged_reply(*key, shown);
 }
 
 Result<Guard> key_guard(const Call& call, const KeyPlace& place) {
@@ -123,6 +139,12 @@ Result<void> read_policy(const ordered_json& body, Fields& fields, KeyPolicy& po
                    "allowed_tiers"};
     }
   }
+  std::string compat = policy.lenient ? "lenient" : "strict";
+  fields.text("compat", kMaxCompatChars, compat);
+  if (compat != "lenient" && compat != "strict") {
+    fields.fail(Code::kInvalidValue, "compat", "'compat' is \"strict\" or \"lenient\".");
+  }
+  policy.lenient = compat == "lenient";
   return {};
 }
 
@@ -187,6 +209,16 @@ Result<Reply> modify(Platform& platform, const Call& call, const KeyPlace& place
   return get_key(platform, place);
 }
 
+Result<Reply> set_enabled(Platform& platform, const Call& call, const KeyPlace& place,
+                          bool enabled) {
+  const auto guard = key_guard(call, place);
+  if (!guard) return guard.error();
+  const auto changed = platform.directory->set_key_enabled(call.caller, place.tenant, place.key,
+                                                           enabled, call.received_wall, *guard);
+  if (!changed) return changed.error();
+  return get_key(platform, place);
+}
+
 Result<Reply> remove(Platform& platform, const Call& call, const KeyPlace& place,
                      std::string_view object) {
   const auto guard = key_guard(call, place);
@@ -228,13 +260,22 @@ Result<Reply> modify_project_key(Platform& platform, Call& call) {
 Result<Reply> rotate_project_key(Platform& platform, Call& call) {
   return rotate(platform, call, project_key(call));
 }
+Result<Reply> disable_project_key(Platform& platform, Call& call) {
+  return set_enabled(platform, call, project_key(call), false);
+}
+Result<Reply> enable_project_key(Platform& platform, Call& call) {
+  return set_enabled(platform, call, project_key(call), true);
+}
 
 // The platform's own.
 
 Result<Reply> list_admin_keys(Platform& platform, Call& call) {
   std::vector<ordered_json> objects;
+  const auto uses = platform.key_uses->last_uses(TenantId());
+  if (!uses) return uses.error();
   for (const ApiKeyRecord& key : platform.directory->snapshot()->keys_of(TenantId())) {
     objects.push_back(admin_key_json(key));
+    show_last_use(objects.back(), uses->find(key.id), uses->end());
   }
   return list_reply(call.target, std::move(objects));
 }
@@ -283,6 +324,12 @@ Result<Reply> modify_own_key(Platform& platform, Call& call) {
 }
 Result<Reply> rotate_own_key(Platform& platform, Call& call) {
   return rotate(platform, call, own_key(call));
+}
+Result<Reply> disable_own_key(Platform& platform, Call& call) {
+  return set_enabled(platform, call, own_key(call), false);
+}
+Result<Reply> enable_own_key(Platform& platform, Call& call) {
+  return set_enabled(platform, call, own_key(call), true);
 }
 
 }  // namespace tessera

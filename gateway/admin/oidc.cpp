@@ -16,6 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::string_view kKeyPrefix = "oidc:";  // no key's id has a colon
 constexpr std::size_t kMaxTextChars = 1024;
 constexpr std::size_t kMaxClaimDepth = 8;
 
@@ -149,10 +150,14 @@ Result<Caller> OidcAdmins::authenticate(std::string_view token, Now now) {
     return Error{Code::kInsufficientScope, "This token names no role that means anything here."};
   }
   return Caller{.tenant = {},
-                .key = KeyId("oidc:" + identity->subject),
+                .key = KeyId(std::string(kKeyPrefix) + identity->subject),
                 .scopes = *role == Role::kAdmin ? kAdminScopes : ScopeSet(),
                 .is_admin = true,
                 .limits = {}};
+}
+
+bool is_from_token(const Caller& caller) {
+  return caller.key.str().starts_with(kKeyPrefix);
 }
 
 bool is_viewer(const Caller& caller) {

@@ -66,6 +66,9 @@ class OidcAdmins {
   SteadyTime looked_at_ TESSERA_GUARDED_BY(mutex_);
 };
 
+// Whether `caller` was named by a token, and not by a key of ours.
+bool is_from_token(const Caller& caller);
+
 // Whether `caller` is a viewer: somebody who may read what admins may, and change nothing.
 bool is_viewer(const Caller& caller);
 

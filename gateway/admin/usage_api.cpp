@@ -14,6 +14,7 @@ namespace {
 using nlohmann::ordered_json;
 using std::chrono::seconds;
 
+constexpr const char* kCompletions = "";                   // as the ledger has them
 constexpr std::int64_t kMaxUnixSeconds = 253'402'300'799;  // the end of the year 9999
 
 WallTime from_unix(std::int64_t unix_time) {
@@ -139,6 +140,17 @@ ordered_json usage_json(const UsageGroup& group) {
   return result;
 }
 
+ordered_json embeddings_json(const UsageGroup& group) {
+  ordered_json result;
+  result["object"] = "organization.usage.embeddings.result";
+  result["input_tokens"] = group.totals.prompt_tokens;
+  result["num_model_requests"] = group.totals.requests;
+  result["project_id"] = text_or_null(group.tenant.str());
+  result["api_key_id"] = text_or_null(group.key.str());
+  result["model"] = text_or_null(group.model);
+  return result;
+}
+
 // `value_pico_usd` is exact.
 ordered_json cost_json(const UsageGroup& group) {
   ordered_json result;
@@ -183,13 +195,15 @@ Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
   return {};
 }
 
-// Buckets in which nothing was used are left out. Of a tenant only, if one is given.
+// Buckets in which nothing was used are left out. Of one operation or tenant only, if given.
 Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson group_json,
+                              const std::optional<std::string>& operation,
                               const std::optional<TenantId>& tenant = {}) {
   auto asked = read_query(call.target, call.received_wall);
   if (!asked) return asked.error();
   UsageQuery& query = asked->usage;
   if (tenant) query.tenant = tenant;
+  query.operation = operation;
   if (auto skipped = skip_empty_time(*platform.ledger, query); !skipped) return skipped.error();
   auto buckets = usage_buckets(*platform.ledger, query);
   if (!buckets) return buckets.error();
@@ -211,15 +225,19 @@ Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson gr
 }  // namespace
 
 Result<Reply> get_completions_usage(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, usage_json);
+  return page_of_buckets(platform, call, usage_json, kCompletions);
+}
+
+Result<Reply> get_embeddings_usage(Platform& platform, Call& call) {
+  return page_of_buckets(platform, call, embeddings_json, "embeddings");
 }
 
 Result<Reply> get_own_completions_usage(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, usage_json, call.caller.tenant);
+  return page_of_buckets(platform, call, usage_json, kCompletions, call.caller.tenant);
 }
 
 Result<Reply> get_costs(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, cost_json);
+  return page_of_buckets(platform, call, cost_json, std::nullopt);
 }
 
 Result<Reply> get_own_usage(Platform& platform, Call& call) {

@@ -47,9 +47,10 @@ HttpResponse refusal_response(const RateRefusal& refusal, const RequestId& reque
   nlohmann::ordered_json details;
   details["policy"] = to_string(refusal.policy);
   details["level"] = to_string(refusal.level);
-  details["limit"] = refusal.limit;
+  const bool is_own = refusal.level != Level::kOrganization;  // of which the numbers may be told
+  if (is_own) details["limit"] = refusal.limit;
   details["requested"] = refusal.requested;
-  details["remaining"] = refusal.remaining;
+  if (is_own) details["remaining"] = refusal.remaining;
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(refusal.retry_after);
   if (refusal.code == Code::kRateLimitExceeded) details["retry_after_ms"] = wait.count();
   HttpResponse response = error_response(to_error(refusal), request, details);

@@ -16,6 +16,7 @@ struct KeyOptions {
   std::vector<std::string> scopes;
   std::vector<std::string> models;
   std::vector<std::string> addresses;
+  std::string compat;
   std::int64_t days = 0;
   std::int64_t grace_seconds = 86'400;
 };
@@ -31,10 +32,16 @@ std::string one_key(const Arguments& names) {
 }
 
 void print_keys(const Remote& remote, const Json& keys) {
-  print_objects(remote, keys, {"ID", "NAME", "SCOPES", "EXPIRES", "CREATED"}, [](const Json& key) {
-    return Arguments{cell_text(key["id"]), cell_text(key["name"]), cell_text(key["scopes"]),
-                     time_text(key["expires_at"]), time_text(key["created_at"])};
-  });
+  print_objects(remote, keys, {"ID", "NAME", "STATUS", "SCOPES", "LAST USED", "EXPIRES", "CREATED"},
+                [](const Json& key) {
+                  return Arguments{cell_text(key["id"]),
+                                   cell_text(key["name"]),
+                                   key["disabled_at"].is_null() ? "enabled" : "disabled",
+                                   cell_text(key["scopes"]),
+                                   time_text(key["last_used_at"]),
+                                   time_text(key["expires_at"]),
+                                   time_text(key["created_at"])};
+                });
 }
 
 // A new value goes to stdout alone, so that it can be caught; what else is to be said, to stderr.
@@ -63,6 +70,7 @@ Json listed(const std::vector<std::string>& names) {
 void add_policy(const KeyOptions& options, Json& body) {
   if (!options.models.empty()) body["allowed_models"] = listed(options.models);
   if (!options.addresses.empty()) body["allowed_ips"] = listed(options.addresses);
+  if (!options.compat.empty()) body["compat"] = options.compat;
 }
 
 Json new_key_body(const KeyOptions& options, bool is_admin) {
@@ -97,7 +105,7 @@ Result<void> create(const Remote& remote, const std::string& tenant, const KeyOp
     const auto made = remote.post(accounts, {{"name", options.name}});
     if (!made) return made.error();
     const bool usual = options.scopes.empty() && options.days == 0 && options.models.empty() &&
-                       options.addresses.empty();
+                       options.addresses.empty() && options.compat.empty();
     if (usual) {
       print_value(remote, (*made)["api_key"]);
       return {};
@@ -115,18 +123,30 @@ Result<void> modify(const Remote& remote, const Arguments& names, const KeyOptio
   Json body = Json::object();
   add_policy(options, body);
   if (body.empty()) {
-    return Error{Code::kInvalidValue, "Say what to change: --model or --ip."};
+    return Error{Code::kInvalidValue, "Say what to change: --model, --ip or --compat."};
   }
   const auto changed = remote.post(one_key(names), body);
   if (!changed) return changed.error();
   print_objects(remote, remote.json() ? *changed : Json::array({*changed}),
-                {"ID", "MODELS", "ADDRESSES"}, [](const Json& key) {
+                {"ID", "MODELS", "ADDRESSES", "COMPAT"}, [](const Json& key) {
                   const auto text = [](const Json& list) {
                     return list.empty() ? std::string("any") : cell_text(list);
                   };
                   return Arguments{cell_text(key["id"]), text(key["allowed_models"]),
-                                   text(key["allowed_ips"])};
+                                   text(key["allowed_ips"]), cell_text(key["compat"])};
                 });
+  return {};
+}
+
+// Its answer is the key; the last word of the path says what became of it.
+Result<void> switch_key(const Remote& remote, const Arguments& names, const char* verb) {
+  const auto changed = remote.post(one_key(names) + "/" + verb, Json::object());
+  if (!changed) return changed.error();
+  if (remote.json()) {
+    std::printf("%s\n", to_text(*changed).c_str());
+  } else {
+    std::printf("%sd %s\n", verb, names[1].c_str());
+  }
   return {};
 }
 
@@ -137,8 +157,8 @@ int key_command(std::span<const std::string> arguments) {
   const RemoteCommand command = {
       .name = "key",
       .summary =
-          "Lists, makes, rotates and deletes API keys. TENANT is a tenant's id, or `admin` "
-          "for the\nplatform's own.",
+          "Lists, makes, rotates, disables and deletes API keys. TENANT is a tenant's id, or "
+          "`admin` for\nthe platform's own.",
       .actions = {{"list", "TENANT", "its keys, without their secrets", 1, 1,
                    [](const Remote& remote, const Arguments& names) -> Result<void> {
                      const auto keys = remote.list(keys_of(names[0]));
@@ -156,9 +176,17 @@ int key_command(std::span<const std::string> arguments) {
                                          remote.post(one_key(names) + "/rotate",
                                                      {{"grace_seconds", options.grace_seconds}}));
                    }},
-                  {"set", "TENANT KEY", "change its models or addresses", 2, 2,
+                  {"set", "TENANT KEY", "change its models, addresses or strictness", 2, 2,
                    [&](const Remote& remote, const Arguments& names) {
                      return modify(remote, names, options);
+                   }},
+                  {"disable", "TENANT KEY", "refuse it until it is enabled", 2, 2,
+                   [](const Remote& remote, const Arguments& names) {
+                     return switch_key(remote, names, "disable");
+                   }},
+                  {"enable", "TENANT KEY", "accept it again", 2, 2,
+                   [](const Remote& remote, const Arguments& names) {
+                     return switch_key(remote, names, "enable");
                    }},
                   {"delete", "TENANT KEY", "refuse it from now on", 2, 2,
                    [](const Remote& remote, const Arguments& names) -> Result<void> {
@@ -177,6 +205,10 @@ int key_command(std::span<const std::string> arguments) {
                   list_option("--ip", "RANGE",
                               "create, set: from where (default: any); may be repeated",
                               options.addresses),
+                  choice_option("--compat", {"strict", "lenient"},
+                                "create, set: what becomes of parameters that nobody knows: "
+                                "refused (default), or left out and told",
+                                options.compat),
                   integer_option("--days", "N", "create: how long it is valid (default: no end)",
                                  {1, 365}, options.days),
                   integer_option("--grace", "SECONDS",

@@ -17,7 +17,11 @@ struct LimitOptions {
   std::string model;
 };
 
+// "organization" stands for all tenants together.
+constexpr std::string_view kOrganization = "organization";
+
 std::string place_of(const std::string& tenant, std::string_view what) {
+  if (tenant == kOrganization) return "/v1/organization/" + std::string(what);
   return "/v1/organization/projects/" + percent_encoded(tenant) + "/" + std::string(what);
 }
 
@@ -61,14 +65,20 @@ Result<Json> parse_changes(const Arguments& names) {
   return made(std::move(body));
 }
 
-Error both_given() {
-  return {Code::kInvalidValue, "Give --key or --model, not both."};
+Result<void> check_options(const std::string& tenant, const LimitOptions& options) {
+  if (!options.key.empty() && !options.model.empty()) {
+    return Error{Code::kInvalidValue, "Give --key or --model, not both."};
+  }
+  if (tenant == kOrganization && !(options.key.empty() && options.model.empty())) {
+    return Error{Code::kInvalidValue, "The organization's limits are of all keys and models."};
+  }
+  return {};
 }
 
 // The limits of what the options name: a key's, a model's or the whole tenant's.
 Result<Json> read_limits(const Remote& remote, const std::string& tenant,
                          const LimitOptions& options) {
-  if (!options.key.empty() && !options.model.empty()) return both_given();
+  if (auto checked = check_options(tenant, options); !checked) return checked.error();
   if (!options.key.empty()) {
     auto key = remote.get(place_of(tenant, "api_keys/" + percent_encoded(options.key)));
     if (!key) return key;
@@ -99,7 +109,7 @@ Result<void> show(const Remote& remote, const std::string& tenant, const LimitOp
 }
 
 Result<void> set(const Remote& remote, const Arguments& names, const LimitOptions& options) {
-  if (!options.key.empty() && !options.model.empty()) return both_given();
+  if (auto checked = check_options(names[0], options); !checked) return checked.error();
   const auto body = parse_changes(names);
   if (!body) return body.error();
   if (!options.key.empty()) {
@@ -140,7 +150,8 @@ int limit_command(std::span<const std::string> arguments) {
       .name = "limit",
       .summary =
           "Shows and changes limits of a tenant, of one of its keys or of one of its models; "
-          "a change\nis in force with the next request.",
+          "a change\nis in force with the next request. TENANT is a tenant's id, or "
+          "`organization` for all of them\ntogether.",
       .actions = {{"show", "TENANT", "all of them", 1, 1,
                    [&](const Remote& remote, const Arguments& names) {
                      return show(remote, names[0], options);

@@ -27,11 +27,12 @@ std::string largest_page(const std::string& width) {
   return width == "1m" ? "1440" : width == "1h" ? "168" : "31";
 }
 
-std::string target_of(const UsageOptions& options, const Arguments& names) {
-  std::string target =
-      "/v1/organization/usage/completions?start_time=" + std::to_string(first_second(options)) +
-      "&bucket_width=" + options.width + "&limit=" + largest_page(options.width) +
-      "&group_by[]=project_id&group_by[]=model";
+std::string target_of(std::string_view operation, const UsageOptions& options,
+                      const Arguments& names) {
+  std::string target = "/v1/organization/usage/" + std::string(operation) +
+                       "?start_time=" + std::to_string(first_second(options)) +
+                       "&bucket_width=" + options.width + "&limit=" + largest_page(options.width) +
+                       "&group_by[]=project_id&group_by[]=model";
   if (!names.empty()) target += "&project_ids[]=" + percent_encoded(names[0]);
   return target;
 }
@@ -47,15 +48,27 @@ void flatten(const Json& page, Json& rows) {
 }
 
 // Of all pages.
-Result<Json> read_rows(const Remote& remote, const UsageOptions& options, const Arguments& names) {
-  Json rows = Json::array();
-  const std::string first = target_of(options, names);
+Result<void> read_pages(const Remote& remote, const std::string& first, Json& rows) {
   for (std::string target = first;;) {
     const auto page = remote.get(target);
     if (!page) return page.error();
     flatten(*page, rows);
-    if (!page->value("has_more", false)) break;
+    if (!page->value("has_more", false)) return {};
     target = first + "&page=" + percent_encoded((*page)["next_page"].get<std::string>());
+  }
+}
+
+// Completions, then embeddings, which have no output.
+Result<Json> read_rows(const Remote& remote, const UsageOptions& options, const Arguments& names) {
+  Json rows = Json::array();
+  for (const std::string_view operation : {"completions", "embeddings"}) {
+    const auto read = read_pages(remote, target_of(operation, options, names), rows);
+    if (!read) return read.error();
+  }
+  for (Json& row : rows) {
+    for (const char* name : {"input_cached_tokens", "output_tokens"}) {
+      if (!row.contains(name)) row[name] = 0;
+    }
   }
   return Result<Json>(boost::system::in_place_value, std::move(rows));
 }

@@ -66,6 +66,9 @@ Result<Caller> authorise(Platform& platform, const Route& route, const Exchange&
     return Error{Code::kInsufficientScope,
                  "Admin keys are accepted on connections with a client certificate only."};
   }
+  if (!is_from_token(*caller)) {
+    platform.key_uses->note(caller->tenant, caller->key, call.received_wall);
+  }
   if (is_viewer(*caller) && route.access == Access::kAdmin && route.method == "GET") return caller;
   if (auto allowed = check_access(route.access, *caller); !allowed) return allowed.error();
   return caller;

@@ -121,6 +121,10 @@ void add_keys(Adder add) {
   add.post("/v1/organization/projects/{project}/api_keys/{key}/rotate",
            "Gives a key another secret.", ref("CreatedApiKey"), ref("KeyRotation"))
       .needs_body = false;
+  add.post("/v1/organization/projects/{project}/api_keys/{key}/disable",
+           "Has a key refused until it is enabled.", ref("ApiKey"), nullptr);
+  add.post("/v1/organization/projects/{project}/api_keys/{key}/enable",
+           "Has a disabled key accepted again.", ref("ApiKey"), nullptr);
   add.get("/v1/organization/admin_api_keys", "Lists admins' keys.", ref("AdminApiKeyList"),
           page_parameters());
   add.post("/v1/organization/admin_api_keys", "Makes an admin's key.", ref("CreatedAdminApiKey"),
@@ -264,15 +268,47 @@ void add_limits(Adder add) {
              and_deleted(address_members(), "project.ip_allowlist.deleted"));
 }
 
+Members organization_spend_members() {
+  Members members = spend_limit_members();
+  members.front().schema = constant("organization.spend_limit");
+  return members;
+}
+
+void add_organization_schemas(Json& schemas) {
+  const Members head = {
+      {"object", constant("organization.rate_limit")}, {"id", text()}, {"model", text()}};
+  schemas["OrganizationRateLimit"] =
+      object(joined(joined(head, meter_limit_members()), rate_limit_tail()));
+  schemas["OrganizationRateLimitList"] = list_of("OrganizationRateLimit");
+  schemas["OrganizationSpendLimit"] = object(organization_spend_members());
+}
+
+void add_organization(Adder add) {
+  add.get("/v1/organization/rate_limits", "Limits of all projects together.",
+          ref("OrganizationRateLimitList"), page_parameters());
+  add.post("/v1/organization/rate_limits/{limit}", "Changes them.", ref("OrganizationRateLimit"),
+           ref("MeterLimitsRequest"));
+  constexpr std::string_view kSpend = "/v1/organization/spend_limit";
+  add.get(kSpend, "What all projects may spend a month.", ref("OrganizationSpendLimit"));
+  add.post(kSpend, "Sets it.", ref("OrganizationSpendLimit"),
+           request({{"threshold_amount", integer(0, Money::kMaxCents)},
+                    optional("currency", constant("USD")),
+                    optional("interval", constant("month"))}));
+  add.remove(kSpend, "Removes it.",
+             and_deleted(organization_spend_members(), "organization.spend_limit.deleted"));
+}
+
 }  // namespace
 
 void describe_admin(Surface& surface) {
   add_project_schemas(surface.schemas);
   add_limit_schemas(surface.schemas);
+  add_organization_schemas(surface.schemas);
   const Adder add(surface.operations);
   add_projects(add);
   add_keys(add);
   add_limits(add);
+  add_organization(add);
 }
 
 }  // namespace tessera::openapi

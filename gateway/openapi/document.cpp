@@ -199,9 +199,9 @@ Json error_schema() {
       {optional("param", text()), {"pointer", text()}, {"keyword", text()}, {"reason", text()}});
   const Json refusal = object({{"policy", text()},
                                {"level", text()},
-                               {"limit", integer()},
+                               optional("limit", integer()),
                                {"requested", integer()},
-                               {"remaining", integer()},
+                               optional("remaining", integer()),
                                optional("retry_after_ms", integer())});
   const Json report =
       object({{"report", ref("ValidationReport")}, optional("version", ref("AdapterVersion"))});

@@ -64,6 +64,10 @@ void describe_admin(Surface& surface);
 void describe_webhooks(Surface& surface);
 void describe_usage(Surface& surface);
 void describe_ops(Surface& surface);
+void describe_server(Surface& surface);
+
+// A meter's limits as they are shown.
+Members meter_limit_members();
 
 // The query parameters of every list.
 std::vector<Parameter> page_parameters();

@@ -46,24 +46,27 @@ Members key_members() {
           {"last_used_at", nullable(unix_time())},
           {"scopes", array(text())},
           {"expires_at", nullable(unix_time())},
+          {"disabled_at", nullable(unix_time())},
           {"previous_value_valid_until", nullable(unix_time())}};
 }
 Members policy_members() {
   return {{"limits", ref("MeterLimits")},
           {"allowed_models", array(text())},
           {"allowed_ips", array(text())},
-          {"allowed_tiers", array(words({"default", "flex", "priority"}))}};
+          {"allowed_tiers", array(words({"default", "flex", "priority"}))},
+          {"compat", words({"strict", "lenient"})}};
 }
 // What may be asked of a key's policy.
 Members policy_request() {
   return {optional("limits", ref("MeterLimitsRequest")),
           optional("allowed_models", array(text(1, kMaxModelNameChars), 0, kMaxPermittedModels)),
           optional("allowed_ips", array(text(1, 64), 0, kMaxIpRanges)),
-          optional("allowed_tiers", array(words({"default", "flex", "priority"}), 0, 3))};
+          optional("allowed_tiers", array(words({"default", "flex", "priority"}), 0, 3)),
+          optional("compat", words({"strict", "lenient"}))};
 }
 
 void add_key_schemas(Json& schemas) {
-  schemas["MeterLimits"] = object(meter_limits(nullable(integer())));
+  schemas["MeterLimits"] = object(meter_limit_members());
   schemas["MeterLimitsRequest"] = meter_limits_request();
   const Json owner = object(
       {{"type", constant("service_account")}, optional("service_account", ref("ServiceAccount"))});
@@ -183,9 +186,23 @@ void add_keys(std::vector<Operation>& operations) {
                         .body = ref("KeyRotation"),
                         .headers = {"If-Match"},
                         .needs_body = false});
+  operations.push_back({.method = "POST",
+                        .pattern = "/v1/tenant/api_keys/{key}/disable",
+                        .summary = "Has a key refused until it is enabled.",
+                        .answers = {{200, ref("ApiKey")}},
+                        .headers = {"If-Match"}});
+  operations.push_back({.method = "POST",
+                        .pattern = "/v1/tenant/api_keys/{key}/enable",
+                        .summary = "Has a disabled key accepted again.",
+                        .answers = {{200, ref("ApiKey")}},
+                        .headers = {"If-Match"}});
 }
 
 }  // namespace
+
+Members meter_limit_members() {
+  return meter_limits(nullable(integer()));
+}
 
 std::vector<Parameter> audit_parameters() {
   std::vector<Parameter> parameters = {{"limit", integer(1, kMaxPageSize)}, {"after", text()}};

@@ -31,6 +31,13 @@ void add_usage_schemas(Json& schemas) {
                      {"model", nullable(text())}},
                     whose));
   schemas["CompletionsUsagePage"] = page_of("CompletionsUsage");
+  schemas["EmbeddingsUsage"] =
+      object(joined({{"object", constant("organization.usage.embeddings.result")},
+                     {"input_tokens", integer()},
+                     {"num_model_requests", integer()},
+                     {"model", nullable(text())}},
+                    whose));
+  schemas["EmbeddingsUsagePage"] = page_of("EmbeddingsUsage");
   const Json amount =
       object({{"value", number()}, {"value_pico_usd", integer()}, {"currency", constant("usd")}});
   schemas["Costs"] = object(joined({{"object", constant("organization.costs.result")},
@@ -135,6 +142,8 @@ void add_operations(std::vector<Operation>& operations) {
   };
   add("GET", "/v1/organization/usage/completions", "What was used, in buckets of time.",
       {200, ref("CompletionsUsagePage")}, usage_parameters());
+  add("GET", "/v1/organization/usage/embeddings", "What was embedded, in buckets of time.",
+      {200, ref("EmbeddingsUsagePage")}, usage_parameters());
   add("GET", "/v1/organization/costs", "What it cost.", {200, ref("CostsPage")},
       usage_parameters());
   add("GET", "/v1/organization/audit_logs", "What was changed, and by whom.",

@@ -41,6 +41,22 @@ TEST(RateLimitHeaders, BothFamilies) {
   EXPECT_EQ(header(headers, "RateLimit"), R"("rpm";r=599;t=1, "tpm";r=195904;t=2, "conc";r=31)");
 }
 
+TEST(RefusalResponse, TellsNoNumbersOfTheOrganization) {
+  const RateRefusal refusal{.policy = RatePolicy::kTokens,
+                            .level = Level::kOrganization,
+                            .requested = 400,
+                            .retry_after = 18s,
+                            .view = {}};
+  const HttpResponse response = refusal_response(refusal, RequestId("req_1"));
+  EXPECT_EQ(header(response.headers, "retry-after"), "18");
+  const auto error = parse_json(response.body).value().at("error");
+  EXPECT_EQ(error.at("message"),
+            "Rate limit reached for tokens per min (TPM) of the organization. Retry in 18.000s.");
+  EXPECT_EQ(error.at("details").at("level"), "organization");
+  EXPECT_FALSE(error.at("details").contains("limit"));
+  EXPECT_FALSE(error.at("details").contains("remaining"));
+}
+
 TEST(RefusalResponse, TellsTheExactWait) {
   const RateRefusal refusal{.policy = RatePolicy::kTokens,
                             .limit = 1000,

@@ -58,6 +58,31 @@ class CommandLine(unittest.TestCase):
         admin = self.json_of("key", "create", "admin", "--name", "second")
         self.assertIn(admin["id"], self.run_tessera("key", "list", "admin"))
 
+    def test_a_key_is_disabled_enabled_and_made_lenient(self):
+        tenant = self.new_tenant("switched by hand")
+        made = self.json_of("key", "create", tenant, "--compat", "lenient")
+        self.assertEqual(made["compat"], "lenient")
+        client = harness.Client(self.server, made["value"])
+        self.assertIn("disabled", self.run_tessera("key", "disable", tenant, made["id"]))
+        client.get("/v1/models").expect(401)
+        self.assertIn("disabled", self.run_tessera("key", "list", tenant))
+        self.assertIsNone(self.json_of("key", "enable", tenant, made["id"])["disabled_at"])
+        client.get("/v1/models").expect(200)
+        self.assertEqual(self.json_of("key", "set", tenant, made["id"], "--compat",
+                                      "strict")["compat"], "strict")
+
+    def test_limits_of_the_whole_organization(self):
+        self.run_tessera("limit", "set", "organization", "max_concurrent_requests=900")
+        self.assertEqual(self.json_of("limit", "show", "organization")["max_concurrent_requests"],
+                         900)
+        self.assertEqual(self.json_of("limit", "spend", "organization", "700")["threshold_amount"],
+                         700)
+        self.assertIn("700", self.run_tessera("limit", "show", "organization"))
+        self.run_tessera("limit", "spend", "organization", "none")
+        self.run_tessera("limit", "set", "organization", "max_concurrent_requests=none")
+        self.run_tessera("limit", "set", "organization", "--model", "m", "max_adapters=1",
+                         status=1)
+
     def test_limits(self):
         tenant = self.new_tenant("limits by hand")
         self.run_tessera("limit", "set", tenant, "max_concurrent_requests=7")
