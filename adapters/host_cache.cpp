@@ -151,6 +151,25 @@ HostCache::Residency HostCache::where(const AdapterDigest& digest) const {
           .in_use = entry.adapter.use_count() > 1};
 }
 
+std::vector<HostCache::Listed> HostCache::list() const {
+  std::vector<Listed> all;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [digest, entry] : entries_) {
+      if (entry.state != State::kReady) continue;
+      all.push_back({.digest = digest,
+                     .tenant = entry.tenant,
+                     .bytes = entry.adapter->footprint(),
+                     .pinned = !entry.pinned_by.empty(),
+                     .in_use = entry.adapter.use_count() > 1});
+    }
+  }
+  std::ranges::sort(all, [](const Listed& a, const Listed& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.digest.bytes < b.digest.bytes;
+  });
+  return all;
+}
+
 void HostCache::forget(const AdapterDigest& digest) {
   Pin forgotten;
   MutexLock lock(mutex_);

@@ -83,6 +83,15 @@ class HostCache {
     bool in_use = false;    // when kHost: somebody besides the cache holds it
   };
 
+  // One of those that are here, for people.
+  struct Listed {
+    AdapterDigest digest;
+    std::string tenant;  // the first who asked
+    std::size_t bytes = 0;
+    bool pinned = false;
+    bool in_use = false;
+  };
+
   struct Stats {
     std::uint64_t hits = 0;   // get() answered kReady
     std::uint64_t loads = 0;  // loads that succeeded
@@ -120,6 +129,8 @@ class HostCache {
   // freed by a loader, so that the engine may ask.
   bool evict(const AdapterDigest& digest);
   Residency where(const AdapterDigest& digest) const;
+  // The largest first.
+  std::vector<Listed> list() const;
 
   // Drops the adapter if it is here, because it was deleted; one that is on its way stays until it
   // is evicted. Pins stay valid.

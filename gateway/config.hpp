@@ -171,6 +171,10 @@ inline constexpr std::size_t kMaxCachedConstraints = 4096;
 inline constexpr std::size_t kMaxConstraintCacheBytes = std::size_t{1} << 30;
 inline constexpr int kMaxInferenceJsonDepth = 72;  // a schema's own depth, and where it stands
 
+// ---- of /metrics/tenants
+
+inline constexpr std::size_t kMaxTenantSeries = 1000;  // tenants with series of their own
+
 // ---- of a list
 
 inline constexpr int kDefaultPageSize = 20;

@@ -327,11 +327,32 @@ Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
   }
 }
 
+std::string_view to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarn:
+      return "warn";
+    case LogLevel::kError:
+      return "error";
+  }
+  return "info";
+}
+
+std::optional<LogLevel> log_level_from_string(std::string_view name) {
+  for (const LogLevel level : {LogLevel::kInfo, LogLevel::kWarn, LogLevel::kError}) {
+    if (to_string(level) == name) return level;
+  }
+  return std::nullopt;
+}
+
 Result<std::unique_ptr<Platform>> Platform::open(const ServerConfig& config,
                                                  const BackendMaker& make) {
   auto platform = std::make_unique<Platform>();
   platform->config = config;
   platform->started_at = platform->clock.wall_now();
+  platform->log_level = log_level_from_string(config.log_level).value_or(LogLevel::kInfo);
+  platform->drain_seconds = config.drain.count();
   random_bytes(platform->salt_key.data(), platform->salt_key.size());
   auto model = open_served_model(config);
   if (!model) return model.error();

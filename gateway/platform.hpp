@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "adapters/host_cache.hpp"
 #include "adapters/packed_store.hpp"
@@ -36,6 +37,7 @@
 #include "gateway/workers.hpp"
 #include "kernels/backend.hpp"
 #include "storage/clock.hpp"
+#include "storage/log.hpp"
 #include "storage/staged_file.hpp"
 #include "storage/store.hpp"
 #include "tenancy/admission.hpp"
@@ -54,6 +56,10 @@ using BackendMaker = std::function<Result<std::unique_ptr<Backend>>(
 Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
                                               const ModelWeights& weights,
                                               const BackendLimits& limits);
+
+// "info", "warn", "error", as the configuration has them.
+std::string_view to_string(LogLevel level);
+std::optional<LogLevel> log_level_from_string(std::string_view name);
 
 struct Platform {
   // `make` is for who measures the rest of the house and brings a backend of his own.
@@ -121,8 +127,11 @@ struct Platform {
   IdempotentAnswers idempotent;
   std::optional<SpendWatch> spend_watch;
   Metrics metrics;
-  std::atomic<bool> draining = false;
-  bool made_admin_key = false;  // at this start
+  std::atomic<bool> draining = false;   // the process is ending
+  std::atomic<bool> held_back = false;  // an admin wants no more inference here, for now
+  std::atomic<LogLevel> log_level = LogLevel::kInfo;  // in force; begins as the configuration's
+  std::atomic<std::int64_t> drain_seconds = 0;        // the same
+  bool made_admin_key = false;                        // at this start
   WallTime started_at;
   std::array<std::byte, 32> salt_key{};  // of this process: prefix caches end with it
 

@@ -220,6 +220,15 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     get("/admin/v1/backups", Access::kAdmin, list_backups),
     command("/admin/v1/backups", Access::kAdmin, create_backup),
     remove("/admin/v1/backups/{backup}", Access::kAdmin, delete_backup),
+    post("/admin/v1/restore/verify", Access::kAdmin, kMaxAdminBytes, verify_backup),
+    get("/admin/v1/config", Access::kAdmin, get_config),
+    put("/admin/v1/config", Access::kAdmin, kMaxAdminBytes, set_config),
+    command("/admin/v1/drain", Access::kAdmin, drain_server),
+    command("/admin/v1/undrain", Access::kAdmin, undrain_server),
+    get("/admin/v1/engine/residency", Access::kAdmin, get_residency),
+    command("/admin/v1/peppers/rotate", Access::kAdmin, rotate_pepper),
+    get("/admin/v1/debug/tenants/{project}", Access::kAdmin, debug_tenant),
+    get("/admin/v1/metrics/tenants", Access::kAdmin, get_tenant_metrics),
 });
 
 constexpr auto kOpsRoutes = std::to_array<Route>({
@@ -228,6 +237,7 @@ constexpr auto kOpsRoutes = std::to_array<Route>({
     get("/startupz", Access::kPublic, startupz),
     get("/version", Access::kPublic, get_version),
     get("/metrics", Access::kPublic, get_metrics),
+    get("/metrics/tenants", Access::kAdmin, get_tenant_metrics),
 });
 
 // (Not that it has a handler: with -fsanitize=undefined g++ 12 compares no function's address in a

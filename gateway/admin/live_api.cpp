@@ -102,7 +102,7 @@ Result<Reply> get_live(Platform& platform, Call& call) {
       std::chrono::floor<std::chrono::milliseconds>(call.received_wall).time_since_epoch().count();
   body["started_at"] = unix_seconds(platform.started_at);
   body["model"] = platform.model.name();
-  body["draining"] = platform.draining.load();
+  body["draining"] = platform.is_draining();
   body["connections"] = platform.metrics.connections.load();
   body["engine"] = engine_json(stats);
   body["residency"] = residency_json(stats, platform.host_cache->stats());

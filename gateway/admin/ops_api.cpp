@@ -155,12 +155,13 @@ Result<Reply> get_version(Platform& platform, Call&) {
 
 Result<Reply> readyz(Platform& platform, Call&) {
   const bool store_works = platform.store->get(Family::kMeta, "readyz").has_value();
+  const bool ready = store_works && !platform.is_draining();
   ordered_json body;
-  body["status"] = store_works && !platform.draining ? "ready" : "not ready";
+  body["status"] = ready ? "ready" : "not ready";
   body["store"] = store_works ? "ok" : "failing";
-  body["draining"] = platform.draining.load();
+  body["draining"] = platform.is_draining();
   body["model"] = platform.model.name();
-  return json_reply(body, store_works && !platform.draining ? 200 : 503);
+  return json_reply(body, ready ? 200 : 503);
 }
 
 Result<Reply> get_metrics(Platform& platform, Call&) {

@@ -172,11 +172,6 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
   };
 }
 
-LogLevel log_level(const ServerConfig& config) {
-  if (config.log_level == "warn") return LogLevel::kWarn;
-  return config.log_level == "error" ? LogLevel::kError : LogLevel::kInfo;
-}
-
 // Threads made from now on leave these signals to wait_for_signal().
 sigset_t block_signals() {
   std::signal(SIGPIPE, SIG_IGN);
@@ -254,11 +249,12 @@ void wait_until_idle(const Platform& platform, SteadyTime deadline) {
 // Running answers may finish; then everything stops.
 void drain(Platform& platform, Server& api) {
   constexpr std::chrono::seconds kLastBytes{1};  // to tell clients that they were cut off
-  log_info("draining", {{"seconds", platform.config.drain.count()}});
+  const std::chrono::seconds most(platform.drain_seconds.load());
+  log_info("draining", {{"seconds", most.count()}});
   platform.draining = true;
   platform.events.close();
   api.stop_accepting();
-  const SteadyTime deadline = platform.clock.steady_now() + platform.config.drain;
+  const SteadyTime deadline = platform.clock.steady_now() + most;
   const bool finished = platform.engine->drain(deadline);
   wait_until_idle(platform, finished ? deadline : platform.clock.steady_now() + kLastBytes);
   log_info("stopped", {{"all_answered", finished}});
@@ -280,7 +276,7 @@ void wait_for_end(const sigset_t& signals, TlsContexts* tls) {
 }
 
 int serve(const ServerConfig& config, const BackendMaker& make) {
-  set_log_level(log_level(config));
+  set_log_level(log_level_from_string(config.log_level).value_or(LogLevel::kInfo));
   const sigset_t signals = block_signals();
   raise_descriptor_limit();
   return_freed_memory();

@@ -281,6 +281,9 @@ Result<void> open_request(Platform& platform, std::span<const Route> routes, std
   if (slug && !is_place_of(platform, *slug, *caller)) return nothing_here();
   call.caller = *std::move(caller);
   exchange.route = &route;
+  if (platform.held_back && route.access == Access::kInference) {
+    return Error{Code::kDraining, "The server is being drained. Try again elsewhere."};
+  }
   const auto carrier =
       carrier_of(route.body, media_type(header(call.request.headers, "content-type")));
   if (!carrier) return carrier.error();

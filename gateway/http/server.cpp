@@ -153,7 +153,7 @@ net::awaitable<bool> Server::serve_one(Peer& peer) {
   }
   if (!reply) drop_received_body(peer, exchange);
   const bool body_read = exchange.parser.done();
-  if (!body_read || platform_.draining) exchange.framing.keep_alive = false;
+  if (!body_read || platform_.is_draining()) exchange.framing.keep_alive = false;
 
   bool sent = false;
   if (!reply) {

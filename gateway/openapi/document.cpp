@@ -32,6 +32,7 @@ Surface whole_surface() {
   describe_webhooks(surface);
   describe_usage(surface);
   describe_ops(surface);
+  describe_server(surface);
   return surface;
 }
 
@@ -244,7 +245,9 @@ Json document() {
   json["components"]["schemas"] = surface.schemas;
   json["components"]["schemas"]["Error"] = error_schema();
   json["components"]["securitySchemes"][std::string(kAuthentication)] = {
-      {"type", "http"}, {"scheme", "bearer"}, {"description",
+      {"type", "http"},
+      {"scheme", "bearer"},
+      {"description",
        "an API key: sk-...; with serve --api-key-header also in a header `api-key`"}};
   return json;
 }

@@ -11,7 +11,8 @@
 //     tenant_operations.cpp      /v1/tenant, /v1/usage
 //     admin_operations.cpp       /v1/organization: projects, keys, limits, money, permissions
 //     webhook_operations.cpp     webhooks of tenants and of the platform
-//     usage_operations.cpp       usage, costs, audit logs, /admin
+//     usage_operations.cpp       usage, costs, audit logs, /admin/v1/live and backups
+//     server_operations.cpp      the rest of /admin/v1
 //     ops_operations.cpp         the operations listener, and the document itself
 #pragma once
 

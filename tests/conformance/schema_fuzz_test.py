@@ -64,6 +64,7 @@ class SchemaFuzz(unittest.TestCase):
                 timeout=SECONDS * 2 + 240, check=False)
         self.assertEqual(done.returncode, 0, done.stdout[-20000:])
         self.assertIn("Tested:", done.stdout, "it has to have asked something")
+        self.server.admin.post("/admin/v1/undrain", {}).expect(200)  # it may have drained it
         self.assertEqual(self.server.operations("/readyz").status, 200)
 
     def test_a_tenants_surface(self):
