@@ -7,7 +7,8 @@
 //             Python, JavaScript and C print; 1234e-2 under "maximum": 100 would be a trap
 //             (only so where 400 digits without one would not do, as under "minimum": 1e999999)
 //   integral  as digits only under IntegerForm::kDigits, -0 among them (JSON's -0 is 0, so a
-//             minimum of 0 admits it); also as 1.0 under kValue, and 1e2 where nothing else is asked of it
+//             minimum of 0 admits it); also as 1.0 under kValue, and 1e2 where nothing else is
+//             asked of it
 //   multiple  without an exponent
 //   listed    (numbers_equal) see there
 // So every language here is a set of texts whose values are allowed, and not always all of them.
