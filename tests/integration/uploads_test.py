@@ -8,6 +8,7 @@ import packages
 
 RSS_SLACK_BYTES = 24 << 20  # what an allocator may keep of one upload
 ROUNDS = 20                 # more bytes in all than the slack, several times over
+NOTE_BYTES = 160            # of an upload that was made, in the log of the store
 
 
 class Uploads(unittest.TestCase):
@@ -54,18 +55,25 @@ class Uploads(unittest.TestCase):
 
         send_all()
         memory, stored = self.server.resident_bytes(), self.stored_bytes()
+        logged = self.logged_bytes()
         self.assertGreater(ROUNDS * sum(len(tensors) for _, tensors in packed),
                            3 * RSS_SLACK_BYTES)
         for _ in range(ROUNDS):
             send_all()
         self.assertLess(self.server.resident_bytes() - memory, RSS_SLACK_BYTES)
         self.assertEqual(self.stored_bytes(), stored)
+        self.assertLess(self.logged_bytes() - logged, NOTE_BYTES * ROUNDS * len(packed))
         self.assertEqual(self.tenant.get("/v1/adapters").expect(200).json["data"], [])
 
     def stored_bytes(self):
-        """What the store has written; its own log of events apart."""
+        """Tables of the store, packages and pages; what RocksDB notes of itself apart."""
         return {str(path): path.stat().st_size for path in self.server.data.rglob("*")
-                if path.is_file() and not path.name.startswith("LOG")}
+                if path.is_file() and path.suffix != ".log"
+                and not path.name.startswith(("LOG", "MANIFEST", "OPTIONS", "CURRENT"))}
+
+    def logged_bytes(self):
+        """What is on its way into tables: an upload leaves a note that it was made."""
+        return sum(path.stat().st_size for path in self.server.data.rglob("*.log"))
 
     def test_a_truncated_upload_is_refused_wherever_it_is_cut(self):
         config, tensors = packages.package()
