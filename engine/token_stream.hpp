@@ -118,7 +118,8 @@ class TokenStream {
     TokenEvents events;
     {
       const std::lock_guard lock(mutex_);
-      if (events_.tokens.empty() && events_.prompt.empty() && !events_.finished) return events;
+      const bool nothing = events_.tokens.empty() && events_.prompt.empty() && !events_.finished;
+      if (nothing && events_.tokens.capacity() >= kReservedTokens) return events;
     }
     events.tokens.reserve(kReservedTokens);  // here, so that the engine need not allocate
     const std::lock_guard lock(mutex_);

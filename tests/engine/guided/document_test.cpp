@@ -258,7 +258,9 @@ TEST(Document, EqualPlacesHaveEqualMasks) {
     return recognizer.mask_key(documents.after(text));
   };
   EXPECT_EQ(key(R"({"list":["ab)"), key(R"({"list":["xyz","q)"));
-  EXPECT_EQ(key(R"({"list":[""],"u)"), key(R"({"list":["b"],"v)"));
+  EXPECT_EQ(key(R"({"list":[""],"u)"), key(R"({"list":["b"],"u)"));
+  // A token may end one of these names and hold the other.
+  EXPECT_FALSE(key(R"({"list":[""],"u)") == key(R"({"list":[""],"v)"));
   EXPECT_FALSE(key(R"({"list":["ab)") == key(R"({"list":["ab")"));
 }
 
