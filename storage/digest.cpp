@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -30,6 +33,30 @@ EVP_MD_CTX* as_context(void* context) {
 
 SHA256_CTX& as_sha256(void* context) {
   return *static_cast<SHA256_CTX*>(context);
+}
+
+// Contexts that are not in use, of each thread: the engine's steps name blocks and do not allocate.
+constexpr std::size_t kMaxSpareContexts = 4;
+
+std::vector<std::unique_ptr<SHA256_CTX>>& spare_contexts() {
+  thread_local std::vector<std::unique_ptr<SHA256_CTX>> spare;
+  return spare;
+}
+
+std::unique_ptr<SHA256_CTX> take_context() {
+  auto& spare = spare_contexts();
+  if (spare.empty()) return std::make_unique<SHA256_CTX>();
+  std::unique_ptr<SHA256_CTX> context = std::move(spare.back());
+  spare.pop_back();
+  return context;
+}
+
+void give_back_context(SHA256_CTX* context) {
+  std::unique_ptr<SHA256_CTX> owned(context);
+  OPENSSL_cleanse(context, sizeof *context);
+  auto& spare = spare_contexts();
+  spare.reserve(kMaxSpareContexts);
+  if (spare.size() < kMaxSpareContexts) spare.push_back(std::move(owned));
 }
 
 // The digest of two pieces, one after the other.
@@ -61,12 +88,12 @@ constexpr std::array<std::int8_t, 256> hex_values() {
 
 }  // namespace
 
-Sha256::Sha256() : context_(new SHA256_CTX) {
+Sha256::Sha256() : context_(take_context().release()) {
   check(SHA256_Init(&as_sha256(context_)));
 }
 
 Sha256::~Sha256() {
-  delete &as_sha256(context_);
+  give_back_context(&as_sha256(context_));
 }
 
 void Sha256::update(std::span<const std::byte> bytes) {
