@@ -49,7 +49,7 @@ std::vector<Probes> times_probes(const AdapterModule& module, const Shape& shape
   for (std::size_t r = 0; r < shape.rank; ++r) {
     const float* const row = module.a.data() + r * shape.in;
     for (std::size_t k = 0; k < shape.in; ++k) {
-      const double value = row[k];
+      const auto value = static_cast<double>(row[k]);
       squares[r] += value * value;
       for (std::size_t p = 0; p < kProbes; ++p) {
         products[r][p] += (signs[k] >> p & 1U) != 0 ? value : -value;
@@ -103,7 +103,8 @@ std::vector<float> product(const AdapterModule& module, const std::vector<double
   for (std::size_t n = 0; n < shape.out; ++n) {
     std::ranges::fill(sums, 0.0);
     for (std::size_t i = 0; i < shape.rank; ++i) {
-      const double factor = double{module.scale} * double{module.b[n * shape.rank + i]};
+      const auto factor = static_cast<double>(module.scale) *
+                          static_cast<double>(module.b[n * shape.rank + i]);
       for (std::size_t j = 0; j <= i; ++j) sums[j] += factor * l[i * shape.rank + j];
     }
     std::ranges::transform(sums, result.begin() + static_cast<std::ptrdiff_t>(n * shape.rank),
@@ -124,7 +125,7 @@ double cancellation(const AdapterModule& module) {
   for (std::size_t n = 0; n < shape.out; ++n) {
     Probes y{};
     for (std::size_t r = 0; r < shape.rank; ++r) {
-      const double value = module.b[n * shape.rank + r];
+      const auto value = static_cast<double>(module.b[n * shape.rank + r]);
       b_squares[r] += value * value;
       for (std::size_t p = 0; p < kProbes; ++p) y[p] += value * x[r][p];
     }
