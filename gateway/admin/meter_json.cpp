@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "storage/json.hpp"
+#include "tenancy/money.hpp"
+
 namespace tessera {
 namespace {
 
@@ -42,6 +45,19 @@ void read_limit(const ordered_json& body, Fields& fields, std::string_view name,
 
 void read_meter_limits(const ordered_json& body, Fields& fields, MeterLimits& limits) {
   for (const auto& [name, member] : kLimits) read_limit(body, fields, name, limits.*member);
+}
+
+Result<std::optional<std::int64_t>> read_spend_limit(std::string_view text) {
+  const auto body = parse_json(text);
+  if (!body) return body.error();
+  std::optional<std::int64_t> cents;
+  Fields fields(*body);
+  fields.required_any("threshold_amount");
+  fields.integer("threshold_amount", {0, Money::kMaxCents}, cents);
+  fields.unsupported("currency", {"USD"});
+  fields.unsupported("interval", {"month"});
+  if (auto read = fields.finish(); !read) return read.error();
+  return cents;
 }
 
 void read_texts(const ordered_json& body, Fields& fields, std::string_view name,

@@ -20,6 +20,9 @@ void read_meter_limits(const nlohmann::ordered_json& body, Fields& fields, Meter
 void read_limit(const nlohmann::ordered_json& body, Fields& fields, std::string_view name,
                 std::optional<std::int64_t>& limit);
 
+// The monthly spend limit that a request's body sets, in cents; nullopt: it goes.
+Result<std::optional<std::int64_t>> read_spend_limit(std::string_view body);
+
 // A body's `name`: an array of at most `max_count` strings; null or absent leave `texts` alone.
 // Unlike Fields::one_or_more it may be empty.
 void read_texts(const nlohmann::ordered_json& body, Fields& fields, std::string_view name,

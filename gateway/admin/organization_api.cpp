@@ -96,17 +96,10 @@ Result<Reply> get_organization_spend_limit(Platform& platform, Call&) {
 }
 
 Result<Reply> set_organization_spend_limit(Platform& platform, Call& call) {
-  const auto body = parse_json(call.request.body);
-  if (!body) return body.error();
-  std::optional<std::int64_t> cents;
-  Fields fields(*body);
-  fields.required_any("threshold_amount");
-  fields.integer("threshold_amount", {0, Money::kMaxCents}, cents);
-  fields.unsupported("currency", {"USD"});
-  fields.unsupported("interval", {"month"});
-  if (auto read = fields.finish(); !read) return read.error();
+  const auto cents = read_spend_limit(call.request.body);
+  if (!cents) return cents.error();
   const auto changed = modify(platform, call, spend_json, [&](MeterLimits& limits) -> Result<void> {
-    limits.spend_cents_per_month = cents;
+    limits.spend_cents_per_month = *cents;
     return {};
   });
   if (!changed) return changed.error();

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/admin/etags.hpp"
+#include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
@@ -54,17 +55,10 @@ Result<Reply> get_spend_limit(Platform& platform, Call& call) {
 }
 
 Result<Reply> set_spend_limit(Platform& platform, Call& call) {
-  const auto body = parse_json(call.request.body);
-  if (!body) return body.error();
-  std::optional<std::int64_t> cents;
-  Fields fields(*body);
-  fields.required_any("threshold_amount");
-  fields.integer("threshold_amount", {0, Money::kMaxCents}, cents);
-  fields.unsupported("currency", {"USD"});
-  fields.unsupported("interval", {"month"});
-  if (auto read = fields.finish(); !read) return read.error();
+  const auto cents = read_spend_limit(call.request.body);
+  if (!cents) return cents.error();
   const auto changed = modify(platform, call, [&](TenantLimits& limits) -> Result<void> {
-    limits.spend_cents_per_month = cents;
+    limits.spend_cents_per_month = *cents;
     return {};
   });
   if (!changed) return changed.error();
