@@ -25,10 +25,18 @@ std::uint64_t bits_of(std::uint64_t i) {
   return z ^ z >> 31;
 }
 
+// A block at a time: within one nothing is decided, so a vector unit takes it side by side.
 bool is_exact(std::span<const float> values, float scale) {
-  return std::ranges::all_of(values, [scale](float value) {
-    return bf16_to_float(float_to_bf16(scale * value)) == scale * value;
-  });
+  constexpr std::size_t kBlock = 1024;
+  for (; !values.empty(); values = values.subspan(std::min(kBlock, values.size()))) {
+    std::uint32_t lost = 0;
+    for (const float value : values.first(std::min(kBlock, values.size()))) {
+      const float scaled = scale * value;
+      lost |= bf16_to_float(float_to_bf16(scaled)) == scaled ? 0U : 1U;
+    }
+    if (lost != 0) return false;
+  }
+  return true;
 }
 
 struct Shape {
@@ -103,8 +111,8 @@ std::vector<float> product(const AdapterModule& module, const std::vector<double
   for (std::size_t n = 0; n < shape.out; ++n) {
     std::ranges::fill(sums, 0.0);
     for (std::size_t i = 0; i < shape.rank; ++i) {
-      const auto factor = static_cast<double>(module.scale) *
-                          static_cast<double>(module.b[n * shape.rank + i]);
+      const auto factor =
+          static_cast<double>(module.scale) * static_cast<double>(module.b[n * shape.rank + i]);
       for (std::size_t j = 0; j <= i; ++j) sums[j] += factor * l[i * shape.rank + j];
     }
     std::ranges::transform(sums, result.begin() + static_cast<std::ptrdiff_t>(n * shape.rank),

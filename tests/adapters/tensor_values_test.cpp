@@ -67,6 +67,19 @@ TEST(TensorValues, StatsSeeNormMagnitudeAndWhatIsNotFinite) {
   EXPECT_FALSE(stats_of(infinite).all_finite);
 }
 
+TEST(TensorValues, StatsSeeEveryPlaceOfALongTensor) {
+  for (std::size_t place = 0; place < 37; ++place) {
+    std::vector<float> values(37, 1.0F);
+    values[place] = -8.0F;
+    EXPECT_EQ(stats_of(values).norm, 10.0);
+    EXPECT_EQ(stats_of(values).max_magnitude, 8.0F);
+    EXPECT_TRUE(stats_of(values).all_finite);
+    values[place] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_FALSE(stats_of(values).all_finite) << place;
+    EXPECT_EQ(stats_of(values).max_magnitude, 1.0F);
+  }
+}
+
 TEST(TensorValues, ACopyIsRecognisedAcrossDtypesAndOneBitIsSeen) {
   const std::vector<float> values = {1.0F, -0.5F, 3.0F};
   std::vector<Bf16> base;
