@@ -6,7 +6,10 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
+
+#include "adapters/tensor_values.hpp"
 
 namespace tessera {
 namespace {
@@ -48,6 +51,28 @@ void hash_rows(Sha256& hash, const AdapterRows& rows) {
 
 }  // namespace
 
+void load_pair(AdapterModule& module) {
+  if (!module.stored) return;
+  const auto read = [](Dtype dtype, std::span<const std::byte> bytes, std::vector<float>& values) {
+    values.resize(bytes.size() * 8 / static_cast<std::size_t>(dtype_bits(dtype)));
+    read_values_into(dtype, bytes, values);
+  };
+  read(module.stored->a_dtype, module.stored->a, module.a);
+  read(module.stored->b_dtype, module.stored->b, module.b);
+  module.stored.reset();
+}
+
+const AdapterModule& with_pair(const AdapterModule& module, AdapterModule& buffer) {
+  if (!module.stored) return module;
+  auto a = std::move(buffer.a);
+  auto b = std::move(buffer.b);
+  buffer = module;
+  buffer.a = std::move(a);
+  buffer.b = std::move(b);
+  load_pair(buffer);
+  return buffer;
+}
+
 bool Adapter::is_plain() const {
   const auto is_pair = [](const AdapterModule& module) {
     return module.out_scale.empty() && module.bias.empty();
@@ -61,7 +86,10 @@ AdapterDigest adapter_digest(const Adapter& adapter, const BaseDigest& base) {
   hash.update(kDigestVersion);
   hash.update(std::as_bytes(std::span(base.bytes)));
   hash_number(hash, static_cast<std::uint64_t>(adapter.modules.size()));
-  for (const AdapterModule& module : adapter.modules) hash_module(hash, module);
+  AdapterModule buffer;
+  for (const AdapterModule& module : adapter.modules) {
+    hash_module(hash, with_pair(module, buffer));
+  }
   if (!adapter.is_plain()) {
     for (const AdapterModule& module : adapter.modules) {
       hash_vector(hash, module.magnitude);

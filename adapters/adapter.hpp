@@ -5,12 +5,25 @@
 // the digest over it, together with the base's, is the adapter's identity (promise P1).
 #pragma once
 
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "adapters/base_model.hpp"
+#include "adapters/safetensors.hpp"
 #include "storage/digest.hpp"
 
 namespace tessera {
+
+// A pair that is still where the upload holds it, and read when it is needed: an adapter in fp32 is
+// twice its file or more. The bytes are the file's, which outlives this; the dtypes are those of
+// adapters (tensor_values.hpp).
+struct StoredPair {
+  Dtype a_dtype = Dtype::kF32;
+  std::span<const std::byte> a = {};
+  Dtype b_dtype = Dtype::kF32;
+  std::span<const std::byte> b = {};
+};
 
 // y = out_scale * (W x + scale * B (A x)) + b_W + bias. For the embedding, x is one-hot over the
 // vocabulary.
@@ -23,7 +36,13 @@ struct AdapterModule {
   std::vector<float> out_scale = {};  // (out_features,) of DoRA: magnitude / |W + scale B A| by row
   std::vector<float> magnitude = {};  // (out_features,) what out_scale was made of
   std::vector<float> bias = {};       // (out_features,) beside the base's own
+  std::optional<StoredPair> stored = {};  // instead of a and b, which then are empty
 };
+
+// Reads a stored pair into a and b.
+void load_pair(AdapterModule& module);
+// The module with its pair in a and b: itself, or `buffer`, whose memory is used again.
+const AdapterModule& with_pair(const AdapterModule& module, AdapterModule& buffer);
 
 // Rows of the embedding or of the head that the adapter replaces.
 struct AdapterRows {

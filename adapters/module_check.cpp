@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "adapters/base_rows.hpp"
-#include "adapters/tensor_values.hpp"
 
 namespace tessera {
 namespace {
@@ -164,39 +163,51 @@ bool ModuleCheck::ranks_agree(const BoundModule& bound) {
   return false;
 }
 
-// The tensor's values, if they are finite and, scaled, of a sane size.
-std::optional<std::vector<float>> ModuleCheck::read_checked(const StoredTensor& tensor,
-                                                            float scale) {
-  std::vector<float> values = read_values(tensor);
+// What the tensor's values come to, if they are finite and, scaled, of a sane size.
+std::optional<ValueStats> ModuleCheck::check_values(const StoredTensor& tensor,
+                                                    std::span<const float> values, float scale) {
   const ValueStats stats = stats_of(values);
   if (!stats.all_finite) {
     refuse(kNonFiniteValue, tensor.name, "The tensor holds a NaN or an infinity.");
     return std::nullopt;
   }
   // Written so that a NaN (an infinite scale times zero) fails, too.
-  if (stats.max_magnitude * scale <= limits_.max_magnitude) return values;
+  if (stats.max_magnitude * scale <= limits_.max_magnitude) return stats;
   refuse(kValueTooLarge, tensor.name, "The tensor, scaled, holds a value of absurd size.",
          "at most " + std::to_string(limits_.max_magnitude),
          std::to_string(stats.max_magnitude * scale));
   return std::nullopt;
 }
 
+std::optional<std::vector<float>> ModuleCheck::read_checked(const StoredTensor& tensor,
+                                                            float scale) {
+  std::vector<float> values = read_values(tensor);
+  if (!check_values(tensor, values, scale)) return std::nullopt;
+  return values;
+}
+
 bool ModuleCheck::read_pair(const BoundModule& bound, AdapterModule& module) {
-  auto a = read_checked(*bound.a, 1.0F);
-  auto b = read_checked(*bound.b, std::max(1.0F, scale()));
-  if (!a || !b) return false;
-  report_.max_norm_a = std::max(report_.max_norm_a, stats_of(*a).norm);
-  report_.max_norm_b =
-      std::max(report_.max_norm_b, stats_of(*b).norm * static_cast<double>(scale()));
+  std::vector<float> a = read_values(*bound.a);
+  std::vector<float> b = read_values(*bound.b);
+  const auto stats_a = check_values(*bound.a, a, 1.0F);
+  const auto stats_b = check_values(*bound.b, b, std::max(1.0F, scale()));
+  if (!stats_a || !stats_b) return false;
+  report_.max_norm_a = std::max(report_.max_norm_a, stats_a->norm);
+  report_.max_norm_b = std::max(report_.max_norm_b, stats_b->norm * static_cast<double>(scale()));
   module.rank = static_cast<int>(bound.a->shape[0] / pairs_);
-  module.a = std::move(*a);
-  module.b = std::move(*b);
   const auto rows_a = static_cast<std::size_t>(bound.a->shape[0]);
   const auto rows_b = static_cast<std::size_t>(bound.b->shape[0]);
   const auto blocks_a = static_cast<std::size_t>(blocks_of(true));
   const auto blocks_b = static_cast<std::size_t>(blocks_of(false));
-  if (blocks_a > 1) module.a = expand_blocks(module.a, rows_a, blocks_a);
-  if (blocks_b > 1) module.b = expand_blocks(module.b, rows_b, blocks_b);
+  if (blocks_a <= 1 && blocks_b <= 1) {
+    module.stored = StoredPair{.a_dtype = bound.a->dtype,
+                               .a = bound.a->bytes,
+                               .b_dtype = bound.b->dtype,
+                               .b = bound.b->bytes};
+    return true;
+  }
+  module.a = blocks_a > 1 ? expand_blocks(a, rows_a, blocks_a) : std::move(a);
+  module.b = blocks_b > 1 ? expand_blocks(b, rows_b, blocks_b) : std::move(b);
   return true;
 }
 

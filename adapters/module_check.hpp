@@ -2,12 +2,17 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "adapters/adapter.hpp"
 #include "adapters/base_model.hpp"
 #include "adapters/finding.hpp"
 #include "adapters/module_plan.hpp"
 #include "adapters/tensor_binding.hpp"
+#include "adapters/tensor_values.hpp"
 #include "adapters/validator.hpp"
 
 namespace tessera {
@@ -19,7 +24,8 @@ class ModuleCheck {
   ModuleCheck(const BaseModule& module, const PlannedModule* plan, const BaseModel& base,
               const AdapterLimits& limits, Report& report);
 
-  // The module, if it has anything and all of it is well. Of DoRA only the magnitude is read; the
+  // The module, if it has anything and all of it is well. Its pair is left stored where each value
+  // of a matrix is one of a tensor's. Of DoRA only the magnitude is read; the
   // output scale needs the base's rows, which may be replaced, too.
   std::optional<AdapterModule> run(const BoundModule& bound);
 
@@ -45,6 +51,8 @@ class ModuleCheck {
   bool read_pair(const BoundModule& bound, AdapterModule& module);
   bool read_vectors(const BoundModule& bound, AdapterModule& module);
   bool read_bias(const BoundModule& bound, AdapterModule& module);
+  std::optional<ValueStats> check_values(const StoredTensor& tensor, std::span<const float> values,
+                                         float scale);
   std::optional<std::vector<float>> read_checked(const StoredTensor& tensor, float scale);
 
   const BaseModule& module_;

@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::size_t kTile = 64;  // columns that are converted, then put in their places
 
+// A closure, which is inlined where a pointer to the function is called.
+constexpr auto kToBf16 = [](float value) { return float_to_bf16(value); };
+
 // a[p][k][j] = A[8p + j][k], a page at a time; ranks that there are not stay zero
 template <class Stored, class Convert>
 void fill_a(const AdapterModule& module, std::byte* pages, Convert convert) {
@@ -79,66 +82,43 @@ void fill_vectors(const AdapterModule& module, const PackedModule& place, std::b
   copy(module.bias, data + place.bias);
 }
 
-// Calls `visit` with each module's pair as it is to be rounded, and the module and its place.
-template <class Visit>
-void for_each_balanced(const Adapter& adapter, const PackedLayout& layout, Visit visit) {
-  std::uint64_t work_left = kMaxBalanceWork;
-  for (std::size_t i = 0; i < layout.modules.size(); ++i) {
-    const AdapterModule& module = adapter.modules[i];
-    const auto pair = balanced_pair(module, work_left);
-    visit(pair ? *pair : module, module, layout.modules[i]);
-  }
-}
-
-void fill_f32(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
+// By way of fp32.
+PageError fill_int8(const AdapterModule& pair, const PackedModule& place, std::byte* data) {
   const auto itself = [](float value) { return value; };
-  for (std::size_t i = 0; i < layout.modules.size(); ++i) {
-    const AdapterModule& module = adapter.modules[i];
-    const PackedModule& place = layout.modules[i];
-    fill_a<float>(module, data + place.a, itself);
-    fill_b<float>(module, data + place.b, itself);
-    fill_vectors(module, place, data);
+  const auto ranks = static_cast<std::size_t>(pages_of_rank(pair.rank)) * kRanksPerPage;
+  std::vector<float> a(ranks * static_cast<std::size_t>(pair.base.shape.in_features));
+  std::vector<float> b(ranks * static_cast<std::size_t>(pair.base.shape.out_features));
+  fill_a<float>(pair, reinterpret_cast<std::byte*>(a.data()), itself);
+  fill_b<float>(pair, reinterpret_cast<std::byte*>(b.data()), itself);
+  const LoraModule exact{.rank = pair.rank,
+                         .a = reinterpret_cast<const std::byte*>(a.data()),
+                         .b = reinterpret_cast<const std::byte*>(b.data())};
+  return quantise_pages(exact, pair.base.shape,
+                        {reinterpret_cast<std::int8_t*>(data + place.a), a.size()},
+                        {reinterpret_cast<std::int8_t*>(data + place.b), b.size()},
+                        {reinterpret_cast<float*>(data + place.scales), ranks});
+}
+
+PageError fill_pair(PageType type, const AdapterModule& pair, const PackedModule& place,
+                    std::byte* data) {
+  if (type == PageType::kInt8) return fill_int8(pair, place, data);
+  if (type == PageType::kBf16) {
+    fill_a<Bf16>(pair, data + place.a, kToBf16);
+    fill_b<Bf16>(pair, data + place.b, kToBf16);
+  } else {
+    const auto itself = [](float value) { return value; };
+    fill_a<float>(pair, data + place.a, itself);
+    fill_b<float>(pair, data + place.b, itself);
   }
-  fill_rows<float>(adapter.embed_rows, layout.embed_rows, data, itself);
-  fill_rows<float>(adapter.head_rows, layout.head_rows, data, itself);
+  return {};
 }
 
-void fill_bf16(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
-  for_each_balanced(
-      adapter, layout,
-      [&](const AdapterModule& pair, const AdapterModule& module, const PackedModule& place) {
-        fill_a<Bf16>(pair, data + place.a, float_to_bf16);
-        fill_b<Bf16>(pair, data + place.b, float_to_bf16);
-        fill_vectors(module, place, data);
-      });
-  fill_rows<Bf16>(adapter.embed_rows, layout.embed_rows, data, float_to_bf16);
-  fill_rows<Bf16>(adapter.head_rows, layout.head_rows, data, float_to_bf16);
-}
-
-// By way of fp32, module by module.
-PageError fill_int8(const Adapter& adapter, const PackedLayout& layout, std::byte* data) {
-  const auto itself = [](float value) { return value; };
-  PageError error;
-  for_each_balanced(
-      adapter, layout,
-      [&](const AdapterModule& pair, const AdapterModule& module, const PackedModule& place) {
-        const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank)) * kRanksPerPage;
-        std::vector<float> a(ranks * static_cast<std::size_t>(module.base.shape.in_features));
-        std::vector<float> b(ranks * static_cast<std::size_t>(module.base.shape.out_features));
-        fill_a<float>(pair, reinterpret_cast<std::byte*>(a.data()), itself);
-        fill_b<float>(pair, reinterpret_cast<std::byte*>(b.data()), itself);
-        const LoraModule exact{.rank = module.rank,
-                               .a = reinterpret_cast<const std::byte*>(a.data()),
-                               .b = reinterpret_cast<const std::byte*>(b.data())};
-        error += quantise_pages(exact, module.base.shape,
-                                {reinterpret_cast<std::int8_t*>(data + place.a), a.size()},
-                                {reinterpret_cast<std::int8_t*>(data + place.b), b.size()},
-                                {reinterpret_cast<float*>(data + place.scales), ranks});
-        fill_vectors(module, place, data);
-      });
-  fill_rows<Bf16>(adapter.embed_rows, layout.embed_rows, data, float_to_bf16);
-  fill_rows<Bf16>(adapter.head_rows, layout.head_rows, data, float_to_bf16);
-  return error;
+// The place within bytes that begin at `begin`.
+PackedModule seen_from(PackedModule place, std::size_t begin) {
+  for (std::size_t* offset : {&place.a, &place.b, &place.scales, &place.out_scale, &place.bias}) {
+    *offset -= std::min(*offset, begin);
+  }
+  return place;
 }
 
 }  // namespace
@@ -152,28 +132,49 @@ PackedAdapter::PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data)
   assert(data_.size() >= layout_.bytes);
 }
 
-std::size_t packed_bytes(const Adapter& adapter, PageType type) {
-  return layout_of(adapter, type).bytes;
+PagePacker::PagePacker(const Adapter& adapter, PageType type)
+    : adapter_(adapter), layout_(layout_of(adapter, type)), work_left_(kMaxBalanceWork) {}
+
+std::size_t PagePacker::begin_of(std::size_t part) const {
+  const std::size_t of_modules = layout_.modules.size();
+  if (part < of_modules) return layout_.modules[part].a;
+  if (part == of_modules) return layout_.embed_rows.ids;
+  return part == of_modules + 1 ? layout_.head_rows.ids : layout_.bytes;
+}
+
+void PagePacker::pack(std::size_t part, std::span<std::byte> out) {
+  assert(out.size() == bytes_of(part));
+  if (part < layout_.modules.size()) return pack_module(part, out.data());
+  const bool of_embed = part == layout_.modules.size();
+  PackedRows place = of_embed ? layout_.embed_rows : layout_.head_rows;
+  place.rows -= std::exchange(place.ids, 0);
+  const AdapterRows& rows = of_embed ? adapter_.embed_rows : adapter_.head_rows;
+  if (layout_.type == PageType::kF32) {
+    fill_rows<float>(rows, place, out.data(), [](float value) { return value; });
+  } else {
+    fill_rows<Bf16>(rows, place, out.data(), kToBf16);
+  }
+}
+
+// The pair is packed as it is best rounded.
+void PagePacker::pack_module(std::size_t index, std::byte* out) {
+  const AdapterModule& module = with_pair(adapter_.modules[index], buffer_);
+  const PackedModule place = seen_from(layout_.modules[index], begin_of(index));
+  const bool rounds = layout_.type != PageType::kF32;
+  const auto balanced = rounds ? balanced_pair(module, work_left_) : std::nullopt;
+  error_ += fill_pair(layout_.type, balanced ? *balanced : module, place, out);
+  fill_vectors(module, place, out);
 }
 
 std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type,
                                                   PageError* error) {
-  PackedLayout layout = layout_of(adapter, type);
-  AlignedBuffer<std::byte> data(layout.bytes);
-  PageError of_pages;
-  switch (type) {
-    case PageType::kF32:
-      fill_f32(adapter, layout, data.data());
-      break;
-    case PageType::kBf16:
-      fill_bf16(adapter, layout, data.data());
-      break;
-    case PageType::kInt8:
-      of_pages = fill_int8(adapter, layout, data.data());
-      break;
+  PagePacker packer(adapter, type);
+  AlignedBuffer<std::byte> data(packer.layout().bytes);
+  for (std::size_t part = 0; part < packer.num_parts(); ++part) {
+    packer.pack(part, {data.data() + packer.begin_of(part), packer.bytes_of(part)});
   }
-  if (error != nullptr) *error = of_pages;
-  return std::make_shared<const PackedAdapter>(std::move(layout), std::move(data));
+  if (error != nullptr) *error = packer.error();
+  return std::make_shared<const PackedAdapter>(packer.layout(), std::move(data));
 }
 
 }  // namespace tessera

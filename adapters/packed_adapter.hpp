@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -42,11 +43,37 @@ class PackedAdapter {
   LoraView view_;
 };
 
+// Packs an adapter part by part, so that not all of its pages need be in memory: a module each, in
+// the order of the layout, then the rows of the embedding, then those of the head.
+class PagePacker {
+ public:
+  // `adapter` outlives it.
+  PagePacker(const Adapter& adapter, PageType type);
+
+  const PackedLayout& layout() const { return layout_; }
+  std::size_t num_parts() const { return layout_.modules.size() + 2; }
+  // Parts lie one behind the other, from 0 to layout().bytes.
+  std::size_t begin_of(std::size_t part) const;
+  std::size_t bytes_of(std::size_t part) const { return begin_of(part + 1) - begin_of(part); }
+
+  // Each part once, in order. `out` has bytes_of(part) bytes, all zero, on a 64-byte boundary.
+  void pack(std::size_t part, std::span<std::byte> out);
+
+  // What pages of 8 bits have cost so far (none, of the other types).
+  PageError error() const { return error_; }
+
+ private:
+  void pack_module(std::size_t index, std::byte* out);
+
+  const Adapter& adapter_;
+  const PackedLayout layout_;
+  std::uint64_t work_left_;  // of balancing, for all modules together
+  AdapterModule buffer_;     // of pairs that are read as they are needed
+  PageError error_ = {};
+};
+
 // `error` is told what pages of 8 bits cost (none, of the other types).
 std::shared_ptr<const PackedAdapter> pack_adapter(const Adapter& adapter, PageType type,
                                                   PageError* error = nullptr);
-
-// What pack_adapter()'s result would take.
-std::size_t packed_bytes(const Adapter& adapter, PageType type);
 
 }  // namespace tessera

@@ -132,6 +132,17 @@ Result<void> write_all(int descriptor, std::span<const std::byte> bytes) {
   return {};
 }
 
+Result<void> write_all_at(int descriptor, std::span<const std::byte> bytes, off_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(descriptor, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return io_error("cannot write");
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    offset += written;
+  }
+  return {};
+}
+
 Result<void> read_all(int descriptor, std::span<std::byte> bytes, std::size_t offset) {
   while (!bytes.empty()) {
     const ssize_t got = ::pread(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -282,6 +293,32 @@ Result<PackedLayout> read_layout(int descriptor, const Prologue& prologue,
   return layout;
 }
 
+// Everything before the data.
+std::vector<std::byte> head_of(const PackedLayout& layout, std::uint64_t data_checksum,
+                               const PackedIdentity& identity) {
+  const std::vector<std::byte> table = table_of(layout);
+  Prologue prologue{.page_type = static_cast<std::uint32_t>(layout.type),
+                    .table_bytes = static_cast<std::uint32_t>(table.size()),
+                    .data_bytes = layout.bytes,
+                    .data_checksum = data_checksum,
+                    .adapter = identity.digest.bytes,
+                    .base = identity.base.bytes};
+  prologue.head_checksum = head_checksum(prologue, table);
+  std::vector<std::byte> head;
+  append(head, prologue);
+  append_bytes(head, table);
+  head.resize(data_offset(table.size()));
+  return head;
+}
+
+std::size_t largest_part(const PagePacker& packer) {
+  std::size_t largest = 0;
+  for (std::size_t part = 0; part < packer.num_parts(); ++part) {
+    largest = std::max(largest, packer.bytes_of(part));
+  }
+  return largest;
+}
+
 }  // namespace
 
 PackedFormat::PackedFormat(const BaseModel& model, PageType page_type)
@@ -299,22 +336,30 @@ std::uint64_t packed_file_bytes(const PackedAdapter& adapter) {
 
 Result<void> write_packed_file(int descriptor, const PackedAdapter& adapter,
                                const PackedIdentity& identity) {
-  const std::vector<std::byte> table = table_of(adapter.layout());
   PackedChecksum checksum;
   checksum.update(adapter.data());
-  Prologue prologue{.page_type = static_cast<std::uint32_t>(adapter.layout().type),
-                    .table_bytes = static_cast<std::uint32_t>(table.size()),
-                    .data_bytes = adapter.bytes(),
-                    .data_checksum = checksum.finish(),
-                    .adapter = identity.digest.bytes,
-                    .base = identity.base.bytes};
-  prologue.head_checksum = head_checksum(prologue, table);
-  std::vector<std::byte> head;
-  append(head, prologue);
-  append_bytes(head, table);
-  head.resize(data_offset(table.size()));
+  const auto head = head_of(adapter.layout(), checksum.finish(), identity);
   if (auto written = write_all(descriptor, head); !written) return written;
   return write_all(descriptor, adapter.data());
+}
+
+// The head has the data's checksum, so its place is left free until the data is written.
+Result<void> write_packed_file(int descriptor, PagePacker& packer, const PackedIdentity& identity) {
+  const off_t begin = ::lseek(descriptor, 0, SEEK_CUR);
+  if (begin < 0) return io_error("cannot write");
+  const auto free = std::vector<std::byte>(head_of(packer.layout(), 0, identity).size());
+  if (auto written = write_all(descriptor, free); !written) return written;
+  PackedChecksum checksum;
+  AlignedBuffer<std::byte> buffer(largest_part(packer));
+  for (std::size_t part = 0; part < packer.num_parts(); ++part) {
+    const std::span<std::byte> bytes{buffer.data(), packer.bytes_of(part)};
+    std::ranges::fill(bytes, std::byte{0});
+    packer.pack(part, bytes);
+    checksum.update(bytes);
+    if (auto written = write_all(descriptor, bytes); !written) return written;
+  }
+  const auto head = head_of(packer.layout(), checksum.finish(), identity);
+  return write_all_at(descriptor, head, begin);
 }
 
 Result<std::shared_ptr<const PackedAdapter>> read_packed_file(int descriptor,

@@ -66,6 +66,9 @@ Result<std::shared_ptr<const PackedAdapter>> read_packed_file(int descriptor,
                                                               const AdapterDigest& digest,
                                                               const PackedFormat& format);
 
+// The same of an adapter that is packed meanwhile: a part is in memory at a time.
+Result<void> write_packed_file(int descriptor, PagePacker& packer, const PackedIdentity& identity);
+
 // The checksum of the file's parts: eight lanes of 64 bits. Any change within 8 bytes is noticed
 // for certain, others but for one in 2^64.
 class PackedChecksum {

@@ -65,9 +65,11 @@ bool scales(const std::vector<float>& out_scale) {
 
 bool has_effect(const Adapter& adapter) {
   if (!adapter.embed_rows.ids.empty() || !adapter.head_rows.ids.empty()) return true;
-  return std::ranges::any_of(adapter.modules, [](const AdapterModule& module) {
-    return (has_any(module.a) && has_any(module.b)) || has_any(module.bias) ||
-           scales(module.out_scale);
+  AdapterModule buffer;
+  return std::ranges::any_of(adapter.modules, [&buffer](const AdapterModule& module) {
+    const AdapterModule& loaded = with_pair(module, buffer);
+    return (has_any(loaded.a) && has_any(loaded.b)) || has_any(loaded.bias) ||
+           scales(loaded.out_scale);
   });
 }
 
@@ -122,6 +124,7 @@ class DoraScales {
       return refuse(kBaseWeightsNeeded, module,
                     "The base's weights are not at hand, and DoRA needs the norms of this one.");
     }
+    load_pair(module);
     set_out_scale(module, *base_.weights, replaced(module));
     const ValueStats stats = stats_of(module.out_scale);
     if (stats.all_finite && stats.max_magnitude <= max_magnitude_) return;
@@ -170,9 +173,12 @@ void check_tied_pairs(const Adapter& adapter, std::span<const PlannedModule> pla
   const auto embed = of_kind(ModuleKind::kEmbed);
   const auto head = of_kind(ModuleKind::kHead);
   if (embed == adapter.modules.end() || head == adapter.modules.end()) return;  // told already
-  if (head->rank == embed->rank &&
-      head->a == transposed(embed->b, embed->base.shape.out_features) &&
-      head->b == transposed(embed->a, embed->rank)) {
+  AdapterModule head_buffer;
+  AdapterModule embed_buffer;
+  const AdapterModule& pair = with_pair(*head, head_buffer);
+  const AdapterModule& tied = with_pair(*embed, embed_buffer);
+  if (pair.rank == tied.rank && pair.a == transposed(tied.b, tied.base.shape.out_features) &&
+      pair.b == transposed(tied.a, tied.rank)) {
     return;
   }
   findings.push_back({.code = kUnsupportedWeightTying,
@@ -190,6 +196,7 @@ struct Expected {
   const std::vector<BaseModule>& modules;
   const std::vector<PlannedModule>& plan;
   const AdapterLimits& limits;
+  const PairReading reading;
 };
 
 std::vector<AdapterModule> read_modules(const Binding& binding, const Expected& expected,
@@ -201,6 +208,8 @@ std::vector<AdapterModule> read_modules(const Binding& binding, const Expected& 
     ModuleCheck check(expected.modules[i], planned, expected.base, expected.limits, report);
     auto module = check.run(binding.modules[i]);
     if (!module) continue;
+    const bool splits = module->base.fusion != Fusion::kNone;
+    if (splits || expected.reading == PairReading::kNow) load_pair(*module);
     dora.set(*module);
     count(*module, report);
     std::ranges::move(split_module(std::move(*module), expected.base.spec),
@@ -249,7 +258,8 @@ std::size_t AdapterLimits::header_limit(std::size_t file_bytes) const {
 }
 
 Validation validate_adapter(std::string_view config, std::span<const std::byte> tensors,
-                            const BaseModel& base, const AdapterLimits& limits) {
+                            const BaseModel& base, const AdapterLimits& limits,
+                            PairReading reading) {
   Validation validation;
   Report& report = validation.report;
   const PeftConfigLimits config_limits{.max_bytes = limits.max_config_bytes,
@@ -266,7 +276,8 @@ Validation validate_adapter(std::string_view config, std::span<const std::byte> 
                                     .base = base,
                                     .modules = modules,
                                     .plan = plan,
-                                    .limits = limits},
+                                    .limits = limits,
+                                    .reading = reading},
                                    report);
     if (report.ok()) validation.adapter = std::move(adapter);
   } else {

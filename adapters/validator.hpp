@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -35,8 +36,13 @@ struct Validation {
   Report report;
 };
 
+// When the pairs are read into fp32: at once, or as they are needed, each time anew, so that not
+// all of them are in memory; then the adapter refers to the bytes of `tensors`.
+enum class PairReading : std::uint8_t { kNow, kWhenNeeded };
+
 // `config` is adapter_config.json, `tensors` is adapter_model.safetensors.
 Validation validate_adapter(std::string_view config, std::span<const std::byte> tensors,
-                            const BaseModel& base, const AdapterLimits& limits = {});
+                            const BaseModel& base, const AdapterLimits& limits = {},
+                            PairReading reading = PairReading::kNow);
 
 }  // namespace tessera

@@ -141,28 +141,29 @@ class PackageValidation {
     if (!config) return config.error();
     const auto tensors = Mapping::of(files_.tensors);
     if (!tensors) return tensors.error();
-    Validation validation = validate_adapter(config->text(), tensors->bytes(), context_.base);
+    Validation validation = validate_adapter(config->text(), tensors->bytes(), context_.base, {},
+                                             PairReading::kWhenNeeded);
     check_tokenizer_files(tokenizer, context_.tokenizer, validation);
     auto& findings = validation.report.findings;
     findings.insert(findings.end(), warnings.begin(), warnings.end());
     PackageVerdict verdict{.report = std::move(validation.report)};
     if (!validation.adapter) return verdict;
-    if (auto packed = pack(*std::move(validation.adapter), verdict); !packed) return packed.error();
+    if (auto packed = pack(*validation.adapter, verdict); !packed) return packed.error();
     return verdict;
   }
 
-  Result<void> pack(Adapter adapter, PackageVerdict& verdict) const {
-    const std::size_t bytes = packed_bytes(adapter, context_.page_type);
+  Result<void> pack(const Adapter& adapter, PackageVerdict& verdict) const {
+    PagePacker packer(adapter, context_.page_type);
+    const std::size_t bytes = packer.layout().bytes;
     verdict.facts =
         facts_of(adapter, context_.base.digest, verdict.report.coverage.tensors_total, bytes);
     verdict.too_large = bytes > limits_.max_packed_bytes;
     if (verdict.too_large) return {};
-    PageError error;
-    const auto packed = pack_adapter(adapter, context_.page_type, &error);
-    if (context_.page_type == PageType::kInt8) verdict.report.page_error = error.relative();
-    adapter = {};  // its fp32 values are most of the memory
-    return write_packed_file(files_.packed, *packed,
-                             {.digest = verdict.facts->digest, .base = context_.base.digest});
+    auto written = write_packed_file(
+        files_.packed, packer, {.digest = verdict.facts->digest, .base = context_.base.digest});
+    const bool is_int8 = context_.page_type == PageType::kInt8;
+    if (is_int8) verdict.report.page_error = packer.error().relative();
+    return written;
   }
 
   const PackageDescriptors& files_;

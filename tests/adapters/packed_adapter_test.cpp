@@ -104,7 +104,7 @@ TEST_P(PackedAdapterOf, PagesBeginOnCacheLinesAndAreCounted) {
         static_cast<std::size_t>(module.base.shape.in_features + module.base.shape.out_features) *
         element_bytes(GetParam());
   }
-  EXPECT_EQ(packed->bytes(), packed_bytes(adapter, GetParam()));
+  EXPECT_EQ(packed->bytes(), layout_of(adapter, GetParam()).bytes);
   EXPECT_GE(packed->bytes(), needed);
   EXPECT_LT(packed->bytes(), needed + adapter.modules.size() * 2 * 64);
 }

@@ -44,9 +44,18 @@ class PackedFile : public testing::Test {
  protected:
   ~PackedFile() override { ::close(descriptor_); }
 
-  void write(const PackedAdapter& adapter) {
+  void clear() {
     ASSERT_EQ(::ftruncate(descriptor_, 0), 0);
     ASSERT_EQ(::lseek(descriptor_, 0, SEEK_SET), 0);
+  }
+  std::string content() {
+    std::string bytes(size(), '\0');
+    EXPECT_EQ(::pread(descriptor_, bytes.data(), bytes.size(), 0),
+              static_cast<ssize_t>(bytes.size()));
+    return bytes;
+  }
+  void write(const PackedAdapter& adapter) {
+    clear();
     ASSERT_TRUE(write_packed_file(descriptor_, adapter, {digest_of(1), test_base().digest}));
   }
   Result<std::shared_ptr<const PackedAdapter>> read(int digest = 1) {
@@ -66,6 +75,32 @@ class PackedFile : public testing::Test {
       ::open(std::filesystem::temp_directory_path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   const PackedFormat format_{test_base(), PageType::kBf16};
 };
+
+// Packed part by part, the file is the one of the whole; also of pairs that are read meanwhile.
+TEST_F(PackedFile, IsTheSameWhenPackedPartByPart) {
+  const TestPackage package;
+  const std::string config = package.config_text();
+  const std::vector<std::byte> tensors = package.tensor_bytes();
+  const auto stored =
+      validate_adapter(config, tensors, test_base(), {}, PairReading::kWhenNeeded).adapter;
+  ASSERT_TRUE(stored);
+  EXPECT_TRUE(stored->modules.at(0).stored);
+  EXPECT_EQ(adapter_digest(*stored, {}), adapter_digest(*package.validate().adapter, {}));
+  for (const PageType type : {PageType::kF32, PageType::kBf16, PageType::kInt8}) {
+    for (const auto& [whole, by_parts] :
+         {std::pair(*package.validate().adapter, *stored),
+          std::pair(adapter_of_all_parts(), adapter_of_all_parts())}) {
+      PageError error;
+      write(*pack_adapter(whole, type, &error));
+      const std::string expected = content();
+      PagePacker packer(by_parts, type);
+      clear();
+      ASSERT_TRUE(write_packed_file(descriptor_, packer, {digest_of(1), test_base().digest}));
+      EXPECT_EQ(content(), expected);
+      EXPECT_EQ(packer.error().relative(), error.relative());
+    }
+  }
+}
 
 TEST_F(PackedFile, GivesBackEveryPart) {
   const auto packed = pack_adapter(adapter_of_all_parts(), PageType::kBf16);

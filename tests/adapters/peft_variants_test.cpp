@@ -359,11 +359,11 @@ TEST(AdapterDigest, OfDoraDoesNotDependOnHowTheOutputScaleWasRounded) {
 
 TEST(PackedBytes, CountScalesBiasesAndRows) {
   Adapter adapter = Upload().adapter();
-  const std::size_t plain = packed_bytes(adapter, PageType::kBf16);
+  const std::size_t plain = layout_of(adapter, PageType::kBf16).bytes;
   adapter.modules[0].out_scale.assign(64, 1.0F);
   adapter.modules[0].bias.assign(64, 1.0F);
   adapter.embed_rows = {{1, 2, 3}, std::vector<float>(3 * 64)};
-  EXPECT_GE(packed_bytes(adapter, PageType::kBf16), plain + 2 * 64 * 4 + 3 * 64 * 2);
+  EXPECT_GE(layout_of(adapter, PageType::kBf16).bytes, plain + 2 * 64 * 4 + 3 * 64 * 2);
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ class Server {
   void compare(const Entry& entry, const Adapter& adapter) {
     SCOPED_TRACE(std::string(backend_->name()));
     const PageType type = backend_->page_type();
-    EXPECT_EQ(pack_adapter(adapter, type)->bytes(), packed_bytes(adapter, type));
+    EXPECT_EQ(pack_adapter(adapter, type)->bytes(), layout_of(adapter, type).bytes);
     const auto ours = logits_of(adapter, type);
     const auto golden = golden_of(entry);
     const double error = worst_of(ours, golden);
