@@ -50,16 +50,36 @@ Result<void> read_file(const Store& store, const PackageRef& package, PackageFil
   return {};
 }
 
-}  // namespace
+ContentDigest content_of(const ContentDigest& config, const ContentDigest& tensors) {
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(config.bytes)));
+  hash.update(std::as_bytes(std::span(tensors.bytes)));
+  return {hash.finish()};
+}
 
-PackageRef refer_to_package(std::span<const std::byte> config, std::span<const std::byte> tensors) {
+// As packages were keyed once, which a store may still hold: by the bytes themselves.
+ContentDigest content_of_bytes(std::span<const std::byte> config,
+                               std::span<const std::byte> tensors) {
   Sha256 hash;
   const std::uint64_t config_bytes = config.size();  // says where one file ends
   hash.update(std::as_bytes(std::span(&config_bytes, 1)));
   hash.update(config);
   hash.update(tensors);
-  return {
-      .content = {hash.finish()}, .config_bytes = config.size(), .tensors_bytes = tensors.size()};
+  return {hash.finish()};
+}
+
+bool are_of(const AdapterFiles& files, const ContentDigest& content) {
+  const auto config = std::as_bytes(std::span(files.config));
+  return content_of({sha256(config)}, {sha256(files.tensors)}) == content ||
+         content_of_bytes(config, files.tensors) == content;
+}
+
+}  // namespace
+
+PackageRef refer_to_package(const StagedFile& config, const StagedFile& tensors) {
+  return {.content = content_of(config.sha256(), tensors.sha256()),
+          .config_bytes = config.size(),
+          .tensors_bytes = tensors.size()};
 }
 
 Result<void> put_package(Store& store, const PackageRef& package, std::span<const std::byte> config,
@@ -117,8 +137,7 @@ Result<AdapterFiles> read_package(const Store& store, const PackageRef& package)
   if (auto read = read_file(store, package, PackageFile::kTensors, files.tensors); !read) {
     return read.error();
   }
-  const PackageRef found = refer_to_package(std::as_bytes(std::span(files.config)), files.tensors);
-  if (found.content != package.content) return corrupt(package);
+  if (!are_of(files, package.content)) return corrupt(package);
   return files;
 }
 

@@ -1,9 +1,10 @@
 // package_chunks.hpp — the two files of an upload as they lie in the store: 1 MiB at a time.
 //
-// Chunks are keyed by the digest of both files' bytes, so equal packages share theirs and a change
-// of a single byte is noticed when they are read. A package has gigabytes: it is written and erased
-// in several batches, each of a few chunks, so who needs it to be all or nothing keeps a record
-// beside it that says whether it is (package_shelf.hpp).
+// Chunks are keyed by a digest of both files' digests, so equal packages share theirs, a change of
+// a single byte is noticed when they are read, and files that are staged need not be read for it. A
+// package has gigabytes: it is written and erased in several batches, each of a few chunks, so who
+// needs it to be all or nothing keeps a record beside it that says whether it is
+// (package_shelf.hpp).
 #pragma once
 
 #include <cstddef>
@@ -15,6 +16,7 @@
 
 #include "storage/digest.hpp"
 #include "storage/result.hpp"
+#include "storage/staged_file.hpp"
 #include "storage/store.hpp"
 
 namespace tessera {
@@ -39,7 +41,7 @@ struct PackageRef {
   }
 };
 
-PackageRef refer_to_package(std::span<const std::byte> config, std::span<const std::byte> tensors);
+PackageRef refer_to_package(const StagedFile& config, const StagedFile& tensors);
 
 // Writes the chunks; when it returns they survive power loss, and so does all that was written
 // before. Errors: those of Store::ingest(); then any number of them may be there.

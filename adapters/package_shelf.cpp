@@ -38,6 +38,19 @@ Result<void> erase_all(Store& store, const PackageRef& package) {
                      Durability::kBuffered);
 }
 
+Result<void> write_package(Store& store, const PackageRef& package, const StagedFile& config,
+                           const StagedFile& tensors) {
+  const auto config_bytes = config.map();
+  if (!config_bytes) return config_bytes.error();
+  const auto tensor_bytes = tensors.map();
+  if (!tensor_bytes) return tensor_bytes.error();
+  Batch intent;
+  put_intent(intent, package);
+  auto written = store.write(intent, Durability::kBuffered);
+  if (!written) return written;
+  return put_package(store, package, *config_bytes, *tensor_bytes);
+}
+
 }  // namespace
 
 struct PackageShelf::State : std::enable_shared_from_this<State> {
@@ -187,17 +200,10 @@ Result<void> PackageShelf::sweep() {
 }
 
 Result<PackagePin> PackageShelf::keep(const StagedFile& config, const StagedFile& tensors) {
-  const auto config_bytes = config.map();
-  if (!config_bytes) return config_bytes.error();
-  const auto tensor_bytes = tensors.map();
-  if (!tensor_bytes) return tensor_bytes.error();
-  const PackageRef package = refer_to_package(*config_bytes, *tensor_bytes);
+  const PackageRef package = refer_to_package(config, tensors);
   if (auto found = state_->find_or_claim(package.content)) return found;
 
-  Batch intent;
-  put_intent(intent, package);
-  auto written = state_->store.write(intent, Durability::kBuffered);
-  if (written) written = put_package(state_->store, package, *config_bytes, *tensor_bytes);
+  auto written = write_package(state_->store, package, config, tensors);
   if (!written) {
     (void)erase_all(state_->store, package);  // on a full disk perhaps in vain: the intent stays
     state_->remove(package.content);

@@ -118,6 +118,28 @@ TEST_F(Registry, DamagedBytesAreNoticed) {
   EXPECT_EQ(registry->load(published->version.digest).error().code, Code::kCorrupt);
 }
 
+// As an earlier build keyed them; such a store may be opened.
+TEST_F(Registry, PackagesKeyedByTheirBytesAreRead) {
+  const Upload upload(1);
+  const std::uint64_t config_bytes = upload.config.size();
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(&config_bytes, 1)));
+  hash.update(upload.config);
+  hash.update(upload.tensors);
+  PackageRef package{.content = {hash.finish()},
+                     .config_bytes = config_bytes,
+                     .tensors_bytes = upload.tensors.size()};
+  const auto config = std::as_bytes(std::span(upload.config));
+  ASSERT_TRUE(put_package(*store, package, config, upload.tensors));
+  const auto files = read_package(*store, package);
+  ASSERT_TRUE(files) << files.error().message;
+  EXPECT_EQ(files->tensors, upload.tensors);
+
+  package.content.bytes[0] ^= 1;
+  ASSERT_TRUE(put_package(*store, package, config, upload.tensors));
+  EXPECT_EQ(read_package(*store, package).error().code, Code::kCorrupt);
+}
+
 TEST_F(Registry, EverythingIsThereAfterAReopen) {
   ASSERT_TRUE(Upload(1).publish(*registry, kAnn, "bot"));
   const auto second = Upload(2).publish(*registry, kAnn, "bot");
