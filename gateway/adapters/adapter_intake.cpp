@@ -175,8 +175,11 @@ void AdapterIntake::run_jobs() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kIntakeNice);
   while (const Job job = next_job()) {
     const TenantId tenant = job->request_.caller.tenant;
+    job->times_.ended(&IntakeTimes::queued);
     auto outcome = job->is_given_up() ? Result<IntakeOutcome>(given_up()) : process(*job);
     if (!outcome) record_interruption(*job, outcome.error());
+    job->times_.ended(&IntakeTimes::committed);
+    log_times(*job, outcome);
     job->finish(std::move(outcome));
     const std::lock_guard lock(mutex_);
     if (--running_[tenant] == 0) running_.erase(tenant);
@@ -194,6 +197,7 @@ Result<IntakeOutcome> AdapterIntake::process(IntakeJob& job) {
   const IntakeRequest& request = job.request_;
   auto package =
       services_.sandbox.validate(request.package, draft->descriptor(), request.caller.tenant.str());
+  job.times_.ended(&IntakeTimes::validated);
   if (!package) return package.error();
   IntakeOutcome outcome;
   outcome.report = std::move(package->report);
@@ -225,8 +229,10 @@ Result<void> AdapterIntake::examine_and_commit(IntakeJob& job, PackedStore::Draf
     });
   }
   if (auto done = examine(job, std::move(draft), *package.facts, outcome); !done) return done;
+  job.times_.ended(&IntakeTimes::tried);
   std::optional<Result<PackagePin>> pin;  // its error, if it has one, is publish()'s too
   if (kept.valid()) pin.emplace(kept.get());
+  job.times_.ended(&IntakeTimes::stored);
   return commit(job, package, outcome);
 }
 
@@ -337,6 +343,18 @@ Result<void> AdapterIntake::commit(IntakeJob& job, const ValidatedPackage& packa
   if (!failed) return failed.error();
   outcome.failed = *std::move(failed);
   return {};
+}
+
+void AdapterIntake::log_times(const IntakeJob& job, const Result<IntakeOutcome>& outcome) {
+  const IntakeTimes& times = job.times_;
+  log_info("package_examined", {{"id", job.request_.id.str()},
+                                {"tenant", job.request_.caller.tenant.str()},
+                                {"accepted", outcome && outcome->report.ok()},
+                                times.field("queued_ms", &IntakeTimes::queued),
+                                times.field("validated_ms", &IntakeTimes::validated),
+                                times.field("tried_ms", &IntakeTimes::tried),
+                                times.field("stored_ms", &IntakeTimes::stored),
+                                times.field("committed_ms", &IntakeTimes::committed)});
 }
 
 // A version that has its number must not be left validating for ever.

@@ -38,6 +38,7 @@
 #include "gateway/adapters/acceptance_store.hpp"
 #include "gateway/adapters/adapter_probe.hpp"
 #include "gateway/adapters/adapter_trials.hpp"
+#include "gateway/adapters/intake_times.hpp"
 #include "gateway/served_model.hpp"
 #include "storage/clock.hpp"
 #include "storage/ids.hpp"
@@ -117,6 +118,7 @@ class IntakeJob {
   Permit permit_;  // for what the checks may come to; nothing without checks
   AdapterRegistry& registry_;
   const Clock& clock_;
+  IntakeTimes times_;                   // the intake thread's
   std::atomic<bool> given_up_ = false;  // and never detached
 
   mutable std::mutex mutex_;
@@ -186,6 +188,7 @@ class AdapterIntake {
   Result<void> check_acceptance(IntakeJob& job, const AdapterFacts& facts, IntakeOutcome& outcome);
   void charge(IntakeJob& job, const AdapterFacts& facts, const AcceptanceResult& result);
   Result<void> commit(IntakeJob& job, const ValidatedPackage& package, IntakeOutcome& outcome);
+  static void log_times(const IntakeJob& job, const Result<IntakeOutcome>& outcome);
   void record_interruption(IntakeJob& job, const Error& error);
   AnswerPatience patience_of(const IntakeJob& job) const;
 

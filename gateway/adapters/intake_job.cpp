@@ -40,7 +40,8 @@ IntakeJob::IntakeJob(IntakeRequest request, std::vector<AcceptanceCheck> checks,
       checks_(std::move(checks)),
       permit_(std::move(permit)),
       registry_(registry),
-      clock_(clock) {}
+      clock_(clock),
+      times_(clock) {}
 
 bool IntakeJob::wait(SteadyTime until) const {
   std::unique_lock lock(mutex_);
