@@ -57,30 +57,30 @@ Result<std::unique_ptr<TenantFiles>> TenantFiles::open(Store& store, StagingFold
   std::unique_ptr<TenantFiles> files(new TenantFiles(store, staging, folder, std::move(write)));
   {
     const MutexLock lock(files->mutex_);
-    if (auto read = files->read_records(); !read) return read.error();
+    if (auto read = read_records(store, files->shelves_); !read) return read.error();
     if (auto removed = files->remove_strays(); !removed) return removed.error();
   }
   files->sweep(now);
   return files;
 }
 
-Result<void> TenantFiles::read_records() {
-  auto read = read_all<FileRecord>(store_, keys::all_files(), decode_file_record,
-                                   [this](FileRecord record) {
-                                     Shelf& shelf = shelves_[record.tenant];
+Result<void> TenantFiles::read_records(const Store& store, Shelves& shelves) {
+  auto read = read_all<FileRecord>(store, keys::all_files(), decode_file_record,
+                                   [&shelves](FileRecord record) {
+                                     Shelf& shelf = shelves[record.tenant];
                                      shelf.bytes += record.bytes;
                                      ++shelf.num_files;
                                      shelf.files.emplace(record.id, std::move(record));
                                    });
   if (!read) return read;
   read = read_all<UploadRecord>(
-      store_, keys::all_uploads(), decode_upload_record, [this](UploadRecord record) {
-        shelves_[record.tenant].uploads[record.id].record = std::move(record);
+      store, keys::all_uploads(), decode_upload_record, [&shelves](UploadRecord record) {
+        shelves[record.tenant].uploads[record.id].record = std::move(record);
       });
   if (!read) return read;
-  return read_all<UploadPart>(store_, keys::all_upload_parts(), decode_upload_part,
-                              [this](UploadPart part) {
-                                Shelf& shelf = shelves_[part.tenant];
+  return read_all<UploadPart>(store, keys::all_upload_parts(), decode_upload_part,
+                              [&shelves](UploadPart part) {
+                                Shelf& shelf = shelves[part.tenant];
                                 Upload& upload = shelf.uploads[part.upload];
                                 shelf.bytes += part.bytes;
                                 upload.part_bytes += part.bytes;

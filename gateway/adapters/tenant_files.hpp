@@ -120,6 +120,7 @@ class TenantFiles {
     std::uint64_t bytes = 0;    // of files and parts, those being written too
     std::size_t num_files = 0;  // likewise
   };
+  using Shelves = std::map<TenantId, Shelf>;
   // Names of files to be removed once no record has them.
   using Names = std::vector<std::string>;
 
@@ -127,7 +128,7 @@ class TenantFiles {
               AuditedWrite write)
       : store_(store), staging_(staging), folder_(std::move(folder)), write_(std::move(write)) {}
 
-  Result<void> read_records() TESSERA_REQUIRES(mutex_);
+  static Result<void> read_records(const Store& store, Shelves& shelves);
   Result<void> remove_strays() const TESSERA_REQUIRES(mutex_);
 
   const FileRecord* find_file(const TenantId& tenant, std::string_view id, WallTime now) const
@@ -167,7 +168,7 @@ class TenantFiles {
   const std::filesystem::path folder_;
   const AuditedWrite write_;  // called with mutex_ held
   mutable Mutex mutex_;
-  std::map<TenantId, Shelf> shelves_ TESSERA_GUARDED_BY(mutex_);
+  Shelves shelves_ TESSERA_GUARDED_BY(mutex_);
   WallTime swept_at_ TESSERA_GUARDED_BY(mutex_);
 };
 

@@ -17,6 +17,16 @@ Error no_such_upload() {
   return {Code::kNotFound, "There is no such upload."};
 }
 
+// Constant if the shelves are; null if there is none.
+template <class Shelves>
+auto* upload_in(Shelves& shelves, const TenantId& tenant, std::string_view id) {
+  const auto shelf = shelves.find(tenant);
+  using Found = decltype(&shelf->second.uploads.find(id)->second);
+  if (shelf == shelves.end()) return Found{nullptr};
+  const auto found = shelf->second.uploads.find(id);
+  return found == shelf->second.uploads.end() ? nullptr : &found->second;
+}
+
 // The parts that a client names, in its order.
 template <class Parts>
 Result<std::vector<UploadPart>> chosen(const Parts& parts, std::span<const std::string> ids) {
@@ -258,14 +268,11 @@ Result<TenantFiles::UploadView> TenantFiles::cancel_upload(const FileActor& acto
 
 const TenantFiles::Upload* TenantFiles::find_upload(const TenantId& tenant,
                                                     std::string_view id) const {
-  const auto shelf = shelves_.find(tenant);
-  if (shelf == shelves_.end()) return nullptr;
-  const auto found = shelf->second.uploads.find(id);
-  return found == shelf->second.uploads.end() ? nullptr : &found->second;
+  return upload_in(shelves_, tenant, id);
 }
 
 TenantFiles::Upload* TenantFiles::find_upload(const TenantId& tenant, std::string_view id) {
-  return const_cast<Upload*>(std::as_const(*this).find_upload(tenant, id));
+  return upload_in(shelves_, tenant, id);
 }
 
 Result<TenantFiles::Upload*> TenantFiles::pending_upload(const TenantId& tenant,
