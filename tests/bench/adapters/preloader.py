@@ -3,27 +3,54 @@
     preloader.py HOST PORT KEY RATE <paths.json
 
 A process of its own that does next to nothing, because what it uses of the processors is missing in
-the server that is measured. An answer that is no success ends it.
+the server that is measured: requests are made beforehand, and of an answer only its status and end are
+looked for. An answer that is no success ends it.
 """
 
-import http.client
 import itertools
 import json
+import socket
 import sys
 import time
 
 
+def requests_of(paths, host, key):
+    return [f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+            for path in paths]
+
+
+def answer_to(request, connection):
+    """Status line, headers and body of one answer."""
+    connection.sendall(request)
+    answer = b""
+    while (end := answer.find(b"\r\n\r\n")) < 0:
+        answer += received(connection)
+    name = b"\r\ncontent-length:"
+    start = answer[:end].lower().index(name) + len(name)
+    size = end + 4 + int(answer[start:answer.index(b"\r", start)])
+    while len(answer) < size:
+        answer += received(connection)
+    return answer
+
+
+def received(connection):
+    piece = connection.recv(1 << 16)
+    if not piece:
+        sys.exit("the server closed the connection")
+    return piece
+
+
 def main():
     host, port, key, rate = sys.argv[1:]
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    requests = requests_of(json.load(sys.stdin), host, key)
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     due = time.perf_counter()
-    for path in itertools.cycle(json.load(sys.stdin)):
-        connection.request("POST", path, b"{}", headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status not in (200, 202):
-            sys.exit(f"{path}: {answer.status} {body!r}")
+    for request in itertools.cycle(requests):
+        answer = answer_to(request, connection)
+        if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")):
+            sys.exit(f"{request!r}: {answer!r}")
         due += 1 / float(rate)
         time.sleep(max(0, due - time.perf_counter()))
 
