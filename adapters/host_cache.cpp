@@ -10,7 +10,8 @@
 namespace tessera {
 namespace {
 
-constexpr int kLoaderNice = 10;  // a tenth of the share of the threads that compute
+// A load runs where the threads that compute leave gaps, and has a sixtieth of their share besides.
+constexpr int kLoaderNice = 19;
 constexpr std::chrono::milliseconds kLongestSleep{100};  // when a tenant's rate is all that waits
 
 // Linux gives each thread a priority of its own; a thread may always lower it.

@@ -1,6 +1,9 @@
-"""preloader.py — asks for adapters in turn, so many a second, over one connection, till killed.
+"""preloader.py — asks for adapters in turn, so many a second in every other window of time, over one
+connection, till killed.
 
-    preloader.py HOST PORT KEY RATE <paths.json
+    preloader.py HOST PORT KEY RATE BEGIN WINDOW <paths.json
+
+Windows have WINDOW seconds each and begin at BEGIN of the monotonic clock, with a silent one.
 
 A process of its own that does next to nothing, because what it uses of the processors is missing in
 the server that is measured: requests are made beforehand, and of an answer only its status and end are
@@ -42,17 +45,21 @@ def received(connection):
 
 
 def main():
-    host, port, key, rate = sys.argv[1:]
+    host, port, key, rate, begin, window = sys.argv[1:]
+    begin, window = float(begin), float(window)
     requests = requests_of(json.load(sys.stdin), host, key)
     connection = socket.create_connection((host, int(port)), timeout=30)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    due = time.perf_counter()
+    due = begin + window
     for request in itertools.cycle(requests):
+        time.sleep(max(0, due - time.monotonic()))
         answer = answer_to(request, connection)
         if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")):
             sys.exit(f"{request!r}: {answer!r}")
         due += 1 / float(rate)
-        time.sleep(max(0, due - time.perf_counter()))
+        windows = int((due - begin) // window)
+        if windows % 2 == 0:  # the silent one has begun
+            due = begin + (windows + 1) * window
 
 
 if __name__ == "__main__":
