@@ -10,8 +10,7 @@
 namespace tessera {
 namespace {
 
-// A load runs where the threads that compute leave gaps, and has a sixtieth of their share besides.
-constexpr int kLoaderNice = 19;
+constexpr int kLoaderNice = 10;  // a tenth of the share of the threads that compute
 constexpr std::chrono::milliseconds kLongestSleep{100};  // when a tenant's rate is all that waits
 
 // Linux gives each thread a priority of its own; a thread may always lower it.

@@ -14,7 +14,7 @@ import packages
 
 STREAMS, TOKENS, QUICK_TOKENS = 8, 300, 100
 # Of those that are asked for some are not done before their window is over.
-LOADS_A_SECOND, COLD, QUICK_COLD = 58, 200, 60
+LOADS_A_SECOND, COLD, QUICK_COLD = 55, 200, 60
 ROUNDS, QUICK_ROUNDS = 8, 2
 # With loads and without alternate this fast, because a machine's speed drifts; a gap counts if it
 # lies within a window, this far from the window's begin.
