@@ -37,6 +37,8 @@
 //            t <tenant>                            totals of a tenant
 //            a <tenant> · <adapter>                totals of one adapter of a tenant
 //            d <tenant> · <key> · <day:be32>       totals of a day, of a key or (empty) the tenant
+//            c                                     number (be64) of the last usage record that
+//                                                  all totals have (tenancy/usage_books.hpp)
 //            g <chain>                             the last link of a hash chain ('u'sage, 'a'udit)
 //            h <chain> <number:be64>               link: 32 bytes of hash, key of the record
 //   kAudit   <time:be64> <id>                      audit record
@@ -304,6 +306,10 @@ inline std::string totals_of_days(std::string_view tenant, std::string_view key)
 // `day`: since 1970.
 inline std::string totals_of_day(std::string_view tenant, std::string_view key, std::uint32_t day) {
   return totals_of_days(tenant, key) + big_endian(day);
+}
+
+inline std::string totals_through() {
+  return "c";
 }
 
 inline std::string chain_head(char chain) {

@@ -80,6 +80,15 @@ Result<std::optional<std::string>> head_text(const Store& store, const std::stri
   return store.get(Family::kLedger, key);
 }
 
+// Adds the record and its link; `end` moves on to it.
+void put_link(Chain chain, ChainEnd& end, const std::string& key, std::string value, Batch& batch) {
+  const Kept kept = records_of(chain);
+  end = {.number = end.number + 1, .hash = next_hash(end, key, value)};
+  batch.put(Family::kLedger, keys::chain_link(kept.letter, end.number),
+            std::string(bytes_of(end.hash)) + key);
+  batch.put(kept.family, key, std::move(value));
+}
+
 // Walks the links in order and notes the first that does not hold.
 class Verifier {
  public:
@@ -193,31 +202,47 @@ Result<void> append_to_chain(const Store& store, Chain chain, const std::string&
   if (!found) return found.error();
   auto end = parse_end(*found, chain);
   if (!end) return end.error();
-  append_to_chain(*end, chain, key, std::move(value), batch);
+  const bool first_of_batch = std::ranges::none_of(
+      batch.expectations, [&](const Batch::Expect& expect) { return expect.key == head_key; });
+  if (first_of_batch) batch.expect(Family::kLedger, head_key, *found);
+  const auto head =
+      std::ranges::find_if(batch.puts, [&](const Batch::Put& put) { return put.key == head_key; });
+  if (head != batch.puts.end()) batch.puts.erase(head);  // of an earlier link of the batch
+  put_link(chain, *end, key, std::move(value), batch);
+  batch.put(Family::kLedger, head_key, to_text(*end));
   return {};
 }
 
-void append_to_chain(ChainEnd& end, Chain chain, const std::string& key, std::string value,
-                     Batch& batch) {
-  const Kept kept = records_of(chain);
-  const std::string head_key = keys::chain_head(kept.letter);
-  const bool first_of_batch = std::ranges::none_of(
-      batch.expectations, [&](const Batch::Expect& expect) { return expect.key == head_key; });
-  if (first_of_batch) {
-    batch.expect(Family::kLedger, head_key,
-                 end.number == 0 ? std::nullopt : std::optional(to_text(end)));
-  }
-  end = {.number = end.number + 1, .hash = next_hash(end, key, value)};
-  batch.put(Family::kLedger, keys::chain_link(kept.letter, end.number),
-            std::string(bytes_of(end.hash)) + key);
-  const auto head =
-      std::ranges::find_if(batch.puts, [&](const Batch::Put& put) { return put.key == head_key; });
-  if (head == batch.puts.end()) {
-    batch.put(Family::kLedger, head_key, to_text(end));
-  } else {
-    head->value = to_text(end);  // of an earlier link of the batch
-  }
-  batch.put(kept.family, key, std::move(value));
+ChainAppender::ChainAppender(Chain chain, const ChainEnd& end, Batch& batch)
+    : chain_(chain), end_(end), batch_(batch) {
+  batch_.expect(Family::kLedger, keys::chain_head(records_of(chain).letter),
+                end.number == 0 ? std::nullopt : std::optional(to_text(end)));
+}
+
+std::uint64_t ChainAppender::append(const std::string& key, std::string value) {
+  put_link(chain_, end_, key, std::move(value), batch_);
+  return end_.number;
+}
+
+ChainEnd ChainAppender::finish() {
+  batch_.put(Family::kLedger, keys::chain_head(records_of(chain_).letter), to_text(end_));
+  return end_;
+}
+
+Result<void> scan_chain(const Store& store, Chain chain, std::uint64_t from,
+                        const std::function<bool(std::uint64_t, std::string_view)>& visit) {
+  const char letter = records_of(chain).letter;
+  std::uint64_t number = from;
+  bool holds = true;
+  auto scanned = store.scan(
+      Family::kLedger, keys::chain_links(letter), keys::chain_link(letter, from),
+      [&](std::string_view key, std::string_view link) {
+        holds = key == keys::chain_link(letter, number) && link.size() >= sizeof(ChainHash);
+        return holds && visit(number++, link.substr(sizeof(ChainHash)));
+      });
+  if (holds) return scanned;
+  return Error{Code::kCorrupt,
+               "A link of the " + std::string(to_string(chain)) + " records' chain is missing."};
 }
 
 Result<ChainReport> verify_chain(const Store& store, Chain chain) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -29,15 +30,35 @@ std::string_view to_string(Chain chain);
 Result<void> append_to_chain(const Store& store, Chain chain, const std::string& key,
                              std::string value, Batch& batch);
 
-// The same for a writer that remembers where the chain ends. `end` moves on to the new link; it is
-// to be read again if the batch is not written.
+// Where a chain ends, for a writer that remembers it.
 struct ChainEnd {
   std::uint64_t number = 0;  // of the last link; 0: there is none
   ChainHash hash{};
 };
 Result<ChainEnd> chain_end(const Store& store, Chain chain);
-void append_to_chain(ChainEnd& end, Chain chain, const std::string& key, std::string value,
-                     Batch& batch);
+
+// The same for a writer that adds several records in one batch. Used by one thread; `batch`
+// outlives it and is written by nobody else meanwhile.
+class ChainAppender {
+ public:
+  // The batch will expect that the chain ends where `end` says.
+  ChainAppender(Chain chain, const ChainEnd& end, Batch& batch);
+
+  // Returns the number of the record's link.
+  std::uint64_t append(const std::string& key, std::string value);
+  // Puts the head, and returns where the chain ends once the batch is written. Last of all.
+  ChainEnd finish();
+
+ private:
+  const Chain chain_;
+  ChainEnd end_;
+  Batch& batch_;
+};
+
+// Visits the links from that number on, each with the key of its record, until `visit` returns
+// false. Errors: kCorrupt if one is missing or damaged; those of Store.
+Result<void> scan_chain(const Store& store, Chain chain, std::uint64_t from,
+                        const std::function<bool(std::uint64_t, std::string_view)>& visit);
 
 // The last link; zero if there is none. Errors: kCorrupt, those of Store.
 Result<ChainHash> chain_head(const Store& store, Chain chain);

@@ -1,6 +1,8 @@
 #include "tenancy/records.hpp"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <optional>
 #include <type_traits>
 
@@ -27,6 +29,9 @@ Json to_json(std::int64_t number) {
   return number;
 }
 Json to_json(std::uint32_t number) {
+  return number;
+}
+Json to_json(std::uint64_t number) {
   return number;
 }
 Json to_json(bool truth) {
@@ -83,6 +88,10 @@ void from_json(const Json& json, std::int64_t& number) {
 void from_json(const Json& json, std::uint32_t& number) {
   if (!json.is_number_unsigned()) throw BadValue();
   number = json.get<std::uint32_t>();
+}
+void from_json(const Json& json, std::uint64_t& number) {
+  if (!json.is_number_unsigned()) throw BadValue();
+  number = json.get<std::uint64_t>();
 }
 void from_json(const Json& json, bool& truth) {
   truth = json.get<bool>();
@@ -200,6 +209,8 @@ class TextWriter {
     (*this)(name, field.value);
   }
 
+  TextWriter() { text_.reserve(kUsualBytes); }
+
   std::string finish() && {
     text_ += '}';
     return std::move(text_);
@@ -212,8 +223,9 @@ class TextWriter {
     text_ += "\":";
   }
 
-  void write(std::int64_t number) { text_ += std::to_string(number); }
-  void write(std::uint32_t number) { text_ += std::to_string(number); }
+  void write(std::int64_t number) { append(number); }
+  void write(std::uint32_t number) { append(number); }
+  void write(std::uint64_t number) { append(number); }
   void write(WallTime time) { write(std::int64_t{time.time_since_epoch().count()}); }
   void write(Money money) { write(money.pico_dollars); }
   void write(const std::string& text) {
@@ -234,8 +246,16 @@ class TextWriter {
     text_ += to_text(to_json(value));
   }
 
+  void append(auto number) {
+    std::array<char, 24> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+    text_.append(digits.data(), end);
+  }
+
   // Needs no escape.
   static bool is_plain(char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; }
+
+  static constexpr std::size_t kUsualBytes = 512;  // most are no longer
 
   std::string text_ = "{";
 };
@@ -302,6 +322,9 @@ class FlatReader {
   }
   static bool read(std::string_view text, std::uint32_t& value) {
     return keep(FlatJson::as_integer<std::uint32_t>(text), value);
+  }
+  static bool read(std::string_view text, std::uint64_t& value) {
+    return keep(FlatJson::as_integer<std::uint64_t>(text), value);
   }
   static bool read(std::string_view text, WallTime& value) {
     const auto micros = FlatJson::as_integer<std::int64_t>(text);
@@ -456,12 +479,13 @@ void fields(Is<UsageRecord> auto& record, auto visit) {
   visit("finished", record.finished);
 }
 
-void fields(Is<UsageTotals> auto& totals, auto visit) {
-  visit("requests", totals.requests);
-  visit("prompt_tokens", totals.prompt_tokens);
-  visit("cached_tokens", totals.cached_tokens);
-  visit("completion_tokens", totals.completion_tokens);
-  visit("cost", Later{totals.cost});
+void fields(Is<CountedTotals> auto& counted, auto visit) {
+  visit("requests", counted.totals.requests);
+  visit("prompt_tokens", counted.totals.prompt_tokens);
+  visit("cached_tokens", counted.totals.cached_tokens);
+  visit("completion_tokens", counted.totals.completion_tokens);
+  visit("cost", Later{counted.totals.cost});
+  visit("through", Later{counted.through});
 }
 
 Json to_json(const std::vector<SpendAlert>& alerts) {
@@ -535,7 +559,7 @@ std::string encode(const AuditRecord& record) {
 std::string encode(const UsageRecord& record) {
   return encode_fields(record);
 }
-std::string encode(const UsageTotals& totals) {
+std::string encode(const CountedTotals& totals) {
   return encode_fields(totals);
 }
 
@@ -585,7 +609,7 @@ TESSERA_INSTANTIATE(ServiceAccount);
 TESSERA_INSTANTIATE(ApiKeyRecord);
 TESSERA_INSTANTIATE(AuditRecord);
 TESSERA_INSTANTIATE(UsageRecord);
-TESSERA_INSTANTIATE(UsageTotals);
+TESSERA_INSTANTIATE(CountedTotals);
 
 #undef TESSERA_INSTANTIATE
 

@@ -13,6 +13,7 @@
 #include "storage/store.hpp"
 #include "tenancy/audit_log.hpp"
 #include "tenancy/tenant.hpp"
+#include "tenancy/usage_books.hpp"
 #include "tenancy/usage_ledger.hpp"
 
 namespace tessera {
@@ -25,7 +26,7 @@ std::string encode(const ServiceAccount& account);
 std::string encode(const ApiKeyRecord& key);
 std::string encode(const AuditRecord& record);
 std::string encode(const UsageRecord& record);
-std::string encode(const UsageTotals& totals);
+std::string encode(const CountedTotals& totals);
 
 // Both are instantiated for the types above. Errors: kCorrupt; scan_records also those of Store.
 template <class Record>

@@ -12,28 +12,16 @@
 #include "storage/log.hpp"
 #include "tenancy/hash_chain.hpp"
 #include "tenancy/records.hpp"
+#include "tenancy/usage_books.hpp"
 
 namespace tessera {
 namespace {
 
-// The totals under `key`, zero if there are none.
-Result<UsageTotals> totals_at(const Store& store, const std::string& key) {
-  const auto found = store.get(Family::kLedger, key);
-  if (!found) return found.error();
-  if (!*found) return UsageTotals();
-  return decode<UsageTotals>(**found);
-}
+// Between two steps of a fold: whoever serves has most of the time.
+constexpr std::chrono::milliseconds kFoldPause{3};
 
 std::uint32_t number_of(std::chrono::sys_days day) {
   return static_cast<std::uint32_t>(day.time_since_epoch().count());
-}
-
-// Of all that the record adds to.
-std::array<std::string, 4> totals_keys(const UsageRecord& record) {
-  const std::string& tenant = record.tenant.str();
-  const std::uint32_t day = number_of(day_of(record.started));
-  return {keys::totals_of_tenant(tenant), keys::totals_of_adapter(tenant, record.adapter),
-          keys::totals_of_day(tenant, "", day), keys::totals_of_day(tenant, record.key.str(), day)};
 }
 
 std::int64_t tokens_of(const UsageTotals& totals) {
@@ -59,60 +47,30 @@ UsageTotals totals_of(const UsageRecord& record) {
           .cost = record.cost};
 }
 
-// At most kMaxTotals of them; those of ten thousand tenants, of their keys and days, are more.
-class UsageLedger::Books {
- public:
-  // What is pointed at is to be changed along with the store, or forgotten. Valid until the next
-  // call, that of another's totals excepted. Errors: those of Store, kCorrupt.
-  Result<ChainEnd*> end(const Store& store) {
-    if (!end_) {
-      auto read = chain_end(store, Chain::kUsage);
-      if (!read) return read.error();
-      end_ = *read;
-      totals_.clear();
-    }
-    if (totals_.size() > kMaxTotals) totals_.clear();
-    return &*end_;
-  }
-  struct Counted {
-    UsageTotals totals;
-    std::uint64_t changed_by = 0;  // the number of the last batch that has them
-  };
-  using Entry = std::pair<const std::string, Counted>;  // under its key in the store
-  Result<Entry*> totals(const Store& store, std::string key) {
-    const auto found = totals_.find(key);
-    if (found != totals_.end()) return &*found;
-    auto read = totals_at(store, key);
-    if (!read) return read.error();
-    return &*totals_.emplace(std::move(key), Counted{*read}).first;
-  }
-  std::uint64_t next_batch() { return ++num_batches_; }
-  void forget() {
-    end_.reset();
-    totals_.clear();
-  }
-
- private:
-  static constexpr std::size_t kMaxTotals = 200'000;  // some 40 MB
-
-  std::optional<ChainEnd> end_;
-  std::uint64_t num_batches_ = 0;
-  std::unordered_map<std::string, Counted> totals_;
-};
-
 UsageLedger::UsageLedger(Store& store)
     : store_(store),
-      books_(std::make_unique<Books>()),
+      books_(std::make_unique<UsageBooks>(store)),
       syncer_([this](const std::stop_token& stop) { sync_periodically(stop); }),
-      writer_([this](const std::stop_token& stop) { write_waiting(stop); }) {}
+      writer_([this] { write_waiting(); }) {
+  // What a kill has left to add up is read now, not at the first request, which tells a failure.
+  (void)books_->catch_up();
+}
 
 UsageLedger::~UsageLedger() {
   finish_waiting();
   syncer_.request_stop();
   syncer_.join();
-  if (auto flushed = flush(); !flushed) {
-    log_error("ledger_not_synced", {{"error", flushed.error().message}});
-  }
+  close();
+}
+
+// Leaves nothing to make up for.
+void UsageLedger::close() {
+  Result<bool> folded = true;
+  while (folded && *folded) folded = books_->fold_some(true);
+  auto flushed = flush();
+  if (folded && flushed) return;
+  log_error("ledger_not_synced",
+            {{"error", folded ? flushed.error().message : folded.error().message}});
 }
 
 Result<void> UsageLedger::record(const UsageRecord& record) {
@@ -121,7 +79,11 @@ Result<void> UsageLedger::record(const UsageRecord& record) {
 
 void UsageLedger::finish_waiting() {
   if (!writer_.joinable()) return;
-  writer_.request_stop();
+  {
+    const std::lock_guard lock(queue_);
+    is_closing_ = true;
+  }
+  has_waiting_.notify_one();
   writer_.join();
 }
 
@@ -135,14 +97,26 @@ void UsageLedger::record_later(UsageRecord record, Done done) {
   has_waiting_.notify_one();
 }
 
-// Until it is stopped and nobody waits.
-void UsageLedger::write_waiting(const std::stop_token& stop) {
+// False if it is closed and nobody waits.
+bool UsageLedger::wait_for_records() {
+  {
+    std::unique_lock lock(queue_);
+    const auto has_some = [this] { return !waiting_.records.empty(); };
+    if (!has_some()) has_waiting_.wait(lock, [&] { return is_closing_ || has_some(); });
+    if (!has_some()) return false;
+  }
+  // Where both share a processor, whoever has brought the first goes on, and a batch takes all that
+  // came with it.
+  std::this_thread::yield();
+  return true;
+}
+
+void UsageLedger::write_waiting() {
+  Waiting now;
   for (;;) {
-    Waiting now;
+    if (!wait_for_records()) return;
     {
-      std::unique_lock lock(queue_);
-      has_waiting_.wait(lock, stop, [this] { return !waiting_.records.empty(); });
-      if (waiting_.records.empty()) return;
+      const std::lock_guard lock(queue_);
       std::swap(now, waiting_);
     }
     Result<void> written;
@@ -151,9 +125,11 @@ void UsageLedger::write_waiting(const std::stop_token& stop) {
     } catch (const std::exception& failure) {  // no memory, most likely
       written = Error{Code::kInternalError, failure.what()};
       const MutexLock lock(mutex_);
-      books_->forget();  // they may be ahead of the store
+      end_.reset();  // it may be behind the store
     }
     for (const Done& done : now.done) done(written);
+    now.records.clear();
+    now.done.clear();
   }
 }
 
@@ -181,42 +157,51 @@ Result<void> UsageLedger::write_unwritten() {
   return {};
 }
 
+// Where the chain ends, and the books with it.
+Result<void> UsageLedger::find_end() {
+  if (end_) return {};
+  auto end = chain_end(store_, Chain::kUsage);
+  if (!end) return end.error();
+  if (auto caught_up = books_->catch_up(); !caught_up) return caught_up;
+  end_ = std::make_unique<ChainEnd>(*end);
+  return {};
+}
+
 // All of them in one batch; one by one if one was there already.
 Result<void> UsageLedger::write(std::span<const UsageRecord> records) {
-  const auto end = books_->end(store_);
-  if (!end) return end.error();
+  if (auto found = find_end(); !found) return found;
   Batch batch;
-  const std::uint64_t number = books_->next_batch();
-  std::vector<const Books::Entry*> changed;
+  ChainAppender chain(Chain::kUsage, *end_, batch);
+  books_->begin(batch);
+  struct Linked {
+    const UsageRecord* record;
+    std::uint64_t number;
+    UsageBooks::Changes changes;
+  };
+  std::vector<Linked> linked;
+  linked.reserve(records.size());
   std::unordered_set<std::string_view> requests;
   for (const UsageRecord& record : records) {
-    if (!requests.insert(record.request.str()).second) continue;
+    if (records.size() > 1 && !requests.insert(record.request.str()).second) continue;
+    const auto changes = books_->prepare(record);
+    if (!changes) return changes.error();
     std::string name = keys::usage_by_request(record.request.str());
     batch.expect(Family::kLedger, name, std::nullopt)
         .put(Family::kLedger, std::move(name), keys::big_endian(record.finished));
-    append_to_chain(**end, Chain::kUsage, keys::usage_record(record.finished, record.request.str()),
-                    encode(record), batch);
-    for (std::string& key : totals_keys(record)) {
-      const auto entry = books_->totals(store_, std::move(key));
-      if (!entry) {
-        books_->forget();
-        return entry.error();
-      }
-      Books::Counted& counted = (*entry)->second;
-      counted.totals += totals_of(record);
-      if (std::exchange(counted.changed_by, number) != number) changed.push_back(*entry);
-    }
+    const auto number =
+        chain.append(keys::usage_record(record.finished, record.request.str()), encode(record));
+    linked.push_back({.record = &record, .number = number, .changes = *changes});
   }
-  for (const auto* entry : changed) {
-    batch.put(Family::kLedger, entry->first, encode(entry->second.totals));
-  }
+  const ChainEnd end = chain.finish();
   auto written = store_.write(batch, Durability::kBuffered);
-  if (written) {
-    dirty_ = true;
-    return written;
+  if (!written) {
+    end_.reset();
+    return written.error().code == Code::kPreconditionFailed ? write_each(records) : written;
   }
-  books_->forget();
-  return written.error().code == Code::kPreconditionFailed ? write_each(records) : written;
+  for (const Linked& each : linked) books_->add(each.number, *each.record, each.changes);
+  *end_ = end;
+  dirty_ = true;
+  return written;
 }
 
 // One was recorded already, or another ledger has written to the chain.
@@ -244,12 +229,20 @@ Result<void> UsageLedger::flush() {
   return synced;
 }
 
+// Folds the books a little at a time, too.
 void UsageLedger::sync_periodically(const std::stop_token& stop) {
+  auto next_sync = std::chrono::steady_clock::now() + kSyncInterval;
+  std::chrono::milliseconds pause = kSyncInterval;
   while (!stop.stop_requested()) {
     {
-      const MutexLock lock(mutex_);
-      wake_.wait_for(mutex_, stop, kSyncInterval, [] { return false; });
+      const MutexLock lock(sleep_);
+      wake_.wait_for(sleep_, stop, pause, [] { return false; });
     }
+    const auto more = books_->fold_some(false);
+    pause = more && *more ? kFoldPause : kSyncInterval;
+    if (!more) log_error("totals_not_written", {{"error", more.error().message}});
+    if (std::chrono::steady_clock::now() < next_sync) continue;
+    next_sync += kSyncInterval;
     if (auto flushed = flush(); !flushed) {
       log_error("ledger_not_synced", {{"error", flushed.error().message}});
     }
@@ -257,41 +250,30 @@ void UsageLedger::sync_periodically(const std::stop_token& stop) {
 }
 
 Result<UsageTotals> UsageLedger::totals_by_tenant(const TenantId& tenant) const {
-  return totals_at(store_, keys::totals_of_tenant(tenant.str()));
+  return books_->of_tenant(tenant.str());
 }
 
 Result<std::vector<std::pair<std::string, UsageTotals>>> UsageLedger::adapters_of(
     const TenantId& tenant) const {
-  std::vector<std::pair<std::string, UsageTotals>> adapters;
-  const std::string prefix = keys::adapter_totals(tenant.str());
-  const auto scanned = scan_records<UsageTotals>(
-      store_, Family::kLedger, prefix, "", [&](std::string_view key, const UsageTotals& totals) {
-        adapters.emplace_back(key.substr(prefix.size()), totals);
-        return true;
-      });
-  if (!scanned) return scanned.error();
-  return adapters;
+  auto adapters = books_->of_adapters(tenant.str());
+  if (!adapters) return adapters.error();
+  return std::vector<std::pair<std::string, UsageTotals>>(adapters->begin(), adapters->end());
 }
 
 Result<PeriodUse> UsageLedger::period_use(const TenantId& tenant, const KeyId& key,
                                           WallTime now) const {
   const std::uint32_t today = number_of(day_of(now));
   const std::uint32_t first = number_of(day_of(start_of(Period::kMonth, now)));
+  const auto days = books_->of_days(tenant.str(), key.str(), first, today);
+  if (!days) return days.error();
   PeriodUse use;
-  const auto scanned = scan_records<UsageTotals>(
-      store_, Family::kLedger, keys::totals_of_days(tenant.str(), key.str()),
-      keys::totals_of_day(tenant.str(), key.str(), first),
-      [&](std::string_view at, const UsageTotals& totals) {
-        const std::uint32_t day = keys::number_at_end(at);
-        if (day > today) return false;
-        use.tokens_this_month += tokens_of(totals);
-        use.spend_this_month += totals.cost;
-        if (day < today) return true;
-        use.requests_today = totals.requests;
-        use.tokens_today = tokens_of(totals);
-        return true;
-      });
-  if (!scanned) return scanned.error();
+  for (const auto& [day, totals] : *days) {
+    use.tokens_this_month += tokens_of(totals);
+    use.spend_this_month += totals.cost;
+    if (day < today) continue;
+    use.requests_today = totals.requests;
+    use.tokens_today = tokens_of(totals);
+  }
   return use;
 }
 

@@ -1,8 +1,8 @@
 // usage_ledger.hpp — what each request consumed, written exactly once.
 //
-// A record and the totals it changes go into the store in one batch, on the expectation that no
-// record of that request is there yet: a repeated call changes nothing, and the totals are the sum
-// of the records at every instant, after every crash.
+// A record goes into the store on the expectation that no record of that request is there yet: a
+// repeated call changes nothing. The totals that are told are the sum of the records at every
+// instant, after every crash (usage_books.hpp).
 //
 // Durability: record() returns once the batch is in the operating system's hands, so it survives
 // kill -9; call it before the last byte of an answer is sent. Power loss can take the records since
@@ -35,6 +35,9 @@
 #include "tenancy/money.hpp"
 
 namespace tessera {
+
+struct ChainEnd;
+class UsageBooks;
 
 struct UsageRecord {
   RequestId request = {};
@@ -81,11 +84,11 @@ class UsageLedger {
   UsageLedger(const UsageLedger&) = delete;
   UsageLedger& operator=(const UsageLedger&) = delete;
 
-  // Appends `record` and adds it to the totals of its tenant, adapter and days; does nothing if
-  // that request is recorded already. Errors: those of Store; then nothing was written, and where
-  // the store is full or fails, the record is kept and written when it takes writes again (tried at
-  // the next record() and every kSyncInterval), if the process lives to see it: totals lack it
-  // until then. Of kMaxUnwritten such records the oldest are kept.
+  // Appends `record`, which is in the totals of its tenant, adapter and days from then on; does
+  // nothing if that request is recorded already. Errors: those of Store; then nothing was written,
+  // and where the store is full or fails, the record is kept and written when it takes writes again
+  // (tried at the next record() and every kSyncInterval), if the process lives to see it: totals
+  // lack it until then. Of kMaxUnwritten such records the oldest are kept.
   Result<void> record(const UsageRecord& record);
   // The same, later and without waiting: a thread of the ledger's writes what has come meanwhile in
   // one batch, and tells each `done` what record() would have returned. A disk that stalls so holds
@@ -115,8 +118,6 @@ class UsageLedger {
                     const std::function<bool(const UsageRecord&)>& visit) const;
 
  private:
-  class Books;  // what was last written of the chain and the totals, so as not to be read again
-
   struct Waiting {
     std::vector<UsageRecord> records;
     std::vector<Done> done;  // of each
@@ -125,19 +126,25 @@ class UsageLedger {
   Result<void> write_or_keep(std::span<const UsageRecord> records);
   Result<void> write_each(std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
   Result<void> write(std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
+  Result<void> find_end() TESSERA_REQUIRES(mutex_);
   Result<void> write_unwritten() TESSERA_REQUIRES(mutex_);
-  void write_waiting(const std::stop_token& stop);
+  bool wait_for_records();
+  void write_waiting();
   void sync_periodically(const std::stop_token& stop);
+  void close();
 
   Store& store_;
-  mutable Mutex mutex_;  // totals are read, changed and written under it
-  const std::unique_ptr<Books> books_ TESSERA_GUARDED_BY(mutex_);
+  const std::unique_ptr<UsageBooks> books_;
+  mutable Mutex mutex_;                                       // one batch of records at a time
+  std::unique_ptr<ChainEnd> end_ TESSERA_GUARDED_BY(mutex_);  // null: to be read
   std::deque<UsageRecord> unwritten_ TESSERA_GUARDED_BY(mutex_);
   bool dirty_ TESSERA_GUARDED_BY(mutex_) = false;
+  Mutex sleep_;  // the syncer's
   std::condition_variable_any wake_;
   std::mutex queue_;
-  Waiting waiting_;  // guarded by queue_
-  std::condition_variable_any has_waiting_;
+  Waiting waiting_;          // guarded by queue_
+  bool is_closing_ = false;  // guarded by queue_
+  std::condition_variable has_waiting_;
   std::jthread syncer_;  // last, with the next: they stop before the rest is destroyed
   std::jthread writer_;
 };

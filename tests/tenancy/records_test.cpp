@@ -54,7 +54,7 @@ TEST(Records, RoundTripWithEveryFieldSet) {
   expect_round_trip(UsageRecord{RequestId("req_1"), TenantId("t"), KeyId("k"), "digest", "bot@1", 1,
                                 2, 3, "flex", "embeddings", "trace", Money{4}, "stop", kNow, kNow});
   expect_round_trip(MeterLimits{.requests_per_minute = 5, .spend_cents_per_month = 9});
-  expect_round_trip(UsageTotals{1, 2, 3, 4, Money{5}});
+  expect_round_trip(CountedTotals{{1, 2, 3, 4, Money{5}}, 6});
 }
 
 TEST(Records, RoundTripWithNothingSet) {
@@ -66,10 +66,10 @@ TEST(Records, RoundTripWithNothingSet) {
 
 // Stores of earlier builds have records without the fields that came later.
 TEST(Records, LackOfLaterFieldsIsTheirDefault) {
-  const auto totals = decode<UsageTotals>(
+  const auto totals = decode<CountedTotals>(
       R"({"requests":1,"prompt_tokens":2,"cached_tokens":3,"completion_tokens":4})");
   ASSERT_TRUE(totals);
-  EXPECT_EQ(*totals, (UsageTotals{1, 2, 3, 4, Money{}}));
+  EXPECT_EQ(*totals, (CountedTotals{{1, 2, 3, 4, Money{}}, 0}));
   EXPECT_EQ(decode<TenantPolicy>("{}").value(), TenantPolicy());
   std::string limits = encode(TenantLimits{.max_adapters = 5, .uploads_per_day = 0});
   EXPECT_EQ(decode<TenantLimits>(limits)->uploads_per_day, 0);
@@ -87,7 +87,7 @@ TEST(Records, DamagedOnesAreCorrupt) {
        {"", "[]", "{}", "7", R"({"requests":1,"prompt_tokens":2,"cached_tokens":3})",
         R"({"requests":"1","prompt_tokens":2,"cached_tokens":3,"completion_tokens":4})",
         R"({"requests":1.5,"prompt_tokens":2,"cached_tokens":3,"completion_tokens":4})"}) {
-    EXPECT_EQ(decode<UsageTotals>(text).error().code, Code::kCorrupt) << text;
+    EXPECT_EQ(decode<CountedTotals>(text).error().code, Code::kCorrupt) << text;
   }
   std::string key = encode(ApiKeyRecord());
   key.replace(key.find("live"), 4, "root");
@@ -95,10 +95,10 @@ TEST(Records, DamagedOnesAreCorrupt) {
 }
 
 TEST(Records, FieldsOfANewerProgramAreIgnored) {
-  const auto totals = decode<UsageTotals>(
+  const auto totals = decode<CountedTotals>(
       R"({"requests":1,"prompt_tokens":2,"cached_tokens":3,"completion_tokens":4,"new":{}})");
   ASSERT_TRUE(totals);
-  EXPECT_EQ(*totals, (UsageTotals{1, 2, 3, 4}));
+  EXPECT_EQ(*totals, (CountedTotals{{1, 2, 3, 4}}));
 }
 
 }  // namespace
