@@ -18,13 +18,14 @@ namespace tessera {
 namespace {
 
 constexpr unsigned kMaxLoadThreads = 4;
+constexpr std::size_t kMaxId = 255;  // bytes; ours have some thirty
 
 // What the ids of keys begin with, each as often as another.
 constexpr std::string_view kFirstCharacters =
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-// Calls `take(rest of the key, record)` for the records under `prefix` whose keys go on with a byte
-// in [first, last).
+// Calls `take(rest of the key, record, its text)` for the records under `prefix` whose keys go on
+// with a byte in [first, last).
 template <class Record, class Take>
 Result<void> load_range(const Store& store, const std::string& prefix, int first, int last,
                         Take take) {
@@ -39,7 +40,7 @@ Result<void> load_range(const Store& store, const std::string& prefix, int first
           decoded = record.error();
           return false;
         }
-        take(std::string(rest), *std::move(record));
+        take(std::string(rest), *std::move(record), value);
         return true;
       });
   return decoded ? scanned : decoded;
@@ -70,27 +71,28 @@ class KeyLoader {
         peppers_(peppers),
         piles_(std::clamp(std::thread::hardware_concurrency(), 1U, kMaxLoadThreads)) {}
 
-  Result<void> load_into(DirectorySnapshot& snapshot) {
+  Result<std::shared_ptr<const LoadedKeys>> load() {
     share_out(piles_.size(), kFirstCharacters.size(),
               [this](std::size_t thread, std::size_t piece) { read(piece, piles_[thread]); });
     if (failed_) return first_error();
-    share_out(piles_.size(), DirectorySnapshot::kNumKeyShards,
-              [&](std::size_t, std::size_t shard) { snapshot.put_keys(piles_, shard); });
-    return {};
+    return std::shared_ptr<const LoadedKeys>(std::make_shared<LoadedKeys>(std::move(piles_)));
   }
 
  private:
-  void read(std::size_t piece, DirectorySnapshot::KeyPile& pile) {
+  void read(std::size_t piece, LoadedKeys::Pile& pile) {
     if (failed_) return;
     bool lacks_pepper = false;
+    bool is_odd = false;
     auto loaded = load_range<ApiKeyRecord>(
         store_, keys::api_keys(), begin_of(piece), begin_of(piece + 1),
-        [&](const std::string&, ApiKeyRecord key) {
+        [&](const std::string& id, const ApiKeyRecord& key, std::string_view text) {
           lacks_pepper |= !peppers_.has(key.pepper_version) ||
                           (key.retired && !peppers_.has(key.retired->pepper_version));
-          pile.add(std::move(key));
+          is_odd |= key.id.str() != id || std::max(id.size(), key.tenant.str().size()) > kMaxId;
+          if (!is_odd) pile.add(key, text);
         });
     if (!loaded) return fail(loaded.error());
+    if (is_odd) return fail({Code::kCorrupt, "a key's record is not its own"});
     if (!lacks_pepper) return;
     fail({Code::kCorrupt, "the pepper file lacks a version that keys were made with"});
   }
@@ -113,7 +115,7 @@ class KeyLoader {
 
   const Store& store_;
   const PepperFile& peppers_;
-  std::vector<DirectorySnapshot::KeyPile> piles_;  // one a thread
+  std::vector<LoadedKeys::Pile> piles_;  // one a thread
   std::atomic<bool> failed_ = false;
   Mutex mutex_;
   Error error_ TESSERA_GUARDED_BY(mutex_);
@@ -121,24 +123,25 @@ class KeyLoader {
 
 Result<std::map<TenantId, TenantEntry>> load_tenants(const Store& store) {
   std::map<TenantId, TenantEntry> tenants;
-  auto loaded = load_all<Tenant>(store, keys::tenants(), [&](const std::string& id, Tenant tenant) {
-    tenants[TenantId(id)].tenant = std::move(tenant);
-  });
+  auto loaded =
+      load_all<Tenant>(store, keys::tenants(), [&](const std::string& id, Tenant tenant, auto) {
+        tenants[TenantId(id)].tenant = std::move(tenant);
+      });
   if (loaded) {
     loaded = load_all<TenantLimits>(store, keys::all_limits(),
-                                    [&](const std::string& id, const TenantLimits& limits) {
+                                    [&](const std::string& id, const TenantLimits& limits, auto) {
                                       tenants[TenantId(id)].limits = limits;
                                     });
   }
   if (loaded) {
     loaded = load_all<TenantPolicy>(
-        store, keys::all_policies(), [&](const std::string& id, TenantPolicy policy) {
+        store, keys::all_policies(), [&](const std::string& id, TenantPolicy policy, auto) {
           tenants[TenantId(id)].policy = std::make_shared<const TenantPolicy>(std::move(policy));
         });
   }
   if (loaded) {
     loaded = load_all<ServiceAccount>(store, keys::service_accounts(),
-                                      [&](const std::string&, ServiceAccount account) {
+                                      [&](const std::string&, ServiceAccount account, auto) {
                                         auto& accounts = tenants[account.tenant].service_accounts;
                                         const ServiceAccountId id = account.id;
                                         accounts.insert_or_assign(id, std::move(account));
@@ -155,7 +158,9 @@ Result<DirectorySnapshot> load_directory(const Store& store, const PepperFile& p
   if (!tenants) return tenants.error();
   DirectorySnapshot loaded;
   for (auto& [id, entry] : *tenants) loaded.put(std::move(entry));
-  if (auto put = KeyLoader(store, peppers).load_into(loaded); !put) return put.error();
+  auto keys = KeyLoader(store, peppers).load();
+  if (!keys) return keys.error();
+  loaded.put_loaded(*std::move(keys));
   return loaded;
 }
 

@@ -1,8 +1,8 @@
 // directory_load.hpp — reads the directory from the store, on several cores.
 //
 // There may be a million keys, and whoever starts the server waits for them: threads take the keys
-// of some first characters each, decode them where they lie, and sort them out by the shards of the
-// snapshot's maps, which are then filled side by side. Nobody changes its records meanwhile.
+// of some first characters each, and see whether they can be decoded (loaded_keys.hpp). Nobody
+// changes the store's records meanwhile.
 #pragma once
 
 #include "storage/result.hpp"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <tuple>
-#include <unordered_map>
 
 namespace tessera {
 namespace {
@@ -22,13 +21,14 @@ const TenantEntry* DirectorySnapshot::find(const TenantId& id) const {
 }
 
 const ApiKeyRecord* DirectorySnapshot::find_key(const KeyId& id) const {
-  const auto* found = keys_.find(id);
-  return found ? found->get() : nullptr;
+  return share_key(id).get();  // this has it, too
 }
 
 std::shared_ptr<const ApiKeyRecord> DirectorySnapshot::share_key(const KeyId& id) const {
-  const auto* found = keys_.find(id);
-  return found ? *found : nullptr;
+  const auto* changed = changed_keys_.find(id);
+  if (changed == nullptr) return loaded_ ? loaded_->find(id) : nullptr;
+  if (!**changed) return nullptr;
+  return {*changed, &***changed};
 }
 
 bool DirectorySnapshot::has_slug(std::string_view slug) const {
@@ -36,8 +36,7 @@ bool DirectorySnapshot::has_slug(std::string_view slug) const {
 }
 
 bool DirectorySnapshot::has_admin_key() const {
-  const auto* ids = keys_of_.find(TenantId());
-  return ids && !(*ids)->empty();
+  return !ids_of(TenantId()).empty();
 }
 
 std::vector<Tenant> DirectorySnapshot::tenants() const {
@@ -59,11 +58,17 @@ std::vector<TenantId> DirectorySnapshot::tenants_with_alerts() const {
   return tenants;
 }
 
+// Ascending.
+std::vector<KeyId> DirectorySnapshot::ids_of(const TenantId& tenant) const {
+  if (const auto* changed = changed_keys_of_.find(tenant)) return **changed;
+  std::vector<KeyId> ids = loaded_ ? loaded_->ids_of(tenant) : std::vector<KeyId>();
+  std::ranges::sort(ids);
+  return ids;
+}
+
 std::vector<ApiKeyRecord> DirectorySnapshot::keys_of(const TenantId& tenant) const {
   std::vector<ApiKeyRecord> keys;
-  if (const auto* ids = keys_of_.find(tenant)) {
-    for (const KeyId& id : **ids) keys.push_back(*find_key(id));
-  }
+  for (const KeyId& id : ids_of(tenant)) keys.push_back(*find_key(id));
   sort_by_creation(keys);
   return keys;
 }
@@ -75,46 +80,25 @@ void DirectorySnapshot::put(TenantEntry entry) {
 }
 
 void DirectorySnapshot::put_key(ApiKeyRecord key) {
-  const auto* ids = keys_of_.find(key.tenant);
-  std::vector<KeyId> next = ids ? **ids : std::vector<KeyId>();
-  const auto place = std::ranges::lower_bound(next, key.id);
-  if (place == next.end() || *place != key.id) {
-    next.insert(place, key.id);
-    keys_of_.put(key.tenant, std::move(next));
-  }
+  std::vector<KeyId> ids = ids_of(key.tenant);
+  const auto place = std::ranges::lower_bound(ids, key.id);
+  if (place == ids.end() || *place != key.id) ids.insert(place, key.id);
+  changed_keys_of_.put(key.tenant, std::move(ids));
   const KeyId id = key.id;
-  keys_.put(id, std::move(key));
-}
-
-void DirectorySnapshot::KeyPile::add(ApiKeyRecord key) {
-  auto shared = std::make_shared<const ApiKeyRecord>(std::move(key));
-  by_tenant_[decltype(keys_of_)::shard_of(shared->tenant)].push_back(shared.get());
-  by_id_[decltype(keys_)::shard_of(shared->id)].push_back(std::move(shared));
-}
-
-void DirectorySnapshot::put_keys(std::span<const KeyPile> piles, std::size_t shard) {
-  std::size_t count = 0;
-  for (const KeyPile& pile : piles) count += pile.by_id_[shard].size();
-  keys_.reserve(shard, count);
-  std::unordered_map<TenantId, std::vector<KeyId>> ids;
-  for (const KeyPile& pile : piles) {
-    for (const auto& key : pile.by_id_[shard]) keys_.put_into(shard, key->id, key);
-    for (const ApiKeyRecord* key : pile.by_tenant_[shard]) ids[key->tenant].push_back(key->id);
-  }
-  for (auto& [tenant, of_tenant] : ids) {
-    std::ranges::sort(of_tenant);
-    keys_of_.put(tenant, std::move(of_tenant));
-  }
+  changed_keys_.put(id, std::move(key));
 }
 
 void DirectorySnapshot::erase_key(const KeyId& id) {
-  const ApiKeyRecord* key = find_key(id);
+  const auto key = share_key(id);
   if (!key) return;
-  const auto* ids = keys_of_.find(key->tenant);
-  std::vector<KeyId> next = **ids;
-  std::erase(next, id);
-  keys_of_.put(key->tenant, std::move(next));
-  keys_.erase(id);
+  std::vector<KeyId> ids = ids_of(key->tenant);
+  std::erase(ids, id);
+  changed_keys_of_.put(key->tenant, std::move(ids));
+  if (loaded_ && loaded_->find(id)) {
+    changed_keys_.put(id, std::nullopt);
+  } else {
+    changed_keys_.erase(id);
+  }
 }
 
 }  // namespace tessera

@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <span>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "tenancy/loaded_keys.hpp"
 #include "tenancy/shared_map.hpp"
 #include "tenancy/tenant.hpp"
 
@@ -55,26 +56,18 @@ class DirectorySnapshot {
     organization_ = std::make_shared<const OrganizationLimits>(std::move(limits));
   }
 
-  // Keys on their way into a snapshot that has none, sorted out by where they go: any number of
-  // threads fill a pile each, and then put a shard each of all piles.
-  class KeyPile {
-   public:
-    KeyPile() : by_id_(kNumKeyShards), by_tenant_(kNumKeyShards) {}
-    void add(ApiKeyRecord key);
-
-   private:
-    friend class DirectorySnapshot;
-
-    std::vector<std::vector<std::shared_ptr<const ApiKeyRecord>>> by_id_;
-    std::vector<std::vector<const ApiKeyRecord*>> by_tenant_;
-  };
-  static constexpr std::size_t kNumKeyShards = SharedMap<KeyId, ApiKeyRecord>::kNumShards;
-  void put_keys(std::span<const KeyPile> piles, std::size_t shard);
+  // The keys that the store had at the start; before all changes of keys.
+  void put_loaded(std::shared_ptr<const LoadedKeys> keys) { loaded_ = std::move(keys); }
 
  private:
+  std::vector<KeyId> ids_of(const TenantId& tenant) const;
+
   SharedMap<TenantId, TenantEntry> tenants_;
-  SharedMap<KeyId, ApiKeyRecord> keys_;
-  SharedMap<TenantId, std::vector<KeyId>> keys_of_;  // ascending
+  std::shared_ptr<const LoadedKeys> loaded_;  // null: none
+  // What has come to be otherwise than loaded: keys (nullopt: it is gone), and of each tenant that
+  // has one of these all its keys, ascending.
+  SharedMap<KeyId, std::optional<ApiKeyRecord>> changed_keys_;
+  SharedMap<TenantId, std::vector<KeyId>> changed_keys_of_;
   SharedMap<std::string, TenantId> slugs_;
   std::shared_ptr<const OrganizationLimits> organization_;
 };

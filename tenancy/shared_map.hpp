@@ -33,20 +33,6 @@ class SharedMap {
     if (find(key)) writable(shard_of(key)).erase(key);
   }
 
-  // To fill a map that nobody else has yet: different threads may do so at once, each with shards
-  // of its own.
-  static constexpr std::size_t kNumShards = 1024;
-  static std::size_t shard_of(const Key& key) {
-    // Not the low bits, which the shard's own buckets use.
-    return (std::hash<Key>()(key) * 0x9E3779B97F4A7C15U) >> 54U;
-  }
-  // Makes room for so many keys of a shard.
-  void reserve(std::size_t shard, std::size_t count) { writable(shard).reserve(count); }
-  // Puts a key into the shard that it belongs to.
-  void put_into(std::size_t shard, const Key& key, Shared value) {
-    writable(shard)[key] = std::move(value);
-  }
-
   // Calls visit(key, value) for all, in no order, until it returns false.
   template <class Visit>
   void each(Visit visit) const {
@@ -60,6 +46,12 @@ class SharedMap {
 
  private:
   using Shard = std::unordered_map<Key, Shared>;
+
+  static constexpr std::size_t kNumShards = 1024;
+  static std::size_t shard_of(const Key& key) {
+    // Not the low bits, which the shard's own buckets use.
+    return (std::hash<Key>()(key) * 0x9E3779B97F4A7C15U) >> 54U;
+  }
 
   // A shard, this copy's own.
   Shard& writable(std::size_t index) {

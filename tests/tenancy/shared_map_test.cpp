@@ -3,7 +3,6 @@
 #include <map>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -45,30 +44,6 @@ TEST(SharedMap, CopiesKeepWhatTheyHad) {
     if (found) {
       EXPECT_EQ(**found, expected[key]);
     }
-  }
-}
-
-TEST(SharedMap, ThreadsFillShardsOfTheirOwnSideBySide) {
-  using Map = SharedMap<int, std::string>;
-  constexpr int kKeys = 10'000;
-  Map map;
-  const auto fill = [&map](std::size_t parity) {
-    for (std::size_t shard = parity; shard < Map::kNumShards; shard += 2) {
-      map.reserve(shard, kKeys / Map::kNumShards);
-      for (int key = 0; key < kKeys; ++key) {
-        if (Map::shard_of(key) != shard) continue;
-        map.put_into(shard, key, std::make_shared<const std::string>(std::to_string(key)));
-      }
-    }
-  };
-  std::thread other([&] { fill(1); });
-  fill(0);
-  other.join();
-  EXPECT_EQ(contents(map).size(), static_cast<std::size_t>(kKeys));
-  for (int key = 0; key < kKeys; ++key) {
-    const auto* found = map.find(key);
-    ASSERT_NE(found, nullptr) << key;
-    EXPECT_EQ(**found, std::to_string(key));
   }
 }
 
