@@ -39,7 +39,7 @@ class TreeBuilder {
   bool end_array() { return close(); }
 
   bool key(std::string& name) {
-    if (!stack_.back().keys.insert(name).second) {
+    if (is_there(name)) {
       fail({Code::kDuplicateKey, "an object has the same key twice", name.substr(0, kMaxShownKey)});
       return false;
     }
@@ -62,8 +62,23 @@ class TreeBuilder {
  private:
   struct Level {
     Json* value;                           // an array or an object
-    std::unordered_set<std::string> keys;  // of the object so far
+    std::unordered_set<std::string> keys;  // of an object that has many
   };
+
+  static constexpr std::size_t kFewMembers = 16;  // that a key is compared with one by one
+
+  // Whether the open object has a member of that name; from now on it has.
+  bool is_there(const std::string& name) {
+    Level& level = stack_.back();
+    const auto& members = level.value->get_ref<const Json::object_t&>();
+    if (members.size() < kFewMembers) {
+      return std::ranges::any_of(members, [&](const auto& member) { return member.first == name; });
+    }
+    if (level.keys.empty()) {
+      for (const auto& [key, value] : members) level.keys.insert(key);
+    }
+    return !level.keys.insert(name).second;
+  }
 
   // Appends `value` to what is open; null if there are too many. A pointer to a container stays
   // valid while it is open, because its parent does not grow meanwhile.

@@ -23,6 +23,22 @@ ordered_json usage_json(const Usage& usage) {
   return json;
 }
 
+void write_usage(const Usage& usage, JsonWriter& json) {
+  json.begin_object();
+  json.member("prompt_tokens", usage.prompt_tokens);
+  json.member("completion_tokens", usage.completion_tokens);
+  json.member("total_tokens", usage.prompt_tokens + usage.completion_tokens);
+  json.key("prompt_tokens_details");
+  json.begin_object();
+  json.member("cached_tokens", usage.cached_tokens);
+  json.end_object();
+  json.key("completion_tokens_details");
+  json.begin_object();
+  json.member("reasoning_tokens", usage.reasoning_tokens);
+  json.end_object();
+  json.end_object();
+}
+
 void obfuscate(ordered_json& event) {
   constexpr std::size_t kUnit = 64;
   constexpr std::string_view kLetters =
@@ -47,6 +63,15 @@ ordered_json ChunkFormat::envelope(std::string_view object) const {
   if (object != kTextCompletion) json["service_tier"] = identity_.service_tier;
   json["system_fingerprint"] = identity_.system_fingerprint;
   return json;
+}
+
+void ChunkFormat::write_envelope(std::string_view object, JsonWriter& json) const {
+  json.member("id", identity_.id);
+  json.member("object", object);
+  json.member("created", identity_.created);
+  json.member("model", identity_.model);
+  if (object != kTextCompletion) json.member("service_tier", identity_.service_tier);
+  json.member("system_fingerprint", identity_.system_fingerprint);
 }
 
 ordered_json ChunkFormat::chunk(ordered_json choice) const {

@@ -16,6 +16,7 @@
 
 #include "engine/text/tokenizer.hpp"
 #include "gateway/inference/choice_text.hpp"
+#include "storage/json_writer.hpp"
 #include "storage/result.hpp"
 
 namespace tessera {
@@ -65,12 +66,12 @@ class AnswerFormat {
   virtual std::string ended(const Usage& usage) = 0;
   virtual std::string failed(const Error& error, const nlohmann::ordered_json& object) = 0;
 
-  // Not streaming.
-  virtual nlohmann::ordered_json whole(const std::vector<FinishedChoice>& choices,
-                                       const Usage& usage) = 0;
+  // Not streaming: the JSON text of all of it.
+  virtual std::string whole(const std::vector<FinishedChoice>& choices, const Usage& usage) = 0;
 };
 
 nlohmann::ordered_json usage_json(const Usage& usage);
+void write_usage(const Usage& usage, JsonWriter& json);  // the same
 
 // Adds a member of random letters that makes the event's size a multiple of 64: what a chunk says
 // cannot be read from how long it is on the wire.
@@ -101,6 +102,7 @@ class ChunkFormat : public AnswerFormat {
 
  protected:
   nlohmann::ordered_json envelope(std::string_view object) const;
+  void write_envelope(std::string_view object, JsonWriter& json) const;  // the same members
   virtual std::string_view chunk_object() const = 0;
   // A chunk that carries one choice.
   nlohmann::ordered_json chunk(nlohmann::ordered_json choice) const;

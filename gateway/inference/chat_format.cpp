@@ -6,6 +6,7 @@
 
 #include "engine/text/utf8.hpp"
 #include "gateway/inference/answer_format.hpp"
+#include "storage/json.hpp"
 
 namespace tessera {
 namespace {
@@ -77,35 +78,52 @@ class ChatFormat final : public ChunkFormat {
     return chunk(choice(index, ordered_json::object(), nullptr, finish_reason));
   }
 
-  ordered_json whole(const std::vector<FinishedChoice>& choices,
-                     const Usage& usage) override {
-    ordered_json json = envelope("chat.completion");
-    json["choices"] = ordered_json::array();
-    for (const FinishedChoice& finished : choices) {
-      ordered_json entry;
-      entry["index"] = json["choices"].size();
-      entry["message"] = message(finished.piece);
-      entry["logprobs"] = logprobs(finished.piece);
-      entry["finish_reason"] = finished.finish_reason;
-      json["choices"].push_back(std::move(entry));
+  std::string whole(const std::vector<FinishedChoice>& choices, const Usage& usage) override {
+    std::string out;
+    out.reserve(kUsualBytes);
+    JsonWriter json(out);
+    json.begin_object();
+    write_envelope("chat.completion", json);
+    json.key("choices");
+    json.begin_array();
+    for (std::int64_t index = 0; const FinishedChoice& finished : choices) {
+      json.begin_object();
+      json.member("index", index++);
+      json.key("message");
+      write_message(finished.piece, json);
+      json.key("logprobs");
+      json.text(records_ ? to_text(logprobs(finished.piece)) : "null");
+      json.member("finish_reason", finished.finish_reason);
+      json.end_object();
     }
-    json["usage"] = usage_json(usage);
-    return json;
+    json.end_array();
+    json.key("usage");
+    write_usage(usage, json);
+    json.end_object();
+    return out;
   }
 
  private:
   std::string_view chunk_object() const override { return "chat.completion.chunk"; }
 
-  static ordered_json message(const Piece& piece) {
-    ordered_json calls = tool_calls_json(piece.calls);
-    ordered_json message;
-    message["role"] = "assistant";
-    message["content"] = piece.text;
-    if (piece.text.empty() && !calls.empty()) message["content"] = nullptr;
-    message["refusal"] = nullptr;
-    if (!piece.reasoning.empty()) message["reasoning_content"] = piece.reasoning;
-    if (!calls.empty()) message["tool_calls"] = std::move(calls);
-    return message;
+  static constexpr std::size_t kUsualBytes = 1024;  // of a short answer
+
+  static void write_message(const Piece& piece, JsonWriter& json) {
+    const ordered_json calls = tool_calls_json(piece.calls);
+    json.begin_object();
+    json.member("role", "assistant");
+    if (piece.text.empty() && !calls.empty()) {
+      json.null_member("content");
+    } else {
+      json.member("content", piece.text);
+    }
+    json.null_member("refusal");
+    if (!piece.reasoning.empty()) json.member("reasoning_content", piece.reasoning);
+    if (!calls.empty()) {
+      json.key("tool_calls");
+      json.text(to_text(calls));
+    }
+    json.end_object();
   }
 
   // Clients concatenate the strings of a call's deltas: id, type and name come once.

@@ -6,6 +6,7 @@
 
 #include "engine/text/utf8.hpp"
 #include "gateway/inference/answer_format.hpp"
+#include "storage/json.hpp"
 
 namespace tessera {
 namespace {
@@ -28,15 +29,14 @@ class CompletionFormat final : public ChunkFormat {
     return chunk(choice(index, Piece{}, finish_reason));
   }
 
-  ordered_json whole(const std::vector<FinishedChoice>& choices,
-                     const Usage& usage) override {
+  std::string whole(const std::vector<FinishedChoice>& choices, const Usage& usage) override {
     ordered_json json = envelope(kTextCompletion);
     json["choices"] = ordered_json::array();
     for (int index = 0; const FinishedChoice& finished : choices) {
       json["choices"].push_back(choice(index++, finished.piece, finished.finish_reason));
     }
     json["usage"] = usage_json(usage);
-    return json;
+    return to_text(json);
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/inference/answer_format.hpp"
+#include "storage/json.hpp"
 
 namespace tessera {
 namespace {
@@ -53,7 +54,7 @@ class EmbeddingFormat final : public AnswerFormat {
   std::string ended(const Usage&) override { return {}; }
   std::string failed(const Error&, const ordered_json&) override { return {}; }
 
-  ordered_json whole(const std::vector<FinishedChoice>& choices, const Usage& usage) override {
+  std::string whole(const std::vector<FinishedChoice>& choices, const Usage& usage) override {
     ordered_json json;
     json["object"] = "list";
     json["data"] = ordered_json::array();
@@ -67,7 +68,7 @@ class EmbeddingFormat final : public AnswerFormat {
     json["model"] = model_;
     json["usage"]["prompt_tokens"] = usage.prompt_tokens;
     json["usage"]["total_tokens"] = usage.prompt_tokens;
-    return json;
+    return to_text(json);
   }
 
  private:

@@ -12,7 +12,6 @@
 #include "adapters/registry.hpp"
 #include "gateway/config.hpp"
 #include "gateway/http/error_body.hpp"
-#include "storage/json.hpp"
 #include "storage/log.hpp"
 
 namespace tessera {
@@ -331,7 +330,8 @@ HttpResponse Generation::whole_answer() const {
   }
   HttpResponse response{.headers = plan_.headers};
   response.headers.emplace_back("Content-Type", "application/json");
-  response.body = to_text(plan_.format->whole(told_choices(), usage_)) + "\n";
+  response.body = plan_.format->whole(told_choices(), usage_);
+  response.body += '\n';
   return response;
 }
 

@@ -94,12 +94,12 @@ class ResponseFormat final : public AnswerFormat {
     return out + event("response.failed", {{"response", response_}});
   }
 
-  ordered_json whole(const std::vector<FinishedChoice>& choices, const Usage& usage) override {
+  std::string whole(const std::vector<FinishedChoice>& choices, const Usage& usage) override {
     const FinishedChoice& choice = choices.front();
     piece(0, choice.piece);
     choice_ended(0, choice.finish_reason);
     ended(usage);
-    return response_;
+    return to_text(response_);
   }
 
  private:

@@ -93,7 +93,8 @@ TEST_F(AnswerFormatTest, ChatLogprobsHaveTokensBytesAndAlternatives) {
 }
 
 TEST_F(AnswerFormatTest, WholeChatAnswerHasEveryRequiredMember) {
-  const Json json = chat()->whole({{.piece = piece_, .finish_reason = "stop"}}, usage_);
+  const Json json =
+      Json::parse(chat()->whole({{.piece = piece_, .finish_reason = "stop"}}, usage_));
   EXPECT_EQ(json.at("object"), "chat.completion");
   EXPECT_EQ(json.at("service_tier"), "default");
   const Json& choice = json.at("choices").at(0);
@@ -160,7 +161,7 @@ TEST_F(AnswerFormatTest, AWholeAnswerHasItsWholeCallsAndNoBrokenOnes) {
   piece.append({.text = "", .calls = {{.index = 1, .broken = true}}});
   Usage usage = usage_;
   usage.reasoning_tokens = 1;
-  const Json json = chat()->whole({{piece, "tool_calls"}}, usage);
+  const Json json = Json::parse(chat()->whole({{piece, "tool_calls"}}, usage));
   const Json& message = json.at("choices").at(0).at("message");
   EXPECT_TRUE(message.at("content").is_null());
   EXPECT_EQ(message.at("reasoning_content"), "Hm.");
@@ -183,7 +184,7 @@ TEST_F(AnswerFormatTest, CompletionsAreTextInBothForms) {
   EXPECT_EQ(choice.at("logprobs").at("text_offset"), Json::array({3}));
   EXPECT_EQ(choice.at("logprobs").at("top_logprobs").at(0).at("h"), -0.5);
 
-  const Json whole = format->whole({{piece_, "stop"}, {piece_, "length"}}, usage_);
+  const Json whole = Json::parse(format->whole({{piece_, "stop"}, {piece_, "length"}}, usage_));
   EXPECT_EQ(whole.at("object"), "text_completion");
   EXPECT_FALSE(whole.contains("service_tier"));
   EXPECT_EQ(whole.at("choices").at(1).at("index"), 1);

@@ -86,7 +86,8 @@ TEST_F(ResponseFormatTest, CallsFollowTextAsItemsOfTheirOwn) {
 
 TEST_F(ResponseFormatTest, WhatIsCutIsIncompleteAndWhatBreaksFails) {
   const auto cut = make();
-  const Json whole = cut->whole({{.piece = {.text = "a"}, .finish_reason = "length"}}, usage_);
+  const Json whole =
+      Json::parse(cut->whole({{.piece = {.text = "a"}, .finish_reason = "length"}}, usage_));
   EXPECT_EQ(whole.at("status"), "incomplete");
   EXPECT_EQ(whole.at("incomplete_details").at("reason"), "max_output_tokens");
   EXPECT_EQ(whole.at("output")[0].at("status"), "incomplete");
@@ -101,8 +102,8 @@ TEST_F(ResponseFormatTest, WhatIsCutIsIncompleteAndWhatBreaksFails) {
 TEST(EmbeddingFormat, VectorsAreOfLengthOneCutAndEncoded) {
   const auto told = [](const EmbeddingForm& form, std::vector<float> state) {
     const auto format = make_embedding_format("bot@7", form);
-    return format->whole({{.piece = {}, .finish_reason = "stop", .state = std::move(state)}},
-                         {.prompt_tokens = 4});
+    return Json::parse(format->whole(
+        {{.piece = {}, .finish_reason = "stop", .state = std::move(state)}}, {.prompt_tokens = 4}));
   };
   const Json plain = told({}, {3.0F, 0.0F, 4.0F});
   EXPECT_EQ(to_text(plain),
