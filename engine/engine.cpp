@@ -36,6 +36,7 @@ void Engine::stop() {
     draining_ = true;
   }
   thread_.request_stop();
+  wake();
   thread_.join();
 }
 
@@ -116,7 +117,12 @@ void Engine::run(const std::stop_token& stop) {
   core_.enter();
   bool computed = true;
   while (!stop.stop_requested()) {
-    if (!computed) wait_for_work(stop);
+    if (!computed) {
+      wait_for_work();
+      // Where both share a processor, whoever has brought the first request goes on, and a step
+      // takes all that came with it.
+      std::this_thread::yield();
+    }
     computed = turn();
     publish();
   }
@@ -151,13 +157,13 @@ void Engine::fail(std::string_view what) {
   arrived_.clear();
 }
 
-void Engine::wait_for_work(const std::stop_token& stop) {
+void Engine::wait_for_work() {
   const auto has_news = [this] { return woken_ || cancel_all_ || !inbox_.empty(); };
   std::unique_lock lock(mutex_);
   if (core_.num_requests() == 0) {
-    changed_.wait(lock, stop, has_news);
+    changed_.wait(lock, has_news);
   } else {
-    changed_.wait_for(lock, stop, kAdapterPoll, has_news);
+    changed_.wait_for(lock, kAdapterPoll, has_news);
   }
   woken_ = false;
 }

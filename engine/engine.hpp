@@ -73,7 +73,7 @@ class Engine {
   bool may_displace(const std::string& tenant) const;
   void request_eviction(const Eviction& eviction);
   void run(const std::stop_token& stop);
-  void wait_for_work(const std::stop_token& stop);
+  void wait_for_work();
   bool turn();
   void take_inbox();
   void fail(std::string_view what);
@@ -86,7 +86,7 @@ class Engine {
   std::vector<Submission> arrived_;  // the engine thread's; empty between calls
 
   mutable std::mutex mutex_;
-  std::condition_variable_any changed_;  // news for the engine thread, or the last request is gone
+  std::condition_variable changed_;  // news for the engine thread, or the last request is gone
   // guarded by mutex_
   std::vector<Submission> inbox_;
   std::vector<Eviction> evictions_;

@@ -1,10 +1,12 @@
 #include "engine/sampler.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -29,27 +31,61 @@ struct RanksBefore {
   }
 };
 
-// The largest of them; NaN if there is one. By integers that have the order of the floats, -0 below
-// 0, because compilers make vector instructions of those whose order of comparing does not matter.
+// Logits side by side, of which compilers make vector instructions whatever the processor has.
+using Lanes = float __attribute__((vector_size(16)));
+using LaneMask = std::int32_t __attribute__((vector_size(16)));
+constexpr std::size_t kLanes = sizeof(Lanes) / sizeof(float);
+
+Lanes lanes_at(std::span<const float> logits, std::size_t index) {
+  Lanes lanes;
+  std::memcpy(&lanes, &logits[index], sizeof lanes);
+  return lanes;
+}
+
+bool is_any(const LaneMask& mask) {
+  std::array<std::uint64_t, sizeof mask / sizeof(std::uint64_t)> halves;
+  std::memcpy(halves.data(), &mask, sizeof mask);
+  return (halves[0] | halves[1]) != 0;
+}
+
+// The largest of them, -inf if there is none; NaN if one is.
 float largest_of(std::span<const float> logits) {
-  constexpr std::int32_t kMagnitude = 0x7FFFFFFF;
-  constexpr std::int32_t kInfinity = 0x7F800000;
-  std::int32_t largest = std::numeric_limits<std::int32_t>::min();
-  std::int32_t magnitude = 0;
-  for (const float logit : logits) {
-    const auto bits = std::bit_cast<std::int32_t>(logit);
-    largest = std::max(largest, bits ^ ((bits >> 31) & kMagnitude));
-    magnitude = std::max(magnitude, bits & kMagnitude);
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  Lanes largest = Lanes{} + kNone;
+  LaneMask is_nan{};
+  std::size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    const Lanes lanes = lanes_at(logits, i);
+    largest = largest < lanes ? lanes : largest;
+    is_nan |= lanes != lanes;
   }
-  if (magnitude > kInfinity) return std::numeric_limits<float>::quiet_NaN();
-  return std::bit_cast<float>(largest ^ ((largest >> 31) & kMagnitude));
+  bool found_nan = is_any(is_nan);
+  float best = kNone;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) best = std::max(best, largest[lane]);
+  for (; i < logits.size(); ++i) {
+    best = std::max(best, logits[i]);
+    found_nan |= std::isnan(logits[i]);
+  }
+  return found_nan ? std::numeric_limits<float>::quiet_NaN() : best;
+}
+
+// Where the first of them is that equals `value`.
+std::size_t index_of(float value, std::span<const float> logits) {
+  constexpr std::size_t kBlock = 16 * kLanes;
+  std::size_t i = 0;
+  for (LaneMask equal{}; i + kBlock <= logits.size(); i += kBlock) {
+    for (std::size_t j = 0; j < kBlock; j += kLanes) equal |= lanes_at(logits, i + j) == value;
+    if (is_any(equal)) break;
+  }
+  while (i < logits.size() && logits[i] != value) ++i;
+  return i;
 }
 
 // The token that ranks first; nullopt if there is a NaN or the largest logit is not finite.
 std::optional<TokenId> first_ranked(std::span<const float> logits) {
   const float largest = largest_of(logits);
   if (!std::isfinite(largest)) return std::nullopt;
-  return static_cast<TokenId>(std::ranges::find(logits, largest) - logits.begin());
+  return static_cast<TokenId>(index_of(largest, logits));
 }
 
 // The same of the tokens in `mask`, without a look at the others; nullopt too if there are none.

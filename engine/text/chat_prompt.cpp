@@ -1,12 +1,16 @@
 #include "engine/text/chat_prompt.hpp"
 
+#include <algorithm>
 #include <array>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine/text/jinja/failure.hpp"
 #include "engine/text/jinja/python_text.hpp"
+#include "engine/text/jinja/value.hpp"
 
 namespace tessera {
 namespace {
@@ -116,24 +120,62 @@ Result<std::string> cut_at_mark(std::string text, std::string_view before) {
 
 }  // namespace
 
-Result<std::string> render_chat(const ChatTemplate& chat_template, const ChatInput& input,
-                                WallTime now) {
+namespace {
+
+bool has_reasoning(const Json& message) {
+  return std::ranges::any_of(
+      kReasoningMembers, [&](std::string_view name) { return present(message, name) != nullptr; });
+}
+
+// The messages as the template sees them; made of the tree that they stand in, without a copy of it
+// where there is nothing to add.
+jinja::Value values_of(const Json& messages) {
+  std::vector<jinja::Value> values;
+  values.reserve(messages.size());
+  for (const Json& message : messages) {
+    const bool is_whole = !has_reasoning(message);
+    values.push_back(is_whole ? jinja::from_json(message)
+                              : jinja::from_json(with_reasoning_names(message)));
+  }
+  return jinja::Value::list(std::move(values));
+}
+
+Result<std::string> render_with(const ChatTemplate& chat_template, const ChatInput& input,
+                                jinja::Value messages, WallTime now) {
+  auto variables = std::make_shared<jinja::Dict>();
+  variables->reserve(input.variables.size() + 4);
+  for (const auto& [name, value] : input.variables.get_ref<const Json::object_t&>()) {
+    variables->set(name, jinja::from_json(value));
+  }
+  variables->set("messages", std::move(messages));
+  variables->set("tools", jinja::from_json(input.tools));
+  variables->set("documents", jinja::from_json(input.documents));
+  variables->set("add_generation_prompt", input.add_generation_prompt);
+  const std::shared_ptr<const jinja::Dict> members = std::move(variables);
+  return chat_template.render_values(members, now);
+}
+
+Result<std::string> render_continued(const ChatTemplate& chat_template, const ChatInput& input,
+                                     WallTime now) {
   Json messages = Json::array();
   for (const Json& message : input.messages) messages.push_back(with_reasoning_names(message));
-  std::optional<std::string> continued;
-  if (!input.continued_member.empty()) {
-    auto before = mark_continued(chat_template, messages, input.continued_member);
-    if (!before) return before.error();
-    continued = *std::move(before);
+  const auto before = mark_continued(chat_template, messages, input.continued_member);
+  if (!before) return before.error();
+  auto text = render_with(chat_template, input, jinja::from_json(messages), now);
+  if (!text) return text;
+  return cut_at_mark(*std::move(text), *before);
+}
+
+}  // namespace
+
+Result<std::string> render_chat(const ChatTemplate& chat_template, const ChatInput& input,
+                                WallTime now) {
+  try {
+    if (!input.continued_member.empty()) return render_continued(chat_template, input, now);
+    return render_with(chat_template, input, values_of(input.messages), now);
+  } catch (const jinja::Failure& failure) {  // what is to be rendered is nested too deeply
+    return Error{Code::kRequestExceedsLimit, std::string("chat template: ") + failure.what()};
   }
-  Json variables = input.variables;
-  variables["messages"] = std::move(messages);
-  variables["tools"] = input.tools;
-  variables["documents"] = input.documents;
-  variables["add_generation_prompt"] = input.add_generation_prompt;
-  auto text = chat_template.render(variables, now);
-  if (!text || !continued) return text;
-  return cut_at_mark(*std::move(text), *continued);
 }
 
 }  // namespace tessera

@@ -51,8 +51,17 @@ Result<std::string> ChatTemplate::render(const nlohmann::ordered_json& variables
                                          WallTime now) const {
   assert(variables.is_object());
   try {
+    return render_values(jinja::from_json(variables), now);
+  } catch (const jinja::Failure& failure) {  // nested too deeply
+    return to_error(failure);
+  }
+}
+
+Result<std::string> ChatTemplate::render_values(const jinja::Value& variables, WallTime now) const {
+  assert(variables.dict());
+  try {
     jinja::Runtime runtime(limits_, now);
-    return jinja::render(*template_, jinja::from_json(variables), runtime);
+    return jinja::render(*template_, variables, runtime);
   } catch (const jinja::Failure& failure) {
     return to_error(failure);
   }

@@ -29,7 +29,8 @@ struct TemplateLimits {
 
 namespace jinja {
 struct Template;
-}
+class Value;
+}  // namespace jinja
 
 // Immutable; rendering is thread-safe.
 class ChatTemplate {
@@ -47,6 +48,8 @@ class ChatTemplate {
   // went wrong if the conversation is not of a form the template can render;
   // kRequestExceedsLimit if a limit was reached.
   Result<std::string> render(const nlohmann::ordered_json& variables, WallTime now) const;
+  // The same with the members of a dict.
+  Result<std::string> render_values(const jinja::Value& variables, WallTime now) const;
 
   const std::string& source() const { return source_; }
 

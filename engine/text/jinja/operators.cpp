@@ -34,12 +34,19 @@ bool both_numbers(const Value& a, const Value& b) {
 // Adding plain text to markup escapes it, on whichever side it stands.
 Value add_texts(Runtime& runtime, const Value& left, const Value& right) {
   const bool markup = left.is_markup() || right.is_markup();
-  const auto part = [markup](const Value& value) {
-    return markup && !value.is_markup() ? escape_html(*value.string()) : *value.string();
-  };
-  runtime.check_size(left.string()->size() + right.string()->size());
-  runtime.spend_bytes(left.string()->size() + right.string()->size());
-  return Value(part(left) + part(right), markup);
+  const std::size_t size = left.string()->size() + right.string()->size();
+  runtime.check_size(size);
+  runtime.spend_bytes(size);
+  std::string out;
+  out.reserve(size);
+  for (const Value* value : {&left, &right}) {
+    if (markup && !value->is_markup()) {
+      out += escape_html(*value->string());
+    } else {
+      out += *value->string();
+    }
+  }
+  return Value(std::move(out), markup);
 }
 
 Value add_sequences(Runtime& runtime, const Value& left, const Value& right) {

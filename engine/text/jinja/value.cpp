@@ -91,16 +91,28 @@ void Dict::set(Value key, Value value) {
     items_[*index].second = std::move(value);
     return;
   }
-  if (const std::string* text = key.string()) index_by_text_.emplace(*text, items_.size());
   items_.emplace_back(std::move(key), std::move(value));
+  if (items_.size() <= kMaxSearched) return;
+  const std::size_t first = items_.size() == kMaxSearched + 1 ? 0 : items_.size() - 1;
+  for (std::size_t i = first; i < items_.size(); ++i) {
+    if (const std::string* text = items_[i].first.string()) index_by_text_.emplace(*text, i);
+  }
+}
+
+std::optional<std::size_t> Dict::index_of_text(std::string_view key) const {
+  if (items_.size() > kMaxSearched) {
+    const auto found = index_by_text_.find(std::string(key));
+    return found == index_by_text_.end() ? std::nullopt : std::optional(found->second);
+  }
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const std::string* text = items_[i].first.string();
+    if (text && *text == key) return i;
+  }
+  return std::nullopt;
 }
 
 std::optional<std::size_t> Dict::index_of(const Value& key) const {
-  if (const std::string* text = key.string()) {
-    const auto found = index_by_text_.find(*text);
-    if (found == index_by_text_.end()) return std::nullopt;
-    return found->second;
-  }
+  if (const std::string* text = key.string()) return index_of_text(*text);
   const Sequence* sequence = key.sequence();
   if (key.dict() || (sequence && sequence->form == Sequence::Form::kList)) {
     fail("unhashable type: '" + std::string(type_name(key)) + "'");
@@ -117,8 +129,8 @@ const Value* Dict::find(const Value& key) const {
 }
 
 const Value* Dict::find(std::string_view key) const {
-  const auto found = index_by_text_.find(std::string(key));
-  return found == index_by_text_.end() ? nullptr : &items_[found->second].second;
+  const auto index = index_of_text(key);
+  return index ? &items_[*index].second : nullptr;
 }
 
 Value* Namespace::find(std::string_view name) {
@@ -242,15 +254,19 @@ Value from_json(const nlohmann::ordered_json& json) {
     case Type::number_float:
       return json.get<double>();
     case Type::string:
-      return json.get<std::string>();
+      return json.get_ref<const std::string&>();
     case Type::array: {
       std::vector<Value> items;
+      items.reserve(json.size());
       for (const auto& item : json) items.push_back(from_json(item));
       return Value::list(std::move(items));
     }
     case Type::object: {
       auto dict = std::make_shared<Dict>();
-      for (const auto& [key, item] : json.items()) dict->set(key, from_json(item));
+      dict->reserve(json.size());
+      for (const auto& [key, item] : json.get_ref<const nlohmann::ordered_json::object_t&>()) {
+        dict->set(key, from_json(item));
+      }
       return std::shared_ptr<const Dict>(std::move(dict));
     }
     case Type::null:

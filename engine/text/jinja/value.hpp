@@ -136,12 +136,17 @@ class Dict {
 
   const std::vector<std::pair<Value, Value>>& items() const { return items_; }
   int depth() const { return depth_; }
+  void reserve(std::size_t count) { items_.reserve(count); }
 
  private:
+  static constexpr std::size_t kMaxSearched = 8;  // items that are compared one by one
+
   std::optional<std::size_t> index_of(const Value& key) const;
+  std::optional<std::size_t> index_of_text(std::string_view key) const;
 
   std::vector<std::pair<Value, Value>> items_;
-  std::unordered_map<std::string, std::size_t> index_by_text_;  // of the keys that are strings
+  // Of the keys that are strings, once there are more than kMaxSearched items.
+  std::unordered_map<std::string, std::size_t> index_by_text_;
   int depth_ = 1;
 };
 
