@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <stdexcept>
+#include <string>
 
 namespace tessera {
 
@@ -18,7 +20,7 @@ AdapterSlots::Pin AdapterSlots::pin(const AdapterDigest& digest,
   auto found = entries_.find(digest);
   if (found == entries_.end()) {
     make_room(adapter->bytes());
-    const AdapterSlot slot = backend_.add_adapter(adapter->view());
+    const AdapterSlot slot = load(*adapter);
     found = entries_.emplace(digest, Entry{.adapter = adapter, .slot = slot}).first;
     bytes_ += adapter->bytes();
     ++num_loads_;
@@ -27,6 +29,17 @@ AdapterSlots::Pin AdapterSlots::pin(const AdapterDigest& digest,
   entry.worth = worth_.worth(++entry.uses, entry.adapter->bytes());
   entry.last_pinned = ++num_pins_made_;
   return Pin(entry);
+}
+
+// A device's memory may be in pieces: then more go than the bytes would ask for.
+AdapterSlot AdapterSlots::load(const PackedAdapter& adapter) {
+  for (;;) {
+    const AdapterSlot slot = backend_.add_adapter(adapter.view());
+    if (slot != kNoAdapter) return slot;
+    if (evict_one()) continue;
+    throw std::runtime_error("the device has no room for an adapter of " +
+                             std::to_string(adapter.bytes()) + " bytes beside those in use");
+  }
 }
 
 int AdapterSlots::evict_idle() {

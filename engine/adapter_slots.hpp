@@ -33,7 +33,8 @@ class AdapterSlots {
 
   // Brings the adapter into the backend if it is not there, evicting others that nobody has pinned,
   // and keeps it there for as long as the pin lives. The caller keeps the number of pinned adapters
-  // within the limits (RunningAdapters does).
+  // within the limits (RunningAdapters does). Throws std::runtime_error if the backend has no room
+  // for it even when all others without pins have gone.
   Pin pin(const AdapterDigest& digest, const std::shared_ptr<const PackedAdapter>& adapter);
 
   // Gives up every adapter that nobody has pinned, and with it its claim on host memory. Returns
@@ -63,6 +64,7 @@ class AdapterSlots {
   };
   using Entries = std::unordered_map<AdapterDigest, Entry, DigestHash>;
 
+  AdapterSlot load(const PackedAdapter& adapter);
   void make_room(std::size_t bytes);
   bool evict_one();  // false: all are pinned
   void remove(Entries::iterator entry);

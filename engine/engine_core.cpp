@@ -45,6 +45,7 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       scheduler_(std::in_place, scheduler_limits(config_)),
       memory_(config_.shares, *backend_, host_cache_),
       batch_(config_.backend, max_context_),
+      drawn_rows_(config_.backend.max_logit_rows),
       slots_(*backend_, config_.adapters),
       mask_workers_(config_.mask_threads) {
   memory_.begin(scheduler_->pool());
@@ -186,6 +187,7 @@ void EngineCore::update() {
   scheduler_->advance(batch_);
   ++counters_.num_steps;
   counters_.num_computed_tokens += static_cast<std::uint64_t>(batch_.num_rows());
+  draw();
   next_logits_ = 0;
   next_state_ = 0;
   for (const BatchEntry& entry : batch_.entries()) {
@@ -194,16 +196,55 @@ void EngineCore::update() {
     request.num_prompt_computed = std::max(request.num_prompt_computed, reached);
     read_prompt(request, entry);
     if (!entry.continues) continue;
-    const auto logits = backend_->logits(next_logits_++);
+    const int row = next_logits_++;
     if (request.state == SequenceState::kFinished) continue;
-    if (can_sample(request)) {
-      accept(request, logits);
+    if (request.drawn) {
+      accept(request, {.row = row, .drawn = *request.drawn});
+    } else if (can_sample(request)) {
+      accept(request, {.row = row});
     } else {
+      const auto logits = backend_->logits(row);
       request.held = true;
       request.held_logits.assign(logits.begin(), logits.end());
       ++counters_.num_late_masks;
     }
   }
+}
+
+// Has the backend draw for all whose masks are there; the others sample from their logits.
+void EngineCore::draw() {
+  if (!backend_->draws()) return;
+  drawn_rows_.clear();
+  int row = 0;
+  for (const BatchEntry& entry : batch_.entries()) {
+    auto& request = static_cast<Request&>(*entry.sequence);
+    request.drawn.reset();
+    if (request.prompt_output == PromptOutput::kLogprobs) row += entry.num_outputs;
+    if (!entry.continues) continue;
+    const int own = row++;
+    if (!wants_draw(request)) continue;
+    request.drawn = drawn_rows_.add({.row = own,
+                                     .params = request.sampling,
+                                     .counts = request.counts,
+                                     .ends = config_.eos_ids,
+                                     .position = request.num_tokens(),
+                                     .num_generated = request.num_generated(),
+                                     .mask = request.guided ? request.guided->mask() : nullptr});
+  }
+  if (drawn_rows_.empty() || drawn_rows_.draw(*backend_)) return;
+  for (const BatchEntry& entry : batch_.entries()) {
+    static_cast<Request&>(*entry.sequence).drawn.reset();
+  }
+}
+
+// Whether the request's next token is one to draw, from logits that nobody else wants. A guided one
+// may have an opening to say first, or none at all.
+bool EngineCore::wants_draw(Request& request) {
+  if (request.state == SequenceState::kFinished || !DrawnRows::can_draw(request.sampling)) {
+    return false;
+  }
+  return request.guided == nullptr ||
+         (can_sample(request) && request.guided->mask() != nullptr && !request.guided->error());
 }
 
 // Whether the request's mask is there, if it needs one, and nobody is at work on its constraint.
@@ -223,31 +264,39 @@ bool EngineCore::resume_held() {
       continue;
     }
     request->held = false;
-    accept(*request, request->held_logits);
+    accept(*request, {.held = request->held_logits});
   }
   return any_left;
 }
 
-void EngineCore::accept(Request& request, std::span<const float> logits) {
-  count_prompt(request);
-  if (request.guided) return accept_guided(request, logits);
+std::optional<GeneratedToken> EngineCore::choose(const Request& request, const Source& source) {
+  if (source.drawn) return drawn_rows_.token(*source.drawn);
+  const auto logits = source.held.empty() ? backend_->logits(source.row) : source.held;
   auto token = sampler_.sample(adjusted(request, logits), request.sampling, request.num_tokens(),
-                               nullptr, logits);
+                               request.guided ? request.guided->mask() : nullptr, logits);
+  if (token && request.sampling.keep_logits && !request.guided) {
+    token->logits.assign(logits.begin(), logits.end());
+  }
+  return token;
+}
+
+void EngineCore::accept(Request& request, const Source& source) {
+  count_prompt(request);
+  if (request.guided) return accept_guided(request, source);
+  auto token = choose(request, source);
   if (!token) return finish(request, FinishReason::kError, not_finite());
-  if (request.sampling.keep_logits) token->logits.assign(logits.begin(), logits.end());
   append_sampled(request, *std::move(token));
   finish_if_cut(request);
 }
 
-void EngineCore::accept_guided(Request& request, std::span<const float> logits) {
+void EngineCore::accept_guided(Request& request, const Source& source) {
   GuidedSequence& guided = *request.guided;
   if (guided.error()) return finish(request, FinishReason::kError, *guided.error());
   auto advance = guided.take_opening();
   if (!advance) {
     finish_if_cut(request);  // whether it was finished is only known now, if the sequence is slow
     if (request.state == SequenceState::kFinished) return;
-    auto token = sampler_.sample(adjusted(request, logits), request.sampling, request.num_tokens(),
-                                 guided.mask(), logits);
+    auto token = choose(request, source);
     if (!token) return finish(request, FinishReason::kError, not_finite());
     if (ends(request, token->id)) return append_sampled(request, *std::move(token));
     const int left = request.sampling.max_tokens - request.num_generated();

@@ -21,6 +21,7 @@
 
 #include "adapters/host_cache.hpp"
 #include "engine/adapter_slots.hpp"
+#include "engine/drawn_rows.hpp"
 #include "engine/engine_stats.hpp"
 #include "engine/generation_request.hpp"
 #include "engine/guided_sequence.hpp"
@@ -138,8 +139,13 @@ class EngineCore {
   void count_prompt(Request& request);
   bool resume_held();
   bool can_sample(Request& request);
-  void accept(Request& request, std::span<const float> logits);
-  void accept_guided(Request& request, std::span<const float> logits);
+  void draw();
+  bool wants_draw(Request& request);
+  // Where a token comes from: drawn by the backend, or to be sampled from logits.
+  struct Source;
+  std::optional<GeneratedToken> choose(const Request& request, const Source& source);
+  void accept(Request& request, const Source& source);
+  void accept_guided(Request& request, const Source& source);
   std::span<const float> adjusted(const Request& request, std::span<const float> logits);
   void append_sampled(Request& request, GeneratedToken token);
   void append_forced(Request& request, std::span<const TokenId> ids);
@@ -164,6 +170,7 @@ class EngineCore {
   std::optional<Scheduler> scheduler_;  // always there; made anew by fail_all()
   MemoryShares memory_;
   StepBatch batch_;
+  DrawnRows drawn_rows_;
   int next_logits_ = 0;  // of the step's, those that have not been looked at
   int next_state_ = 0;
   AdapterSlots slots_;                              // after the backend, which it calls

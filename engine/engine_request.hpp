@@ -3,13 +3,22 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "engine/engine_core.hpp"
 
 namespace tessera {
+
+struct EngineCore::Source {
+  int row = 0;                         // of the step's logits, and
+  std::optional<std::size_t> drawn{};  // of drawn_rows_, if it was drawn; or
+  std::span<const float> held = {};    // the logits that the request kept
+};
 
 struct EngineCore::Request : Sequence {
   Request(std::uint64_t request_id, GenerationRequest request,
@@ -85,6 +94,7 @@ struct EngineCore::Request : Sequence {
   bool answered = false;                // its first token was counted
 
   std::shared_ptr<GuidedSequence> guided;  // null: no constraint
+  std::optional<std::size_t> drawn;        // of the step's drawn_rows_: its token
   bool held = false;                       // caught up, and waits for its mask with
   std::vector<float> held_logits;          // (vocab_size,)
 };

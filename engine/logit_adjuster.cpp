@@ -4,23 +4,26 @@
 #include <limits>
 
 namespace tessera {
-namespace {
 
 bool has_penalties(const SamplingParams& params) {
   return params.repetition_penalty != 1.0F || params.frequency_penalty != 0.0F ||
          params.presence_penalty != 0.0F;
 }
 
-}  // namespace
-
 TokenCounts::TokenCounts(std::span<const TokenId> prompt, const SamplingParams& params)
     : counts_(has_penalties(params)) {
   if (params.repetition_penalty == 1.0F) return;
-  for (const TokenId token : prompt) in_answer_.try_emplace(token, 0);
+  for (const TokenId token : prompt) entry(token);
 }
 
 void TokenCounts::add(TokenId token) {
-  if (counts_) ++in_answer_[token];
+  if (counts_) ++entry(token).count;
+}
+
+SeenToken& TokenCounts::entry(TokenId token) {
+  const auto [found, is_new] = index_of_.try_emplace(token, seen_.size());
+  if (is_new) seen_.push_back({token, 0});
+  return seen_[found->second];
 }
 
 std::span<const float> LogitAdjuster::adjust(std::span<const float> logits,
@@ -45,7 +48,7 @@ std::span<const float> LogitAdjuster::adjust(std::span<const float> logits,
 }
 
 void LogitAdjuster::penalise(const SamplingParams& params, const TokenCounts& counts) {
-  for (const auto& [token, count] : counts.in_answer_) {
+  for (const auto& [token, count] : counts.seen()) {
     float& logit = adjusted_[static_cast<std::size_t>(token)];
     logit = logit > 0.0F ? logit / params.repetition_penalty : logit * params.repetition_penalty;
     if (count == 0) continue;

@@ -11,14 +11,19 @@
 // in that order. A function of the request and of its own tokens alone (promise P2).
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "engine/generation_request.hpp"
+#include "kernels/drawing.hpp"
 #include "kernels/model_spec.hpp"
 
 namespace tessera {
+
+// Whether any of them is asked for.
+bool has_penalties(const SamplingParams& params);
 
 // How often each token stands in a sequence; in the answer alone, and anywhere. Kept along with it,
 // so that a step costs what its new tokens cost.
@@ -30,11 +35,14 @@ class TokenCounts {
   // One more token of the answer.
   void add(TokenId token);
 
+  std::span<const SeenToken> seen() const { return seen_; }  // each token once
+
  private:
-  friend class LogitAdjuster;
+  SeenToken& entry(TokenId token);
 
   bool counts_;
-  std::unordered_map<TokenId, int> in_answer_;  // 0: only in the prompt
+  std::vector<SeenToken> seen_;                        // in the order in which they came
+  std::unordered_map<TokenId, std::size_t> index_of_;  // in seen_
 };
 
 // Not thread-safe: owned by the engine thread. Allocates once.

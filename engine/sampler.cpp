@@ -10,7 +10,8 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/philox.hpp"
+#include "kernels/drawing.hpp"
+#include "kernels/philox.hpp"
 
 namespace tessera {
 
@@ -106,7 +107,9 @@ std::optional<TokenId> first_ranked(std::span<const float> logits, const guided:
 }  // namespace
 
 Sampler::Sampler(int vocab_size)
-    : weights_(static_cast<std::size_t>(vocab_size)), ids_(static_cast<std::size_t>(vocab_size)) {}
+    : masses_(static_cast<std::size_t>(vocab_size)), ids_(static_cast<std::size_t>(vocab_size)) {
+  assert(vocab_size <= kMaxDrawnVocab);
+}
 
 std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
                                               const SamplingParams& params, int position,
@@ -154,45 +157,46 @@ std::span<const float> Sampler::masked(std::span<const float> logits,
 
 TokenId Sampler::draw(std::span<const float> logits, const SamplingParams& params, TokenId best,
                       int position) {
-  const double largest = static_cast<double>(at(logits, best));
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    weights_[i] = std::exp((static_cast<double>(logits[i]) - largest) /
-                           static_cast<double>(params.temperature));
-  }
+  const float largest = at(logits, best);
+  fill_masses(logits, largest, params.temperature, masses_);
   const auto last = last_kept(logits, params);
-  for (TokenId id = 0; id < std::ssize(ids_); ++id) {
-    double& weight = weights_[static_cast<std::size_t>(id)];
-    const bool dropped = weight < static_cast<double>(params.min_p) ||  // the largest weight is 1
-                         (last && RanksBefore{logits}(*last, id));
-    if (dropped) weight = 0.0;
-  }
+  if (last) drop_after(*last, logits);
+  if (params.min_p > 0.0F) drop_below(mass_of(static_cast<double>(params.min_p)));
 
-  const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
-  const double wanted = total * uniform_at(params.seed, static_cast<std::uint32_t>(position));
-  double passed = 0.0;
-  TokenId chosen = best;
-  for (std::size_t i = 0; i < weights_.size() && passed <= wanted; ++i) {
-    if (weights_[i] == 0.0) continue;  // so that rounding never leads to a token that was dropped
-    passed += weights_[i];
-    chosen = static_cast<TokenId>(i);
+  const std::uint64_t total = std::accumulate(masses_.begin(), masses_.end(), std::uint64_t{0});
+  const std::uint64_t wanted =
+      share_of(total, uniform_bits(params.seed, static_cast<std::uint32_t>(position)));
+  std::uint64_t passed = 0;
+  std::size_t chosen = 0;
+  while (chosen < masses_.size() && (passed += masses_[chosen]) <= wanted) ++chosen;
+  return chosen < masses_.size() ? static_cast<TokenId>(chosen) : best;
+}
+
+void Sampler::drop_after(TokenId last, std::span<const float> logits) {
+  for (TokenId id = 0; id < std::ssize(ids_); ++id) {
+    if (RanksBefore{logits}(last, id)) masses_[static_cast<std::size_t>(id)] = 0;
   }
-  return chosen;
+}
+
+void Sampler::drop_below(std::uint64_t least) {
+  for (std::uint64_t& mass : masses_) mass = mass < least ? 0 : mass;
 }
 
 std::optional<TokenId> Sampler::last_kept(std::span<const float> logits,
                                           const SamplingParams& params) {
   const int vocab_size = static_cast<int>(logits.size());
-  const double top_p = static_cast<double>(params.top_p);
-  const auto sum = [this](double so_far, TokenId id) {
-    return so_far + weights_[static_cast<std::size_t>(id)];
+  const auto sum = [this](std::uint64_t so_far, TokenId id) {
+    return so_far + masses_[static_cast<std::size_t>(id)];
   };
   if (params.top_k > 0 && params.top_k < vocab_size) {
     const auto ranked = rank_top(logits, params.top_k);
-    const double total = std::accumulate(ranked.begin(), ranked.end(), 0.0, sum);
-    return first_to_reach(ranked, top_p * total).value_or(ranked.back());
+    if (params.top_p >= 1.0F) return ranked.back();
+    const auto total = std::accumulate(ranked.begin(), ranked.end(), std::uint64_t{0}, sum);
+    return first_to_reach(ranked, mass_to_reach(params.top_p, total)).value_or(ranked.back());
   }
   if (params.top_p >= 1.0F) return std::nullopt;
-  const double wanted = top_p * std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  const std::uint64_t wanted = mass_to_reach(
+      params.top_p, std::accumulate(masses_.begin(), masses_.end(), std::uint64_t{0}));
   for (int count = kFirstRanked;; count *= kRankedGrowth) {
     const auto ranked = rank_top(logits, std::min(count, vocab_size));
     const auto last = first_to_reach(ranked, wanted);
@@ -201,10 +205,10 @@ std::optional<TokenId> Sampler::last_kept(std::span<const float> logits,
 }
 
 std::optional<TokenId> Sampler::first_to_reach(std::span<const TokenId> ranked,
-                                               double wanted) const {
-  double reached = 0.0;
+                                               std::uint64_t wanted) const {
+  std::uint64_t reached = 0;
   for (const TokenId id : ranked) {
-    reached += weights_[static_cast<std::size_t>(id)];
+    reached += masses_[static_cast<std::size_t>(id)];
     if (reached >= wanted) return id;
   }
   return std::nullopt;
@@ -218,16 +222,14 @@ std::span<const TokenId> Sampler::rank_top(std::span<const float> logits, int co
 
 // `token.id` is set.
 void Sampler::add_logprobs(std::span<const float> logits, int num_top, GeneratedToken& token) {
-  const double largest = static_cast<double>(*std::ranges::max_element(logits));
-  double total = 0.0;
-  for (const float logit : logits) total += std::exp(static_cast<double>(logit) - largest);
-  const double log_total = std::log(total);
-  const auto logprob = [&](TokenId id) {
-    return static_cast<float>(static_cast<double>(at(logits, id)) - largest - log_total);
-  };
-  token.logprob = logprob(token.id);
+  const float largest = *std::ranges::max_element(logits);
+  fill_masses(logits, largest, 1.0F, masses_);
+  const auto total = std::accumulate(masses_.begin(), masses_.end(), std::uint64_t{0});
+  token.logprob = log_probability(at(logits, token.id), largest, total);
   const int count = std::min(num_top, static_cast<int>(logits.size()));
-  for (const TokenId id : rank_top(logits, count)) token.top.push_back({id, logprob(id)});
+  for (const TokenId id : rank_top(logits, count)) {
+    token.top.push_back({id, log_probability(at(logits, id), largest, total)});
+  }
 }
 
 }  // namespace tessera

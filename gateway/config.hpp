@@ -17,37 +17,39 @@
 namespace tessera {
 
 struct ServerConfig {
-  std::filesystem::path model;                      // packed file, from `tessera quantize`
-  std::vector<std::string> base_aliases;            // other names that adapters may call their base
-  bool trust_model = false;                         // start without hashing the model's weights
-  std::string domain;                               // whose subdomains are tenants; empty: none
-  TlsFiles tls;                                     // none: plain HTTP
-  IpSet trusted_proxies;                            // whose X-Forwarded-For is believed
-  IpSet proxy_protocol;                             // whose connections begin with its header
-  std::filesystem::path oidc;                       // JSON, gateway/admin/oidc.hpp; empty: none
-  bool api_key_header = false;                      // keys may come in `api-key`, as Azure has it
-  bool webhook_http = false;                        // webhooks may have http:// URLs
-  IpSet webhook_addresses;                          // that they may have though not public
-  std::filesystem::path prices;                     // JSON, tenancy/prices.hpp; empty: all free
-  std::filesystem::path data = "data";              // the store, the admin key, the addresses
-  std::string listen = "127.0.0.1:8080";            // tenants and admins
-  std::string ops_listen = "127.0.0.1:9090";        // /livez /readyz /metrics
-  std::string backend = "cpu";                      // "cpu", "cuda" or "reference"
-  std::string head = "bf16";                        // what the output head is multiplied in
-  std::string kv = "f16";                           // what keys and values are cached in
-  std::string tool_format = "auto";                 // how the model writes calls (ToolFormat)
-  int threads = 0;                                  // of the CPU backend; 0: one per core
-  std::string pin_threads = "auto";                 // each to a core of its own: "yes", "no", or
-                                                    // "auto", if they are as many as the cores
-  int io_threads = 1;                               // that read and write connections
-  int workers = 2;                                  // that parse, tokenise and validate
-  int max_context = 0;                              // tokens of a request; 0: the model's own limit
-  std::int64_t kv_bytes = std::int64_t{256} << 20;  // of all KV blocks together
-  std::int64_t adapter_bytes = std::int64_t{1024} << 20;        // of packed adapters held in memory
-  std::int64_t adapter_device_bytes = std::int64_t{512} << 20;  // of those that steps may read
-  std::int64_t packed_bytes = std::int64_t{16} << 30;           // of packed adapters kept on disk
-  std::string adapter_pages = "bf16";                           // what adapters are packed in
-  int adapter_slots = 64;                                       // adapters that steps may read
+  std::filesystem::path model;                // packed file, from `tessera quantize`
+  std::vector<std::string> base_aliases;      // other names that adapters may call their base
+  bool trust_model = false;                   // start without hashing the model's weights
+  std::string domain;                         // whose subdomains are tenants; empty: none
+  TlsFiles tls;                               // none: plain HTTP
+  IpSet trusted_proxies;                      // whose X-Forwarded-For is believed
+  IpSet proxy_protocol;                       // whose connections begin with its header
+  std::filesystem::path oidc;                 // JSON, gateway/admin/oidc.hpp; empty: none
+  bool api_key_header = false;                // keys may come in `api-key`, as Azure has it
+  bool webhook_http = false;                  // webhooks may have http:// URLs
+  IpSet webhook_addresses;                    // that they may have though not public
+  std::filesystem::path prices;               // JSON, tenancy/prices.hpp; empty: all free
+  std::filesystem::path data = "data";        // the store, the admin key, the addresses
+  std::string listen = "127.0.0.1:8080";      // tenants and admins
+  std::string ops_listen = "127.0.0.1:9090";  // /livez /readyz /metrics
+  std::string backend = "cpu";                // "cpu", "cuda" or "reference"
+  std::string head = "bf16";                  // what the output head is multiplied in
+  std::string kv = "f16";                     // what keys and values are cached in
+  std::string tool_format = "auto";           // how the model writes calls (ToolFormat)
+  int threads = 0;                            // of the CPU backend; 0: one per core
+  std::string pin_threads = "auto";           // each to a core of its own: "yes", "no", or
+                                              // "auto", if they are as many as the cores
+  int io_threads = 1;                         // that read and write connections
+  int workers = 2;                            // that parse, tokenise and validate
+  int max_context = 0;                        // tokens of a request; 0: the model's own limit
+  // Of all KV blocks together. On a GPU, 0: what adapters leave of its memory.
+  std::int64_t kv_bytes = std::int64_t{256} << 20;
+  std::int64_t adapter_bytes = std::int64_t{1024} << 20;  // of packed adapters held in memory
+  // Of those that steps may read. On a GPU, 0: a part of its memory.
+  std::int64_t adapter_device_bytes = std::int64_t{512} << 20;
+  std::int64_t packed_bytes = std::int64_t{16} << 30;  // of packed adapters kept on disk
+  std::string adapter_pages = "bf16";                  // what adapters are packed in
+  int adapter_slots = 64;                              // adapters that steps may read
   int step_adapters = 16;                              // of them, in one step; the base counts too
   int adapter_loaders = 2;                             // threads that load adapters
   std::int64_t body_bytes = std::int64_t{2} << 30;     // of requests' bodies held in memory at once

@@ -75,19 +75,36 @@ struct KvBlocks {
   int in_all = 0;
 };
 
+int blocks_of_sequence(int max_context) {
+  return (max_context + kBlockSize - 1) / kBlockSize;
+}
+
 KvBlocks kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context) {
   const std::int64_t block_bytes = kv_block_bytes(spec, config);
-  const std::int64_t per_sequence = (max_context + kBlockSize - 1) / kBlockSize;
+  const std::int64_t per_sequence = blocks_of_sequence(max_context);
   const std::int64_t useful = per_sequence * config.max_seqs;
   const auto affordable = [&](std::int64_t bytes) {
     return static_cast<int>(std::max(std::min(bytes / block_bytes, useful), per_sequence));
   };
+  if (config.backend == "cuda") return {};  // as its memory says
   const int share = affordable(config.kv_bytes);
   if (config.backend != "cpu") return {.shares = {.kv_share = share}, .in_all = share};
   return {.shares = {.block_bytes = static_cast<std::size_t>(block_bytes),
                      .kv_share = share,
                      .kv_least = static_cast<int>(per_sequence)},
           .in_all = std::max(share, affordable(config.kv_bytes + config.adapter_bytes))};
+}
+
+// On a GPU, more blocks than all sequences fill keep the prefixes of others who may come again: of
+// several times as many, and not of millions where the model is tiny.
+MemoryWishes memory_wishes(const ServerConfig& config, int max_context) {
+  constexpr std::int64_t kTimesAll = 4;
+  const int least = blocks_of_sequence(max_context);
+  const std::int64_t most = kTimesAll * least * config.max_seqs;
+  return {.kv_bytes = static_cast<std::size_t>(config.kv_bytes),
+          .adapter_bytes = static_cast<std::size_t>(config.adapter_device_bytes),
+          .least_blocks = least,
+          .most_blocks = static_cast<int>(std::min<std::int64_t>(most, 1 << 24))};
 }
 
 bool pins_threads(const ServerConfig& config) {
@@ -104,6 +121,7 @@ BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
   limits.num_blocks = num_blocks;
   limits.block_size = kBlockSize;
   limits.max_rank = kMaxRank;
+  limits.max_adapters = std::max(config.adapter_slots, config.step_adapters);
   limits.num_threads = config.threads;
   limits.kv_form = kv_form(config);
   limits.pin_threads = pins_threads(config);
@@ -270,17 +288,32 @@ Result<void> open_host_cache(Platform& platform) {
   return {};
 }
 
+// What the backend has made of the wishes. Adapters come in pieces of several sizes, so an eighth
+// of their part is left for the gaps.
+void settle_memory(Platform& platform, const MemoryDivision& memory, BackendLimits& limits,
+                   KvBlocks& blocks) {
+  limits.num_blocks = memory.num_blocks;
+  blocks.in_all = blocks.shares.kv_share = memory.num_blocks;
+  platform.config.kv_bytes = static_cast<std::int64_t>(memory.kv_bytes);
+  platform.config.adapter_device_bytes = static_cast<std::int64_t>(memory.adapter_bytes / 8 * 7);
+  platform.device_memory = describe(memory);
+}
+
 // What computes: backend, adapter cache, engine.
 Result<void> start_engine(Platform& platform, const BackendMaker& make) {
   const ServerConfig& config = platform.config;
   const PackedModel& packed = *platform.model.packed;
   const int longest = packed.spec().max_positions;
   const int max_context = config.max_context > 0 ? std::min(config.max_context, longest) : longest;
-  const KvBlocks blocks = kv_blocks(packed.spec(), config, max_context);
-  platform.num_kv_blocks = blocks.shares.kv_share;
-  const BackendLimits limits = backend_limits(config, blocks.in_all);
+  KvBlocks blocks = kv_blocks(packed.spec(), config, max_context);
+  BackendLimits limits = backend_limits(config, blocks.in_all);
+  if (config.backend == "cuda") limits.memory = memory_wishes(config, max_context);
   auto backend = make(config, packed.weights(), limits);
   if (!backend) return backend.error();
+  if (const MemoryDivision* memory = (*backend)->memory()) {
+    settle_memory(platform, *memory, limits, blocks);
+  }
+  platform.num_kv_blocks = blocks.shares.kv_share;
   platform.backend_name = (*backend)->name();
   platform.page_type = config.adapter_pages == "int8" ? PageType::kInt8 : (*backend)->page_type();
 
@@ -319,8 +352,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ServerConfig& config,
                                               const BackendLimits& limits) {
   if (config.backend == "reference") return make_reference_backend(weights, limits);
   try {
-    const auto adapter_bytes = static_cast<std::size_t>(config.adapter_device_bytes);
-    if (config.backend == "cuda") return make_gpu_backend(weights, limits, adapter_bytes);
+    if (config.backend == "cuda") return make_gpu_backend(weights, limits);
     return make_cpu_backend(weights, limits);
   } catch (const std::exception& unavailable) {
     return Error{Code::kInvalidValue, unavailable.what()};

@@ -111,6 +111,7 @@ struct Platform {
   std::string backend_name;
   PageType page_type = PageType::kF32;  // of adapters, as the backend wants them
   int num_kv_blocks = 0;
+  std::string device_memory;  // how a GPU's is divided, in one line; empty: there is none
   std::unique_ptr<Engine> engine;
   std::optional<Workers> workers;
   std::optional<Workers> upload_workers;  // handlers of uploads, apart: they wait for the disk

@@ -20,7 +20,9 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/drawing.hpp"
 #include "kernels/lora.hpp"
+#include "kernels/memory_division.hpp"
 #include "kernels/model_spec.hpp"
 #include "kernels/weights.hpp"
 
@@ -68,9 +70,11 @@ struct BackendLimits {
   int max_rows = 512;                    // tokens in a step
   int max_seqs = 64;                     // sequences in a step
   int max_logit_rows = 80;               // rows whose logits one step may ask for
-  int num_blocks = 256;                  // KV blocks in the pool
+  int num_blocks = 256;                  // KV blocks in the pool; CUDA takes 0: what `memory` gives
   int block_size = 16;                   // positions a block holds: a power of two, at most 256
   int max_rank = 256;                    // largest rank of an adapter
+  int max_adapters = 256;                // CUDA only: adapters there may be at once
+  MemoryWishes memory = {};              // CUDA only: of KV blocks, if num_blocks is 0; of adapters
   int num_threads = 0;                   // CPU only; 0: one per core
   HeadForm head_form = HeadForm::kBf16;  // CPU only
   KvForm kv_form = KvForm::kF16;         // CPU only
@@ -87,8 +91,11 @@ class Backend {
   virtual PageType page_type() const = 0;
   // Bytes of the base's weights that a step reads, the head among them; 0 if it is not told.
   virtual std::size_t weight_bytes() const { return 0; }
+  // How a device's own memory was divided; null where there is none.
+  virtual const MemoryDivision* memory() const { return nullptr; }
 
-  // Makes an adapter usable in steps. The pages must stay alive until remove_adapter.
+  // Makes an adapter usable in steps. The pages must stay alive until remove_adapter. kNoAdapter if
+  // a device's slots or memory do not suffice for it beside those that it has now.
   virtual AdapterSlot add_adapter(const LoraView& adapter) = 0;
   virtual void remove_adapter(AdapterSlot slot) = 0;
 
@@ -108,6 +115,13 @@ class Backend {
   virtual void gate_up(int layer) = 0;    // RMSNorm, h = silu(gate) * up (+ LoRA)
   virtual void down(int layer) = 0;       // x += down(h) (+ LoRA)
   virtual void head() = 0;                // RMSNorm, states of state_rows, logits of head_rows
+
+  // Whether draw() is to be asked at all.
+  virtual bool draws() const { return false; }
+  // After head(): draws the tokens of these rows where their logits are, so that none of them has
+  // to come to the host. The results, in order, are valid until the next begin(). Empty if these
+  // rows are more than there is room for: the caller then draws the same tokens from logits().
+  virtual std::span<const DrawnToken> draw(std::span<const DrawRow> /*rows*/) { return {}; }
 
   // Logits (vocab_size,) of head_rows[i], in fp32 on the host; valid until the next begin().
   virtual std::span<const float> logits(int i) = 0;

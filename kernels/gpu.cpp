@@ -47,14 +47,14 @@ GpuProbe probe_gpus() {
   return {{found.begin(), found.begin() + count}, ""};
 }
 
-std::unique_ptr<Backend> make_gpu_backend(const ModelWeights& weights, const BackendLimits& limits,
-                                          std::size_t adapter_bytes) {
+std::unique_ptr<Backend> make_gpu_backend(const ModelWeights& weights,
+                                          const BackendLimits& limits) {
   Module module = open_module();
   if (!module) throw std::runtime_error(std::string("no GPU: ") + kNoModule);
   const auto make = reinterpret_cast<CudaBackendFunction>(dlsym(module.get(), kCudaBackendSymbol));
   if (make == nullptr) throw std::runtime_error(std::string("no GPU: ") + kOtherVersion);
   const char* reason = "";
-  std::unique_ptr<Backend> backend(make(&weights, &limits, adapter_bytes, &reason));
+  std::unique_ptr<Backend> backend(make(&weights, &limits, &reason));
   if (!backend) throw std::runtime_error(std::string("no GPU: ") + reason);
   module.release();  // the backend's code is in it
   return backend;

@@ -31,12 +31,10 @@ struct GpuProbe {
 // Opens the module, asks, closes it. Thread-safe; never throws. Takes up to a second with a driver.
 GpuProbe probe_gpus();
 
-// The backend of kernels/cuda on the first GPU: what weights, activations and KV blocks leave of
-// its memory is for adapters, and must be `adapter_bytes` at least. The module stays open. Throws
-// std::runtime_error with one line that says what is missing: the module, the driver, memory, or a
-// kind of model that a GPU does not take.
-std::unique_ptr<Backend> make_gpu_backend(const ModelWeights& weights, const BackendLimits& limits,
-                                          std::size_t adapter_bytes);
+// The backend of kernels/cuda on the first GPU. The module stays open. Throws std::runtime_error
+// with one line that says what is missing: the module, the driver, memory, or a kind of model that
+// a GPU does not take.
+std::unique_ptr<Backend> make_gpu_backend(const ModelWeights& weights, const BackendLimits& limits);
 
 // The module's entry points. The first fills at most `capacity` entries and returns the number of
 // GPUs, or -1 with `reason` (a string of static storage) set.
@@ -44,8 +42,7 @@ extern "C" using CudaProbeFunction = int(*)(GpuInfo * gpus, int capacity, const 
 // Returns a backend that the caller deletes, or null with `reason`, which lives until the next
 // call.
 extern "C" using CudaBackendFunction =
-    Backend * (*)(const ModelWeights* weights, const BackendLimits* limits,
-                  std::size_t adapter_bytes, const char** reason);
+    Backend * (*)(const ModelWeights* weights, const BackendLimits* limits, const char** reason);
 inline constexpr char kCudaModuleName[] = "libtessera_cuda.so";
 inline constexpr char kCudaProbeSymbol[] = "tessera_cuda_probe";
 inline constexpr char kCudaBackendSymbol[] = "tessera_cuda_backend";

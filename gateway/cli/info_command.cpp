@@ -47,7 +47,7 @@ std::string gpu_line() {
     line += (line.empty() ? "" : "; ") + std::string(gpu.name) + ", " +
             human_bytes(static_cast<double>(gpu.total_bytes));
   }
-  return line + " (found; this version serves by CPU)";
+  return line + " (serves with --gpu; by CPU without)";
 }
 
 std::string memory_line() {

@@ -55,8 +55,15 @@ Option addresses_option(std::string name, std::string help, IpSet& addresses) {
   return {name, "CIDR", std::move(help) + "; may be repeated", add};
 }
 
-std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds, bool& no_sandbox,
-                               bool& help) {
+// What is no part of the configuration as it is told.
+struct Switches {
+  bool gpu = false;
+  bool no_sandbox = false;
+  bool help = false;
+  std::int64_t drain_seconds = 0;
+};
+
+std::vector<Option> options_of(ServerConfig& config, Switches& switches) {
   return {
       text_option("--model", "FILE", "the packed model, from `tessera quantize`", config.model),
       text_option("--data", "DIR", "where all state is kept (default: data)", config.data),
@@ -68,6 +75,10 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                     "what computes (default: cpu; cuda is not yet measured on a device; "
                     "reference is slow and for comparison)",
                     config.backend),
+      switch_option("--gpu",
+                    "the same as --backend cuda: the first GPU, its free memory divided between "
+                    "KV cache and adapters",
+                    switches.gpu),
       choice_option("--head", {"bf16", "int8"},
                     "precision of the output head (default: bf16; int8 is half the bytes)",
                     config.head),
@@ -96,13 +107,15 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                      config.token_budget),
       integer_option("--max-queue", "N", "requests that may wait (default: 256)", {0, 1 << 20},
                      config.max_queue),
-      bytes_option("--kv-bytes", "of KV cache (default: 256M)", config.kv_bytes),
+      bytes_option("--kv-bytes", "of KV cache (default: 256M; on a GPU, what adapters leave)",
+                   config.kv_bytes),
       bytes_option("--adapter-bytes",
                    "of adapters in memory (default: 1G); on the CPU, each of the two borrows what "
                    "the other leaves",
                    config.adapter_bytes),
       bytes_option("--adapter-device-bytes",
-                   "of them, of those that are ready for steps (default: 512M)",
+                   "of them, of those that are ready for steps (default: 512M; on a GPU, a quarter "
+                   "of what weights leave)",
                    config.adapter_device_bytes),
       choice_option("--adapter-pages", {"bf16", "int8"},
                     "precision of packed adapters (default: bf16; int8 is half the bytes)",
@@ -157,7 +170,7 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
                   "another name that adapters may call their base; repeatable",
                   config.base_aliases),
       integer_option("--drain", "SECONDS", "that running answers get after SIGTERM (default: 30)",
-                     {0, 86400}, drain_seconds),
+                     {0, 86400}, switches.drain_seconds),
       choice_option("--log-level", {"info", "warn", "error"},
                     "the lowest that is logged (default: info, a line for each request)",
                     config.log_level),
@@ -167,8 +180,8 @@ std::vector<Option> options_of(ServerConfig& config, std::int64_t& drain_seconds
       switch_option("--no-sandbox",
                     "validate uploads in the server's own process; for systems that allow no "
                     "process to be confined",
-                    no_sandbox),
-      switch_option("--help", "show this", help),
+                    switches.no_sandbox),
+      switch_option("--help", "show this", switches.help),
   };
 }
 
@@ -217,6 +230,13 @@ Result<Addresses> start_listening(Server& api, Server& ops, const ServerConfig& 
   return Addresses{*std::move(api_address), *std::move(ops_address)};
 }
 
+// On a GPU, how all of its memory is divided.
+std::string memory_line(const Platform& platform) {
+  if (!platform.device_memory.empty()) return platform.device_memory;
+  return std::to_string(platform.num_kv_blocks) + " KV blocks, " +
+         human_bytes(static_cast<double>(platform.config.adapter_bytes)) + " of adapters";
+}
+
 void print_banner(const Platform& platform, const Addresses& addresses) {
   const ServerConfig& config = platform.config;
   const ModelSpec& spec = platform.model.packed->spec();
@@ -224,7 +244,7 @@ void print_banner(const Platform& platform, const Addresses& addresses) {
       "tessera %s\n"
       "  model      %s: %d layers, hidden %d, context %d tokens, %s\n"
       "  backend    %s, up to %d sequences and %d tokens a step\n"
-      "  memory     %d KV blocks, %s of adapters\n"
+      "  memory     %s\n"
       "  data       %s\n"
       "  admin key  %s%s\n"
       "  serving    %s://%s\n"
@@ -232,10 +252,10 @@ void print_banner(const Platform& platform, const Addresses& addresses) {
       kVersion, platform.model.name().c_str(), spec.num_layers(), spec.hidden,
       platform.engine->max_context(),
       human_bytes(static_cast<double>(platform.model.packed->file_bytes())).c_str(),
-      platform.backend_name.c_str(), config.max_seqs, config.token_budget, platform.num_kv_blocks,
-      human_bytes(static_cast<double>(config.adapter_bytes)).c_str(), config.data.c_str(),
-      platform.admin_key_file().c_str(), platform.made_admin_key ? " (made just now)" : "",
-      config.tls.enabled() ? "https" : "http", addresses.api.c_str(), addresses.ops.c_str());
+      platform.backend_name.c_str(), config.max_seqs, config.token_budget,
+      memory_line(platform).c_str(), config.data.c_str(), platform.admin_key_file().c_str(),
+      platform.made_admin_key ? " (made just now)" : "", config.tls.enabled() ? "https" : "http",
+      addresses.api.c_str(), addresses.ops.c_str());
   std::fflush(stdout);
 }
 
@@ -310,6 +330,18 @@ int serve(const ServerConfig& config, const BackendMaker& make) {
   return kExitDone;
 }
 
+constexpr std::int64_t kNotGiven = -1;
+
+// What was not asked for in bytes is a number on the CPU, and on a GPU as much as there is.
+void settle_memory(ServerConfig& config) {
+  const ServerConfig defaults;
+  const bool is_gpu = config.backend == "cuda";
+  if (config.kv_bytes == kNotGiven) config.kv_bytes = is_gpu ? 0 : defaults.kv_bytes;
+  if (config.adapter_device_bytes == kNotGiven) {
+    config.adapter_device_bytes = is_gpu ? 0 : defaults.adapter_device_bytes;
+  }
+}
+
 }  // namespace
 
 int serve_command(std::span<const std::string> arguments) {
@@ -318,13 +350,12 @@ int serve_command(std::span<const std::string> arguments) {
 
 int serve_with(const BackendMaker& make, std::span<const std::string> arguments) {
   ServerConfig config;
-  bool no_sandbox = false;
-  std::int64_t drain_seconds = config.drain.count();
-  bool help = false;
-  const std::vector<Option> options = options_of(config, drain_seconds, no_sandbox, help);
+  config.kv_bytes = config.adapter_device_bytes = kNotGiven;
+  Switches switches{.drain_seconds = config.drain.count()};
+  const std::vector<Option> options = options_of(config, switches);
   const auto rest = parse_options(arguments, options);
   if (!rest) return usage_error("serve", rest.error().message);
-  if (help) {
+  if (switches.help) {
     std::printf("%s%s%s", kHelp, describe_options(options).c_str(), kExample);
     return kExitDone;
   }
@@ -334,8 +365,10 @@ int serve_with(const BackendMaker& make, std::span<const std::string> arguments)
       (!config.tls.enabled() && !config.tls.client_ca.empty())) {
     return usage_error("serve", "--tls-cert and --tls-key go together, --tls-client-ca with them.");
   }
-  config.drain = std::chrono::seconds(drain_seconds);
-  if (!no_sandbox) config.sandbox_program = "/proc/self/exe";
+  if (switches.gpu) config.backend = "cuda";
+  settle_memory(config);
+  config.drain = std::chrono::seconds(switches.drain_seconds);
+  if (!switches.no_sandbox) config.sandbox_program = "/proc/self/exe";
   return serve(config, make);
 }
 

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
-#include <string>
 
 namespace tessera {
 namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{4} << 20;  // sent in one copy, and at most a step
 constexpr std::size_t kAlignment = 256;
+// From so many bytes on a part begins a run of its own: runs of one size fill the gaps that others
+// have left, which whole adapters would not.
+constexpr std::size_t kRunBytes = std::size_t{1} << 20;
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -22,11 +24,6 @@ void check(const LoraView& adapter) {
   if (adapter.type == PageType::kF32) {
     throw std::invalid_argument("a GPU takes adapters in bf16 or int8 pages, not in fp32");
   }
-  for (const LoraLayer& layer : adapter.layers) {
-    if (!layer.experts.empty()) {
-      throw std::invalid_argument("an adapter of experts is not for the GPU backend");
-    }
-  }
 }
 
 // Where a part will be, as an offset that place() turns into an address.
@@ -34,18 +31,19 @@ template <class T>
 const T* offset_pointer(std::size_t at) {
   return reinterpret_cast<const T*>(at);
 }
-template <class T>
-void move_to(const T*& offset, const std::byte* base, bool present) {
-  const auto at = reinterpret_cast<std::size_t>(offset);
-  offset = present ? reinterpret_cast<const T*>(base + at) : nullptr;
-}
 
 }  // namespace
+
+std::size_t AdapterStore::table_bytes(const ModelSpec& spec, int max_slots) {
+  const auto modules = static_cast<std::size_t>(LoraModuleNumbers(spec).count());
+  return static_cast<std::size_t>(max_slots) *
+         (modules * sizeof(LoraEntry) + 2 * sizeof(LoraRows));
+}
 
 AdapterStore::AdapterStore(const ModelSpec& spec, GranulePool& pool, int max_slots)
     : spec_(spec),
       pool_(pool),
-      num_modules_(spec.num_layers() * kNumLinears + 2),
+      num_modules_(LoraModuleNumbers(spec).count()),
       entries_(area(max_slots, num_modules_)),
       embed_rows_(static_cast<std::size_t>(max_slots)),
       head_rows_(static_cast<std::size_t>(max_slots)),
@@ -102,6 +100,21 @@ std::size_t AdapterStore::add_rows(const RowOverrides& rows, std::size_t at, Lor
   return at + aligned(bytes);
 }
 
+// An adapter that leaves a layer's experts alone has none to lay out, but their modules.
+std::size_t AdapterStore::layout_experts(const LoraLayer& layer, PageType type, std::size_t at,
+                                         std::size_t& module, Slot& slot) {
+  for (const auto& expert : layer.experts) {
+    for (std::size_t i = 0; i < expert.size(); ++i) {
+      at = add_module(expert[i], type, spec_.expert_shape(kExpertLinears[i]), at,
+                      slot.entries[module++], slot);
+    }
+  }
+  if (layer.experts.empty()) {
+    module += static_cast<std::size_t>(spec_.num_experts) * kNumExpertLinears;
+  }
+  return at;
+}
+
 // Offsets of all parts from the beginning of the adapter's memory, layer by layer; the bytes of
 // all. Offset 0 is left out, so that it says "absent".
 std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
@@ -109,11 +122,13 @@ std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   slot.entries.assign(static_cast<std::size_t>(num_modules_), {});
   std::size_t at = kAlignment;
   std::size_t module = 0;
-  for (const LoraLayer& layer : adapter.layers) {
+  for (std::size_t i = 0; i < adapter.layers.size(); ++i) {
+    const LoraLayer& layer = adapter.layers[i];
     for (const Linear linear : kAllLinears) {
       at = add_module(layer[static_cast<std::size_t>(linear)], adapter.type, spec_.shape(linear),
                       at, slot.entries[module++], slot);
     }
+    if (spec_.layers[i].experts) at = layout_experts(layer, adapter.type, at, module, slot);
   }
   at = add_module(adapter.embed, adapter.type, {spec_.hidden, spec_.vocab_size}, at,
                   slot.entries[module++], slot);
@@ -123,21 +138,55 @@ std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   return add_rows(adapter.head_rows, at, slot.rows[1], slot);
 }
 
+bool AdapterStore::allocate(Slot& slot, std::size_t bytes) {
+  slot.runs.assign(1, {0, nullptr});
+  for (const Piece& piece : slot.pieces) {
+    const auto at = reinterpret_cast<std::size_t>(piece.to);
+    if (at - slot.runs.back().begin >= kRunBytes) slot.runs.push_back({at, nullptr});
+  }
+  for (std::size_t i = 0; i < slot.runs.size(); ++i) {
+    const std::size_t end = i + 1 < slot.runs.size() ? slot.runs[i + 1].begin : bytes;
+    slot.runs[i].memory = pool_.allocate(end - slot.runs[i].begin);
+    if (slot.runs[i].memory != nullptr) continue;
+    release(slot);
+    return false;
+  }
+  return true;
+}
+
+void AdapterStore::release(Slot& slot) {
+  for (const Slot::Run& run : slot.runs) pool_.release(run.memory);
+  slot.runs.clear();
+}
+
+std::byte* AdapterStore::Slot::address(std::size_t at) const {
+  const auto after = std::upper_bound(runs.begin(), runs.end(), at,
+                                      [](std::size_t offset, const Run& run) { return offset < run.begin; });
+  const Run& run = *std::prev(after);
+  return run.memory + (at - run.begin);
+}
+
+template <class T>
+void AdapterStore::Slot::move(const T*& offset) const {
+  if (offset == nullptr) return;
+  offset = reinterpret_cast<const T*>(address(reinterpret_cast<std::size_t>(offset)));
+}
+
 // Turns offsets into addresses and appends the slot's own part of the table, which goes last.
 void AdapterStore::place(Slot& slot, std::size_t index) {
   for (LoraEntry& entry : slot.entries) {
-    move_to(entry.a, slot.memory, entry.a != nullptr);
-    move_to(entry.b, slot.memory, entry.b != nullptr);
-    move_to(entry.scales, slot.memory, entry.scales != nullptr);
-    move_to(entry.out_scale, slot.memory, entry.out_scale != nullptr);
-    move_to(entry.bias, slot.memory, entry.bias != nullptr);
+    slot.move(entry.a);
+    slot.move(entry.b);
+    slot.move(entry.scales);
+    slot.move(entry.out_scale);
+    slot.move(entry.bias);
   }
   for (LoraRows& rows : slot.rows) {
-    move_to(rows.ids, slot.memory, rows.ids != nullptr);
-    move_to(rows.rows, slot.memory, rows.rows != nullptr);
+    slot.move(rows.ids);
+    slot.move(rows.rows);
   }
   for (Piece& piece : slot.pieces) {
-    piece.to = slot.memory + reinterpret_cast<std::size_t>(piece.to);
+    piece.to = slot.address(reinterpret_cast<std::size_t>(piece.to));
   }
   const auto bytes = [](auto* pointer) { return reinterpret_cast<std::byte*>(pointer); };
   slot.pieces.push_back({bytes(entries_.data() + index * static_cast<std::size_t>(num_modules_)),
@@ -150,19 +199,10 @@ AdapterSlot AdapterStore::add(const LoraView& adapter) {
   check(adapter);
   const auto free =
       std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.is_used; });
-  if (free == slots_.end()) {
-    throw std::runtime_error("all " + std::to_string(slots_.size()) +
-                             " adapter slots of the GPU are taken");
-  }
+  if (free == slots_.end()) return kNoAdapter;
   Slot& slot = *free;
   const auto index = static_cast<std::size_t>(free - slots_.begin());
-  const std::size_t bytes = layout(adapter, slot);
-  slot.memory = pool_.allocate(bytes);
-  if (slot.memory == nullptr) {
-    throw std::runtime_error("an adapter of " + std::to_string(bytes) +
-                             " bytes does not fit the GPU's pool, where " +
-                             std::to_string(pool_.free_bytes()) + " are free");
-  }
+  if (!allocate(slot, layout(adapter, slot))) return kNoAdapter;
   place(slot, index);
   slot.is_used = true;
   slot.next_piece = slot.next_byte = 0;
@@ -172,8 +212,7 @@ AdapterSlot AdapterStore::add(const LoraView& adapter) {
 
 void AdapterStore::remove(AdapterSlot index) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
-  pool_.release(slot.memory);
-  slot.memory = nullptr;
+  release(slot);
   slot.is_used = false;
 }
 

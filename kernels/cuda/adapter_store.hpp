@@ -16,19 +16,21 @@
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/granule_pool.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
+#include "kernels/cuda/lora_modules.hpp"
 #include "kernels/lora.hpp"
 
 namespace tessera {
 
 class AdapterStore {
  public:
+  static std::size_t table_bytes(const ModelSpec& spec, int max_slots);  // on the device
+
   // The pool outlives the store.
   AdapterStore(const ModelSpec& spec, GranulePool& pool, int max_slots);
   ~AdapterStore();
 
-  // Pages stay where they are until remove(). Throws std::invalid_argument for pages in fp32 or
-  // experts, std::runtime_error naming sizes if slots or memory do not suffice; the store is then
-  // as before.
+  // Pages stay where they are until remove(). kNoAdapter if slots or memory do not suffice; the
+  // store is then as before. Throws std::invalid_argument for pages in fp32.
   AdapterSlot add(const LoraView& adapter);
   void remove(AdapterSlot slot);
 
@@ -48,7 +50,16 @@ class AdapterStore {
     std::size_t bytes;
   };
   struct Slot {
-    std::byte* memory = nullptr;  // null: free
+    // Where the parts lie: each run is the layout's bytes from `begin` to the next run's.
+    struct Run {
+      std::size_t begin;
+      std::byte* memory;
+    };
+    std::byte* address(std::size_t at) const;  // of what lies at an offset of the layout
+    template <class T>
+    void move(const T*& offset) const;  // becomes an address; null stays null
+
+    std::vector<Run> runs;
     bool is_used = false;
     std::vector<LoraEntry> entries;  // (num_modules,)
     std::array<LoraRows, 2> rows;    // embedding, head
@@ -64,8 +75,12 @@ class AdapterStore {
 
   std::size_t add_module(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
                          LoraEntry& entry, Slot& slot);
+  std::size_t layout_experts(const LoraLayer& layer, PageType type, std::size_t at,
+                             std::size_t& module, Slot& slot);
   std::size_t add_rows(const RowOverrides& rows, std::size_t at, LoraRows& entry, Slot& slot);
   std::size_t layout(const LoraView& adapter, Slot& slot);
+  bool allocate(Slot& slot, std::size_t bytes);  // false: there is no room, and nothing was taken
+  void release(Slot& slot);
   void place(Slot& slot, std::size_t index);
   bool send_chunk(Slot& slot);  // false: all was sent
 

@@ -8,71 +8,46 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/activations.hpp"
 #include "kernels/cuda/adapter_store.hpp"
 #include "kernels/cuda/attention_kernels.hpp"
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/device_model.hpp"
+#include "kernels/cuda/device_needs.hpp"
 #include "kernels/cuda/granule_pool.hpp"
 #include "kernels/cuda/linear.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
 #include "kernels/cuda/row_kernels.hpp"
 #include "kernels/cuda/step_arena.hpp"
+#include "kernels/cuda/token_drawer.hpp"
 
 namespace tessera {
 namespace {
 
-// Rows that a graph is made for. A step takes the first that is large enough.
-constexpr std::array kBuckets = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
-constexpr std::size_t kReservedBytes = std::size_t{256} << 20;  // for the driver, of what is left
 constexpr int kStagesOfLayer = 5;
 
 std::size_t area(int rows, int cols) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
 }
 
-std::size_t align(std::size_t bytes) {
-  return (bytes + 255) / 256 * 256;
+int bucket_of(int rows) {
+  const auto found = std::lower_bound(kGraphBuckets.begin(), kGraphBuckets.end(), rows);
+  return found == kGraphBuckets.end() ? rows : *found;
 }
 
-// Activations of a step and what kernels need to compute them.
-struct Activations {
-  Activations(const ModelSpec& spec, const BackendLimits& limits)
-      : x(area(limits.max_rows, spec.hidden)),
-        input(area(most_rows(limits), widest_input(spec))),
-        halves(area(most_rows(limits), widest_input(spec))),
-        scales(static_cast<std::size_t>(most_rows(limits))),
-        sums(area(most_rows(limits), widest_input(spec) / 16)),
-        ordered_halves(halves.size()),
-        ordered_scales(scales.size()),
-        ordered_sums(sums.size()),
-        y(area(limits.max_rows, widest_output(spec))),
-        logits(area(limits.max_logit_rows, spec.vocab_size)) {}
+// Looks before anything is allocated whether all has room.
+std::size_t checked_free_bytes(const ModelWeights& weights, const BackendLimits& limits,
+                               const CudaOptions& options) {
+  const std::size_t free = device_memory().free_bytes;
+  divide_device(weights.spec, limits, options.max_graph_rows, free,
+                DeviceModel::bytes_for(weights));
+  return free;
+}
 
-  static int most_rows(const BackendLimits& limits) {
-    return std::max(limits.max_rows, limits.max_logit_rows);
-  }
-  static int widest_input(const ModelSpec& spec) {
-    return std::max({spec.hidden, spec.q_dim(), spec.intermediate});
-  }
-  static int widest_output(const ModelSpec& spec) {
-    return std::max({spec.hidden, spec.q_dim() + 2 * spec.kv_dim(), 2 * spec.intermediate});
-  }
-  StagedRows staged() { return {halves.data(), scales.data(), sums.data()}; }
-  StagedRows ordered() {
-    return {ordered_halves.data(), ordered_scales.data(), ordered_sums.data()};
-  }
-
-  DeviceBuffer<float> x;               // (rows, hidden) the residual stream
-  DeviceBuffer<float> input;           // (rows, in) of the linears of a stage
-  DeviceBuffer<std::uint16_t> halves;  // the same, staged
-  DeviceBuffer<float> scales;
-  DeviceBuffer<float> sums;
-  DeviceBuffer<std::uint16_t> ordered_halves;  // the same in a matrix's own order
-  DeviceBuffer<float> ordered_scales;
-  DeviceBuffer<float> ordered_sums;
-  DeviceBuffer<float> y;       // (rows, out) of the linears of a stage
-  DeviceBuffer<float> logits;  // (logit rows, vocab)
-};
+BackendLimits with_blocks(BackendLimits limits, int num_blocks) {
+  limits.num_blocks = num_blocks;
+  return limits;
+}
 
 class CudaBackend final : public Backend {
  public:
@@ -82,6 +57,7 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return "cuda"; }
   PageType page_type() const override { return PageType::kBf16; }
   std::size_t weight_bytes() const override { return model_.bytes(); }
+  const MemoryDivision* memory() const override { return &memory_; }
 
   AdapterSlot add_adapter(const LoraView& adapter) override { return adapters_.add(adapter); }
   void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
@@ -95,6 +71,8 @@ class CudaBackend final : public Backend {
   void down(int layer) override { note(stage_index(layer, 4)); }
   void head() override;
 
+  bool draws() const override { return spec_.vocab_size <= kMaxDrawnVocab; }
+  std::span<const DrawnToken> draw(std::span<const DrawRow> rows) override;
   std::span<const float> logits(int i) override;
   std::span<const float> state(int i) override;
   std::span<const float> residual() override;
@@ -129,28 +107,28 @@ class CudaBackend final : public Backend {
   void add_residual(int layer, Linear linear, const DeviceVector& post_norm);
   void normalise(const float* weight, float eps);
   void fetch_states();
-  void wait_for_answers();
+  void fetch_logits(int i);
 
   const LayerSpec& layer_spec(int layer) const {
     return spec_.layers[static_cast<std::size_t>(layer)];
   }
   const DeviceStep& step() const { return arena_.device(); }
-  GranulePool make_pool(std::size_t kv_bytes, const CudaOptions& options) const;
-  std::size_t kv_element_bytes() const;
-  std::size_t kv_scale_bytes() const;
   KvCache make_cache();
-  LoraLimits lora_limits() const;
-  AttentionLimits attention_limits() const;
+  LoraLimits lora_limits() const { return lora_limits_of(spec_, limits_); }
+  AttentionLimits attention_limits() const { return attention_limits_of(spec_, limits_); }
 
   const ModelSpec spec_;
-  const BackendLimits limits_;
+  const std::size_t free_bytes_;  // at the start; looked at before anything is allocated
   CudaStream stream_;
   DeviceModel model_;
+  const MemoryDivision memory_;
+  const BackendLimits limits_;
   StepArena arena_;
   Activations on_;
   DeviceBuffer<float> rope_tables_;  // (ropes, rows, pairs of the widest, 2)
   DeviceBuffer<std::byte> lora_workspace_;
   DeviceBuffer<std::byte> attention_workspace_;
+  TokenDrawer drawer_;
   PinnedBuffer<float> host_logits_;
   PinnedBuffer<float> host_states_;
   std::vector<float> host_residual_;
@@ -166,7 +144,9 @@ class CudaBackend final : public Backend {
 
   int num_noted_ = 0;         // stages of the step
   bool is_noting_ = false;    // they were noted and not launched
-  bool has_answers_ = false;  // logits and states were waited for
+  bool has_states_ = false;   // they were waited for
+  bool has_drawn_ = false;    // so that few of the logits are wanted here
+  std::vector<bool> has_logits_;  // (max_logit_rows,) in host_logits_
   int max_graph_rows_;
   struct Graphs {
     int capacity;
@@ -176,39 +156,30 @@ class CudaBackend final : public Backend {
   std::vector<Graphs> graphs_;
 };
 
-int widest_rope(const ModelSpec& spec) {
-  std::size_t pairs = 0;
-  for (const RopeSpec& rope : spec.ropes) pairs = std::max(pairs, rope.inv_freq.size());
-  return static_cast<int>(pairs);
-}
-
-int bucket_of(int rows) {
-  const auto found = std::lower_bound(kBuckets.begin(), kBuckets.end(), rows);
-  return found == kBuckets.end() ? rows : *found;
-}
-
-std::string mebibytes(std::size_t bytes) {
-  return std::to_string(bytes >> 20) + " MiB";
-}
-
 CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limits,
                          const CudaOptions& options)
     : spec_(weights.spec),
-      limits_(limits),
+      free_bytes_(checked_free_bytes(weights, limits, options)),
       model_(weights, stream_),
-      arena_(limits, area(limits.max_seqs, limits.num_blocks)),
-      on_(spec_, limits),
-      rope_tables_(spec_.ropes.size() * area(limits.max_rows, 2 * widest_rope(spec_))),
+      memory_(divide_device(spec_, limits, options.max_graph_rows, free_bytes_,
+                            free_bytes_ - std::min(free_bytes_, device_memory().free_bytes))),
+      limits_(with_blocks(limits, memory_.num_blocks)),
+      arena_(limits_, table_blocks(limits_)),
+      on_(spec_, limits_),
+      rope_tables_(rope_floats(spec_, limits_)),
       lora_workspace_(lora_workspace_bytes(lora_limits())),
       attention_workspace_(attention_workspace_bytes(attention_limits())),
+      drawer_(limits_.max_logit_rows, spec_.vocab_size),
       host_logits_(on_.logits.size()),
       host_states_(on_.x.size()),
       host_residual_(on_.x.size()),
-      pool_(make_pool(align(kv_element_bytes()) + kv_scale_bytes(), options)),
+      // KV begins and ends at a granule.
+      pool_(memory_.kv_bytes + memory_.adapter_bytes + GranulePool::kGranule),
       cache_(make_cache()),
-      adapters_(spec_, pool_, options.max_slots),
+      adapters_(spec_, pool_, limits_.max_adapters),
       lora_{step(), adapters_.table(), lora_limits(), lora_workspace_.data()},
-      max_graph_rows_(std::min(options.max_graph_rows, kBuckets.back())) {
+      has_logits_(static_cast<std::size_t>(limits_.max_logit_rows)),
+      max_graph_rows_(std::min(options.max_graph_rows, kGraphBuckets.back())) {
   capture_graphs();
 }
 
@@ -219,50 +190,22 @@ CudaBackend::~CudaBackend() {
   }
 }
 
-std::size_t CudaBackend::kv_element_bytes() const {
-  const std::size_t heads = area(spec_.num_layers() * limits_.num_blocks, 2 * spec_.num_kv_heads);
-  return heads * area(limits_.block_size, spec_.head_dim) *
-         (limits_.kv_form == KvForm::kInt8 ? 1 : 2);
-}
-std::size_t CudaBackend::kv_scale_bytes() const {
-  if (limits_.kv_form == KvForm::kF16) return 0;
-  const std::size_t heads = area(spec_.num_layers() * limits_.num_blocks, 2 * spec_.num_kv_heads);
-  return heads * static_cast<std::size_t>(limits_.block_size) * sizeof(float);
-}
-
-// Everything else is allocated: what is free now is for KV blocks and adapters.
-GranulePool CudaBackend::make_pool(std::size_t kv_bytes, const CudaOptions& options) const {
-  const std::size_t free = device_memory().free_bytes;
-  const std::size_t left = free > kReservedBytes ? free - kReservedBytes : 0;
-  const std::size_t adapter_bytes = options.adapter_bytes;
-  if (kv_bytes + adapter_bytes > left) {
-    throw CudaError("GPU memory is too small: of what " + mebibytes(model_.bytes()) +
-                    " of weights and the activations leave, " + mebibytes(left) +
-                    ", KV blocks would take " + mebibytes(kv_bytes) + " and adapters " +
-                    mebibytes(adapter_bytes));
-  }
-  return GranulePool(options.takes_all ? left : kv_bytes + adapter_bytes);
-}
-
+// Elements, then scales from a multiple of 256 bytes on.
 KvCache CudaBackend::make_cache() {
+  const std::size_t rows =
+      kv_rows_of_block(spec_, limits_) * static_cast<std::size_t>(limits_.num_blocks);
+  const bool is_int8 = limits_.kv_form == KvForm::kInt8;
+  const std::size_t elements =
+      (rows * static_cast<std::size_t>(spec_.head_dim) * (is_int8 ? 1 : 2) + 255) / 256 * 256;
   KvCache cache;
-  cache.elements = pool_.allocate(align(kv_element_bytes()) + kv_scale_bytes());
-  cache.scales = reinterpret_cast<float*>(cache.elements + align(kv_element_bytes()));
+  cache.elements = pool_.allocate(elements + (is_int8 ? rows * sizeof(float) : 0));
+  cache.scales = reinterpret_cast<float*>(cache.elements + elements);
   cache.form = limits_.kv_form;
   cache.num_blocks = limits_.num_blocks;
   cache.block_size = limits_.block_size;
   cache.num_kv_heads = spec_.num_kv_heads;
   cache.head_dim = spec_.head_dim;
   return cache;
-}
-
-LoraLimits CudaBackend::lora_limits() const {
-  return {limits_.max_rows, limits_.max_rank, Activations::widest_input(spec_)};
-}
-
-AttentionLimits CudaBackend::attention_limits() const {
-  return {limits_.max_rows, limits_.max_seqs, limits_.num_blocks * limits_.block_size,
-          spec_.num_heads, spec_.head_dim};
 }
 
 // ---- A step: noting, launching, graphs.
@@ -276,7 +219,8 @@ void CudaBackend::begin(const StepInput& input) {
   has_lora_ = !arena_.used_slots().empty();
   num_noted_ = 0;
   is_noting_ = capacity_ <= max_graph_rows_;
-  has_answers_ = false;
+  has_states_ = has_drawn_ = false;
+  has_logits_.assign(has_logits_.size(), false);
   if (!is_noting_) run_prologue();
 }
 
@@ -308,8 +252,6 @@ void CudaBackend::head() {
     note(num_stages() - 1);
   }
   adapters_.note_step(stream_);
-  stream_.copy_to_host(host_logits_.data(), on_.logits.data(),
-                       area(arena_.num_head_rows(), spec_.vocab_size) * sizeof(float));
   if (arena_.num_state_rows() > 0) fetch_states();
 }
 
@@ -323,19 +265,31 @@ void CudaBackend::fetch_states() {
                        area(arena_.num_state_rows(), spec_.hidden) * sizeof(float));
 }
 
-void CudaBackend::wait_for_answers() {
-  if (!has_answers_) stream_.synchronize();
-  has_answers_ = true;
-}
-
 std::span<const float> CudaBackend::state(int i) {
-  wait_for_answers();
+  if (!has_states_) stream_.synchronize();
+  has_states_ = true;
   const auto width = static_cast<std::size_t>(spec_.hidden);
   return host_states_.span().subspan(static_cast<std::size_t>(i) * width, width);
 }
 
+std::span<const DrawnToken> CudaBackend::draw(std::span<const DrawRow> rows) {
+  has_drawn_ = true;
+  return drawer_.draw(rows, on_.logits.data(), stream_);
+}
+
+// Whoever draws here wants single rows of the others; whoever does not wants all of them.
+void CudaBackend::fetch_logits(int i) {
+  const int first = has_drawn_ ? i : 0;
+  const int end = has_drawn_ ? i + 1 : arena_.num_head_rows();
+  const std::size_t offset = area(first, spec_.vocab_size);
+  stream_.copy_to_host(host_logits_.data() + offset, on_.logits.data() + offset,
+                       area(end - first, spec_.vocab_size) * sizeof(float));
+  stream_.synchronize();
+  std::fill(has_logits_.begin() + first, has_logits_.begin() + end, true);
+}
+
 std::span<const float> CudaBackend::logits(int i) {
-  wait_for_answers();
+  if (!has_logits_[static_cast<std::size_t>(i)]) fetch_logits(i);
   const auto width = static_cast<std::size_t>(spec_.vocab_size);
   return host_logits_.span().subspan(static_cast<std::size_t>(i) * width, width);
 }
@@ -358,7 +312,7 @@ void CudaBackend::capture_graphs() {
     for (const bool lora : {false, true}) enqueue_step(std::min(capacity, max_graph_rows_), lora);
   }
   stream_.synchronize();
-  for (const int capacity : kBuckets) {
+  for (const int capacity : kGraphBuckets) {
     if (capacity > max_graph_rows_) break;
     graphs_.push_back({capacity, capture(capacity, false), capture(capacity, true)});
   }

@@ -26,6 +26,21 @@ DeviceModel::DeviceModel(const ModelWeights& weights, CudaStream& stream)
   stream.synchronize();
 }
 
+// Vectors are left out: they are a few kilobytes a layer.
+std::size_t DeviceModel::bytes_for(const ModelWeights& weights) {
+  std::size_t bytes = packed_bytes(weights.embedding);
+  if (!weights.spec.tied_embeddings) bytes += packed_bytes(weights.head);
+  for (const LayerWeights& layer : weights.layers) {
+    for (const WeightMatrix& matrix : layer.linears) {
+      if (matrix.rows > 0) bytes += packed_bytes(matrix);
+    }
+    for (const ExpertWeights& expert : layer.experts) {
+      for (const WeightMatrix& matrix : expert) bytes += packed_bytes(matrix);
+    }
+  }
+  return bytes;
+}
+
 PackedOnDevice DeviceModel::send(const WeightMatrix& matrix, CudaStream& stream) {
   const PackedBuffers packed = pack_matrix(matrix);
   PackedOnDevice device(packed, dynamic_map_.data(), stream);

@@ -35,6 +35,8 @@ class DeviceModel {
   // Packs and sends everything; the weights are not needed afterwards. Throws std::invalid_argument
   // for what a GPU does not take.
   DeviceModel(const ModelWeights& weights, CudaStream& stream);
+  // Of device memory that they take, but for what rounding of allocations costs.
+  static std::size_t bytes_for(const ModelWeights& weights);
 
   const PackedMatrix& embedding() const { return embedding_.view(); }
   const PackedMatrix& head() const { return head_ ? head_->view() : embedding_.view(); }

@@ -51,13 +51,11 @@ extern "C" __attribute__((visibility("default"))) int tessera_cuda_probe(GpuInfo
 }
 
 extern "C" __attribute__((visibility("default"))) Backend* tessera_cuda_backend(
-    const ModelWeights* weights, const BackendLimits* limits, std::size_t adapter_bytes,
-    const char** reason) {
+    const ModelWeights* weights, const BackendLimits* limits, const char** reason) {
   static std::string failure;
   try {
     TESSERA_CUDA_CHECK(cudaSetDevice(0));
-    return make_cuda_backend(*weights, *limits, {.adapter_bytes = adapter_bytes, .takes_all = true})
-        .release();
+    return make_cuda_backend(*weights, *limits).release();
   } catch (const std::exception& error) {
     failure = error.what();
     *reason = failure.c_str();

@@ -14,6 +14,10 @@ std::size_t area(int rows, int cols) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
 }
 
+std::size_t divided_up(int value, int by) {
+  return static_cast<std::size_t>((value + by - 1) / by);
+}
+
 PackedForm form_of(WeightForm form) {
   if (form == WeightForm::kBook16) return PackedForm::kBook16;
   return form == WeightForm::kInt8 ? PackedForm::kInt8 : PackedForm::kHalf;
@@ -143,6 +147,23 @@ PackedBuffers pack_matrix(const WeightMatrix& matrix) {
   pack_scales(matrix, out);
   if (matrix.order != nullptr) out.order.assign(matrix.order, matrix.order + matrix.cols);
   return out;
+}
+
+std::size_t packed_bytes(const WeightMatrix& matrix) {
+  const bool is_bf16 = matrix.form == WeightForm::kBf16;
+  const std::size_t tiles = divided_up(matrix.rows, kTileRows);
+  const std::size_t groups = is_bf16 ? 1 : divided_up(matrix.cols, matrix.group);
+  const std::size_t blocks = divided_up(matrix.cols, kTileCols);
+  const std::size_t scales = tiles * groups * kTileRows;
+  std::size_t bytes = tiles * blocks * static_cast<std::size_t>(tile_bytes(form_of(matrix.form)));
+  const bool nested = !is_bf16 && matrix.scales == nullptr;
+  bytes += scales * (nested ? 1 : sizeof(float));
+  if (nested) bytes += (scales + kAbsmaxBlock - 1) / kAbsmaxBlock * sizeof(float);
+  if (matrix.offsets != nullptr) bytes += scales * sizeof(float);
+  if (matrix.order != nullptr) {
+    bytes += static_cast<std::size_t>(matrix.cols) * sizeof(std::int32_t);
+  }
+  return bytes;
 }
 
 PackedOnDevice::PackedOnDevice(const PackedBuffers& host, const float* dynamic_map,

@@ -127,6 +127,9 @@ struct PackedBuffers {
 // of 64, a group that is none of 16, 32 or a multiple of 64).
 PackedBuffers pack_matrix(const WeightMatrix& matrix);
 
+// Bytes that pack_matrix() makes of it.
+std::size_t packed_bytes(const WeightMatrix& matrix);
+
 // Device memory of one matrix.
 class PackedOnDevice {
  public:

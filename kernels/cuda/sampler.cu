@@ -8,6 +8,7 @@
 #include "kernels/cuda/device_math.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/sampler_kernels.hpp"
+#include "kernels/philox.hpp"
 
 namespace tessera {
 namespace {
@@ -17,38 +18,7 @@ using Mass = unsigned long long;  // CUDA's atomics know no std::uint64_t
 
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarpLanes;
-constexpr double kMassOfOne = 0x1p45;
 constexpr int kBuckets = 256;
-
-// The counter-based generator and the number in [0, 1) that engine/philox.hpp has, as 53 bits.
-__device__ std::uint64_t uniform_bits(std::uint64_t seed, std::uint32_t position) {
-  std::uint32_t counter[4] = {position, 0, 0, 0};
-  std::uint32_t key[2] = {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = std::uint64_t{0xD2511F53} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57} * counter[2];
-    const std::uint32_t next[4] = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-                                   static_cast<std::uint32_t>(product1),
-                                   static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-                                   static_cast<std::uint32_t>(product0)};
-    for (int i = 0; i < 4; ++i) counter[i] = next[i];
-    key[0] += 0x9E3779B9;
-    key[1] += 0xBB67AE85;
-  }
-  return (std::uint64_t{counter[0]} << 32 | counter[1]) >> 11;
-}
-
-// total * bits / 2^53, rounded down.
-__device__ Mass share_of(Mass total, std::uint64_t bits) {
-  const Mass low = (total & 0xFFFFFFFFU) * (bits & 0xFFFFFFFFU);
-  const Mass middle1 = (total >> 32) * (bits & 0xFFFFFFFFU);
-  const Mass middle2 = (total & 0xFFFFFFFFU) * (bits >> 32);
-  const Mass high = (total >> 32) * (bits >> 32);
-  const Mass carried = (low >> 32) + (middle1 & 0xFFFFFFFFU) + (middle2 & 0xFFFFFFFFU);
-  const Mass upper = high + (middle1 >> 32) + (middle2 >> 32) + (carried >> 32);
-  const Mass lower = carried << 32 | (low & 0xFFFFFFFFU);
-  return upper << 11 | lower >> 53;
-}
 
 // Bits of a logit that ascend as it does; both zeros are one number.
 __device__ std::uint32_t ascending_bits(float value) {
@@ -120,20 +90,17 @@ struct Row {
   __device__ bool allows(int token) const {
     return mask == nullptr || (mask[token / 64] >> (token % 64) & 1U) != 0;
   }
-  __device__ double weight(int token) const {
-    return exp((static_cast<double>(logits[token]) - largest) / temperature);
+  __device__ Mass mass(int token) const {
+    return mass_of(weight_of(logits[token], largest, temperature));
   }
-  __device__ static Mass mass_of(double weight) {
-    return static_cast<Mass>(weight * kMassOfOne + 0.5);
-  }
-  __device__ Mass mass(int token) const { return mass_of(weight(token)); }
 };
 
 // Penalties, biases and bans, on a copy of the row; the row itself if there are none.
 __device__ const float* adjust(const SampleRow& row, const SamplerLists& lists, const float* logits,
                                float* adjusted, int vocab_size) {
-  const bool has_penalties = row.repetition_penalty != 1.0F || row.presence_penalty != 0.0F ||
-                             row.frequency_penalty != 0.0F;
+  const DrawParams& params = row.params;
+  const bool has_penalties = params.repetition_penalty != 1.0F || params.presence_penalty != 0.0F ||
+                             params.frequency_penalty != 0.0F;
   const bool has_bias = row.bias_begin < row.bias_end;
   const bool has_bans = row.banned_begin < row.banned_end;
   if (!has_penalties && !has_bias && !has_bans) return logits;
@@ -142,12 +109,12 @@ __device__ const float* adjust(const SampleRow& row, const SamplerLists& lists, 
   __syncthreads();
   for (int i = row.seen_begin + thread; has_penalties && i < row.seen_end; i += kThreads) {
     float& logit = adjusted[lists.seen[i].token];
-    logit = logit > 0.0F ? __fdiv_rn(logit, row.repetition_penalty)
-                         : __fmul_rn(logit, row.repetition_penalty);
+    logit = logit > 0.0F ? __fdiv_rn(logit, params.repetition_penalty)
+                         : __fmul_rn(logit, params.repetition_penalty);
     const int count = lists.seen[i].count;
     if (count == 0) continue;
-    const float paid = __fadd_rn(__fmul_rn(row.frequency_penalty, static_cast<float>(count)),
-                                 row.presence_penalty);
+    const float paid = __fadd_rn(__fmul_rn(params.frequency_penalty, static_cast<float>(count)),
+                                 params.presence_penalty);
     logit = __fadd_rn(logit, -paid);
   }
   __syncthreads();
@@ -243,7 +210,8 @@ __device__ Mass last_kept(const Row& row, Cut cut, const Shared& shared) {
       if (left == 0) {  // the first of them says how many are wanted
         const int owner = __ffs(static_cast<int>(lanes)) - 1;
         const Mass mass = row.mass(first + owner);
-        const Mass by_mass = mass == 0 ? ~Mass{0} : (cut.wanted + mass - 1) / mass;
+        const Mass by_mass =
+            mass == 0 ? ~Mass{0} : cut.wanted / mass + (cut.wanted % mass != 0 ? 1 : 0);
         left = cut.count;
         if (by_mass < static_cast<Mass>(left)) left = static_cast<int>(by_mass);
         if (left < 1) left = 1;
@@ -266,7 +234,7 @@ __device__ Mass last_kept(const Row& row, Cut cut, const Shared& shared) {
 }
 
 // What top_k and top_p keep, as the rank of the last token; 0 if they keep all.
-__device__ Mass cut_at(const Row& row, const SampleRow& params, const Shared& shared) {
+__device__ Mass cut_at(const Row& row, const DrawParams& params, const Shared& shared) {
   constexpr Mass kNever = ~Mass{0};
   Mass last = 0;
   if (params.top_k > 0 && params.top_k < row.vocab_size) {
@@ -278,29 +246,27 @@ __device__ Mass cut_at(const Row& row, const SampleRow& params, const Shared& sh
     if (row.allows(token) && rank_of(row.logits[token], token) >= last) kept += row.mass(token);
   }
   const Mass total = total_of_all(kept, shared);
-  const double share = static_cast<double>(params.top_p) * static_cast<double>(total);
-  const Mass wanted = static_cast<Mass>(ceil(share));
-  const Mass by_mass = last_kept(row, {row.vocab_size, wanted < 1 ? 1 : wanted}, shared);
+  const Mass by_mass = last_kept(row, {row.vocab_size, mass_to_reach(params.top_p, total)}, shared);
   return by_mass > last ? by_mass : last;
 }
 
 // The mass with which a token may be drawn.
 struct Drawn {
   const Row* row;
-  Mass last;  // in rank
-  double min_p;
+  Mass last;   // in rank
+  Mass least;  // min_p's
 
   __device__ Mass mass(int token) const {
     if (token >= row->vocab_size || !row->allows(token)) return 0;
     if (rank_of(row->logits[token], token) < last) return 0;
-    const double weight = row->weight(token);
-    return weight < min_p ? 0 : Row::mass_of(weight);
+    const Mass mass = row->mass(token);
+    return mass < least ? 0 : mass;
   }
 };
 
 // The first token, by id, at which the running mass passes the seed's share of the total. A warp
 // has an adjacent part of the vocabulary, whose masses it has added up before.
-__device__ int draw(const Drawn& drawn, const SampleRow& params, int best, const Shared& shared) {
+__device__ int draw(const Drawn& drawn, const DrawParams& params, int best, const Shared& shared) {
   const int vocab_size = drawn.row->vocab_size;
   const int part = divided_up(vocab_size, kThreads) * kWarpLanes;
   const int begin = warp_index() * part;
@@ -317,8 +283,7 @@ __device__ int draw(const Drawn& drawn, const SampleRow& params, int best, const
     if (warp < warp_index()) before += shared.warps[warp];
     total += shared.warps[warp];
   }
-  const Mass wanted =
-      share_of(total, uniform_bits(params.seed, static_cast<std::uint32_t>(params.position)));
+  const Mass wanted = share_of(total, uniform_bits(params.seed, params.position));
   if (before <= wanted && wanted < before + own) {
     for (int first = begin; first < end; first += kWarpLanes) {
       const Mass up_to = before + warp_prefix(drawn.mass(first + lane_index()));
@@ -338,28 +303,28 @@ __device__ int draw(const Drawn& drawn, const SampleRow& params, int best, const
   return token;
 }
 
-// Log-probabilities of the model's own logits.
-__device__ void add_logprobs(const float* logits, int vocab_size, int num_top, const Shared& shared,
-                             SampledToken& sampled) {
+// What log-probabilities are made of: the model's own logits.
+__device__ void tell_logits(const float* logits, int vocab_size, int num_top, const Shared& shared,
+                            DrawnToken& sampled) {
   Row row = {logits, nullptr, vocab_size, 0.0, 1.0};
   Mass rank = next_in_rank(row, ~Mass{0}, shared);
-  row.largest = static_cast<double>(logits[token_of(rank)]);
+  const float largest = logits[token_of(rank)];
+  row.largest = static_cast<double>(largest);
   Mass mass = 0;
   for (int token = thread_index(); token < vocab_size; token += kThreads) mass += row.mass(token);
-  const double log_total = log(static_cast<double>(total_of_all(mass, shared)) / kMassOfOne);
-  const int count = min(min(num_top, kMaxTopLogprobs), vocab_size);
+  const Mass total = total_of_all(mass, shared);
+  const int count = min(min(num_top, kMaxTopLogits), vocab_size);
   for (int i = 0; i < count; ++i) {
     if (i > 0) rank = next_in_rank(row, rank, shared);
     if (thread_index() != 0) continue;
-    const int token = token_of(rank);
-    sampled.top[i] = token;
-    sampled.top_logprobs[i] =
-        static_cast<float>(static_cast<double>(logits[token]) - row.largest - log_total);
+    sampled.top[static_cast<std::size_t>(i)] = token_of(rank);
+    sampled.top_logits[static_cast<std::size_t>(i)] = logits[token_of(rank)];
   }
-  if (thread_index() == 0) {
-    sampled.logprob =
-        static_cast<float>(static_cast<double>(logits[sampled.token]) - row.largest - log_total);
-  }
+  if (thread_index() != 0) return;
+  sampled.logit = logits[sampled.token];
+  sampled.largest = largest;
+  sampled.total = total;
+  sampled.num_top = count;
 }
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(const __grid_constant__ SamplerParams p) {
@@ -370,18 +335,18 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const __grid_constant_
   const Shared shared = {warps, masses, counts, told};
   const SamplerCall& call = p.call;
   const int index = static_cast<int>(blockIdx.x);
-  if (index >= *call.num_rows) return;
-  const SampleRow& params = call.rows[index];
-  const std::size_t offset =
-      static_cast<std::size_t>(index) * static_cast<std::size_t>(call.vocab_size);
-  const float* model_logits = call.logits + offset;
+  const SampleRow& sampled_row = call.rows[index];
+  const DrawParams& params = sampled_row.params;
+  const auto width = static_cast<std::size_t>(call.vocab_size);
+  const float* model_logits = call.logits + static_cast<std::size_t>(sampled_row.row) * width;
   const std::size_t mask_words = static_cast<std::size_t>(divided_up(call.vocab_size, 64));
-  Row row = {adjust(params, call.lists, model_logits, call.adjusted + offset, call.vocab_size),
-             params.mask < 0
+  Row row = {adjust(sampled_row, call.lists, model_logits,
+                    call.adjusted + static_cast<std::size_t>(index) * width, call.vocab_size),
+             sampled_row.mask < 0
                  ? nullptr
-                 : call.lists.masks + static_cast<std::size_t>(params.mask) * mask_words,
+                 : call.lists.masks + static_cast<std::size_t>(sampled_row.mask) * mask_words,
              call.vocab_size, 0.0, static_cast<double>(params.temperature)};
-  SampledToken& sampled = call.sampled[index];
+  DrawnToken& sampled = call.sampled[index];
   const bool is_broken = has_nan(row, shared);
   const Mass best_rank = next_in_rank(row, ~Mass{0}, shared);
   const int best = token_of(best_rank);
@@ -392,21 +357,22 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const __grid_constant_
   int token = best;
   if (params.temperature > 0.0F) {
     row.largest = static_cast<double>(row.logits[best]);
-    const Drawn drawn = {&row, cut_at(row, params, shared), static_cast<double>(params.min_p)};
+    const Drawn drawn = {&row, cut_at(row, params, shared),
+                         mass_of(static_cast<double>(params.min_p))};
     token = draw(drawn, params, best, shared);
   }
   if (thread_index() == 0) sampled.token = token;
   if (params.num_logprobs >= 0) {
-    add_logprobs(model_logits, call.vocab_size, params.num_logprobs, shared, sampled);
+    tell_logits(model_logits, call.vocab_size, params.num_logprobs, shared, sampled);
   }
 }
 
 }  // namespace
 
-void sample(CudaStream& stream, const SamplerCall& call, int capacity) {
-  if (capacity == 0) return;
+void sample(CudaStream& stream, const SamplerCall& call) {
+  if (call.num_rows == 0) return;
   launch(stream, "sample", sample_kernel,
-         {{static_cast<unsigned>(capacity)}, {static_cast<unsigned>(kThreads)}}, {call});
+         {{static_cast<unsigned>(call.num_rows)}, {static_cast<unsigned>(kThreads)}}, {call});
 }
 
 }  // namespace tessera

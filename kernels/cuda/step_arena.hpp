@@ -15,6 +15,10 @@ class StepArena {
  public:
   // `max_blocks` entries of all sequences' block tables together.
   StepArena(const BackendLimits& limits, std::size_t max_blocks);
+  // Of device memory that one takes.
+  static std::size_t device_bytes(const BackendLimits& limits, std::size_t max_blocks) {
+    return lay_out(limits, max_blocks).end;
+  }
 
   // Writes the numbers and enqueues the copy. Waits only if the copy before last is still under
   // way. Throws std::length_error if the step is beyond the limits.

@@ -186,21 +186,25 @@ void time_sampler(int rows, int vocab_size, int top_k, float top_p) {
   CudaStream stream;
   DeviceArrays arrays(stream);
   SampleRow row;
-  row.top_k = top_k;
-  row.top_p = top_p;
+  row.params.top_k = top_k;
+  row.params.top_p = top_p;
   const auto count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(vocab_size);
   SamplerCall call;
-  call.num_rows = arrays.keep(std::vector<std::int32_t>{rows});
+  call.num_rows = rows;
   call.logits = arrays.keep(random_floats(count));
   call.vocab_size = vocab_size;
-  call.rows = arrays.keep(std::vector<SampleRow>(static_cast<std::size_t>(rows), row));
+  std::vector<SampleRow> sample_rows(static_cast<std::size_t>(rows), row);
+  for (std::size_t i = 0; i < sample_rows.size(); ++i) {
+    sample_rows[i].row = static_cast<std::int32_t>(i);
+  }
+  call.rows = arrays.keep(sample_rows);
   auto adjusted = poisoned<float>(stream, count);
-  auto sampled = poisoned<SampledToken>(stream, static_cast<std::size_t>(rows));
+  auto sampled = poisoned<DrawnToken>(stream, static_cast<std::size_t>(rows));
   call.adjusted = adjusted.data();
   call.sampled = sampled.data();
   print("sampler rows " + std::to_string(rows) + " vocab " + std::to_string(vocab_size) +
             (top_k > 0 || top_p < 1.0F ? " filtered" : " plain"),
-        microseconds(stream, [&](int) { sample(stream, call, rows); }),
+        microseconds(stream, [&](int) { sample(stream, call); }),
         4.0 * static_cast<double>(count), 0.0);
 }
 

@@ -192,6 +192,7 @@ std::unique_ptr<Backend> make(const std::string& name, const ModelWeights& weigh
   limits.num_blocks = 1024;
   limits.block_size = kBlockSize;
   limits.max_rank = 64;
+  limits.memory.adapter_bytes = std::size_t{2} << 30;  // eight of ranks up to 64, of a model of 1B
   if (name == "cuda") return make_cuda_backend(weights, limits);
   if (name == "cpu") return make_cpu_backend(weights, limits);
   if (name == "reference") return make_reference_backend(weights, limits);

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -98,6 +99,18 @@ TEST_F(AdapterSlotsTest, OneThatIsUsedOftenOutlivesASweepOverOthers) {
   for (int number = 2; number < 8; ++number) pin(slots, number);
   EXPECT_TRUE(slots.holds(AdapterShelf::digest(1)));
   EXPECT_EQ(slots.count(), 3);
+}
+
+TEST_F(AdapterSlotsTest, WhereTheDeviceHasNoRoomMoreOfTheIdleGo) {
+  AdapterSlots slots(backend_, {});
+  backend_.refuse_beyond(2);
+  const auto kept = pin(slots, 1);
+  pin(slots, 2);
+  const auto next = pin(slots, 3);
+  EXPECT_TRUE(slots.holds(AdapterShelf::digest(3)));
+  EXPECT_FALSE(slots.holds(AdapterShelf::digest(2)));
+  EXPECT_THROW(pin(slots, 4), std::runtime_error) << "the others are pinned";
+  EXPECT_EQ(slots.count(), 2) << "and stay";
 }
 
 TEST_F(AdapterSlotsTest, EvictionsAreToldOnceAndSpareThePinned) {

@@ -39,12 +39,15 @@ class FakeBackend final : public Backend {
   void throw_after(int num_steps) { steps_until_throw_ = num_steps; }
   // The next remove_adapter() throws, and removes nothing.
   void throw_at_removal() { throws_at_removal_ = true; }
+  // There is no room for more adapters at a time.
+  void refuse_beyond(int num_adapters) { most_adapters_ = num_adapters; }
   int num_adapters() const { return static_cast<int>(adapters_.size()); }
 
   std::string_view name() const override { return "fake"; }
   PageType page_type() const override { return PageType::kF32; }
 
   AdapterSlot add_adapter(const LoraView& adapter) override {
+    if (num_adapters() >= most_adapters_) return kNoAdapter;
     AdapterSlot slot = 0;
     while (adapters_.contains(slot)) ++slot;
     adapters_[slot] = fingerprint(adapter);
@@ -215,6 +218,7 @@ class FakeBackend final : public Backend {
   int stage_ = 0;
   int steps_until_throw_ = -1;
   bool throws_at_removal_ = false;
+  int most_adapters_ = std::numeric_limits<int>::max();
   std::size_t num_discarded_ = 0;
   StepInput input_;
   std::vector<Cell> cells_;  // (num_blocks * block_size,)

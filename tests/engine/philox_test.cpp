@@ -1,4 +1,4 @@
-#include "engine/philox.hpp"
+#include "kernels/philox.hpp"
 
 #include <cstdint>
 

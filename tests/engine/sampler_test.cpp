@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/philox.hpp"
+#include "kernels/philox.hpp"
 
 namespace tessera {
 namespace {

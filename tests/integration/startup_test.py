@@ -51,6 +51,12 @@ class Startup(unittest.TestCase):
                        capture_output=True)
         self.refused("has no tokenizer", "--model", packed, "--data", harness.scratch() / "startup")
 
+    @unittest.skipIf(shutil.which("nvidia-smi"), "this machine may have a GPU")
+    def test_a_gpu_where_there_is_none(self):
+        for option in (["--gpu"], ["--backend", "cuda"]):
+            self.refused("no GPU: ", "--model", harness.packed_demo(), "--data",
+                         harness.scratch() / "startup", *option)
+
     def test_a_data_directory_that_another_server_uses(self):
         server = harness.Server().start()
         self.addCleanup(server.close)

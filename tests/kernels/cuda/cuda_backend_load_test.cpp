@@ -36,9 +36,9 @@ class CudaBackendUnderLoad : public testing::Test {
 std::unique_ptr<Backend> make(const Crowd& crowd) {
   BackendLimits limits = crowd.limits(0);
   limits.max_rows = limits.max_logit_rows = 64;
-  return make_cuda_backend(
-      crowd.weights(), limits,
-      {.max_slots = 16, .adapter_bytes = std::size_t{32} << 20, .max_graph_rows = 8});
+  limits.max_adapters = 16;
+  limits.memory.adapter_bytes = std::size_t{32} << 20;
+  return make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 8});
 }
 
 constexpr CrowdShape kShape{.model = CrowdModel::kLlamaNf4,

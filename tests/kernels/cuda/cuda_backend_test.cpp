@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -41,9 +43,9 @@ std::unique_ptr<Backend> make(const Crowd& crowd, KvForm kv_form = KvForm::kF16,
   BackendLimits limits = crowd.limits(0);
   limits.max_rows = limits.max_logit_rows = is_emulated() ? 64 : 1024;
   limits.kv_form = kv_form;
-  auto backend = make_cuda_backend(
-      crowd.weights(), limits,
-      {.max_slots = 8, .adapter_bytes = std::size_t{32} << 20, .max_graph_rows = max_graph_rows});
+  limits.max_adapters = 8;
+  limits.memory.adapter_bytes = std::size_t{32} << 20;
+  auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = max_graph_rows});
   crowd.add_adapters(*backend);
   return backend;
 }
@@ -212,18 +214,62 @@ TEST_F(CudaBackendTest, TheResidualStreamCanBeReadAfterAnyStage) {
   compare("down");
 }
 
-TEST_F(CudaBackendTest, RefusesExpertsAndTooLittleMemoryInOneLine) {
-  std::uint32_t seed = 1;
-  while (!has_experts(Crowd(seed))) ++seed;
-  EXPECT_THROW(make_cuda_backend(Crowd(seed).weights(), {}), std::invalid_argument);
-  const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4}));
+BackendLimits few_rows(const Crowd& crowd) {
   BackendLimits limits = crowd.limits(0);
   limits.max_rows = limits.max_logit_rows = 16;
+  limits.max_adapters = 4;
+  return limits;
+}
+
+TEST_F(CudaBackendTest, RefusesTooLittleMemoryInOneLine) {
+  const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4}));
+  BackendLimits limits = few_rows(crowd);
+  limits.memory.adapter_bytes = std::size_t{1} << 44;
   try {
-    make_cuda_backend(crowd.weights(), limits, {.adapter_bytes = std::size_t{1} << 44});
+    make_cuda_backend(crowd.weights(), limits);
     FAIL() << "sixteen terabytes";
-  } catch (const CudaError& error) {
-    EXPECT_NE(std::string(error.what()).find("GPU memory is too small"), std::string::npos);
+  } catch (const std::runtime_error& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("GPU memory is too small"), std::string::npos) << what;
+    EXPECT_NE(what.find("adapters 16384.0 GiB"), std::string::npos) << what;
+    EXPECT_EQ(what.find('\n'), std::string::npos);
+  }
+}
+
+TEST_F(CudaBackendTest, MemoryIsDividedAsItWasSaid) {
+  const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4}));
+  BackendLimits limits = few_rows(crowd);
+  limits.num_blocks = 0;
+  limits.memory.least_blocks = 4;
+  limits.memory.most_blocks = 64;
+  const std::size_t before = device_memory().free_bytes;
+  const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 4});
+  const MemoryDivision& memory = *backend->memory();
+  EXPECT_EQ(memory.free_bytes, before);
+  EXPECT_EQ(memory.num_blocks, 64);
+  const std::size_t planned = memory.weight_bytes + memory.scratch_bytes + memory.kv_bytes +
+                              memory.adapter_bytes;
+  const std::size_t taken = before - device_memory().free_bytes;
+  EXPECT_LE(taken, planned + (std::size_t{1} << 20)) << "more than was said";
+  EXPECT_GE(taken + (std::size_t{1} << 20), planned) << "less than was said";
+}
+
+TEST_F(CudaBackendTest, AnAdapterThatHasNoRoomIsNoFailureAndLeavesTheOthers) {
+  const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4, .num_adapters = 0}));
+  BackendLimits limits = few_rows(crowd);
+  limits.memory.adapter_bytes = 1;  // but for what rounding gives: two granules
+  const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 0});
+  Random random(3);
+  const RandomAdapter adapter(random, crowd.model().spec(), 32);
+  std::vector<AdapterSlot> slots;
+  for (AdapterSlot slot = 0; slot != kNoAdapter && slots.size() < 5;) {
+    slot = backend->add_adapter(adapter.view(PageType::kBf16));
+    if (slot != kNoAdapter) slots.push_back(slot);
+  }
+  EXPECT_LT(slots.size(), 4U) << "memory ends before the slots do";
+  for (const AdapterSlot slot : slots) backend->remove_adapter(slot);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    EXPECT_NE(backend->add_adapter(adapter.view(PageType::kBf16)), kNoAdapter) << "as before";
   }
 }
 

@@ -19,12 +19,12 @@ TEST(CudaSchedules, EveryOrderAndPoisonGivesTheSameBits) {
                              .max_tokens = 10});
     BackendLimits limits = crowd.limits(0);
     limits.max_rows = limits.max_logit_rows = 32;
+    limits.max_adapters = 4;
+    limits.memory.adapter_bytes = std::size_t{16} << 20;
     limits.kv_form = seed == 3 ? KvForm::kF16 : KvForm::kInt8;
     const auto run = [&](const emulation::Schedule& schedule) {
       emulation::set_schedule(schedule);
-      const auto backend = make_cuda_backend(
-          crowd.weights(), limits,
-          {.max_slots = 4, .adapter_bytes = std::size_t{16} << 20, .max_graph_rows = 4});
+      const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 4});
       crowd.add_adapters(*backend);
       auto logits = crowd.run_together(*backend, seed);
       emulation::set_schedule({});

@@ -48,7 +48,7 @@ TEST(CudaNf4, DequantisesBitEqualToTheHost) {
 TEST(GpuModule, WhereThereIsNoneTheReasonIsOneLine) {
   // No module lies beside a test.
   try {
-    make_gpu_backend({}, {}, 0);
+    make_gpu_backend({}, {});
     FAIL() << "a backend without a module";
   } catch (const std::runtime_error& error) {
     EXPECT_STREQ(error.what(), "no GPU: this build has no CUDA module beside it");

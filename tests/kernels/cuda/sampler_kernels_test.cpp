@@ -1,27 +1,27 @@
-// sampler_kernels_test.cpp — the sampler's kernel against the engine's sampler and logit adjuster:
-// the same tokens, and log-probabilities to the last bits of an fp32.
-#include "kernels/cuda/sampler_kernels.hpp"
-
+// sampler_kernels_test.cpp — tokens drawn on the device against the engine's sampler and logit
+// adjuster: the same tokens and the same log-probabilities, bit for bit.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "engine/guided/token_mask.hpp"
 #include "engine/logit_adjuster.hpp"
 #include "engine/sampler.hpp"
+#include "kernels/cuda/token_drawer.hpp"
 #include "tests/kernels/cuda/device_arrays.hpp"
 #include "tests/kernels/random_model.hpp"
 
 namespace tessera {
 namespace {
-
-constexpr float kLogprobTolerance = 2e-6F;
 
 // One sequence: what it wants, what it has said, and what its model gave.
 struct Sequence {
@@ -46,66 +46,54 @@ std::optional<GeneratedToken> sample_reference(const Sequence& sequence) {
               sequence.mask ? &*sequence.mask : nullptr, sequence.logits);
 }
 
-// The lists and rows that the host would write for a step of these sequences.
-std::vector<SampledToken> sample_on_device(const std::vector<Sequence>& sequences) {
-  CudaStream stream;
-  DeviceArrays arrays(stream);
-  std::vector<SampleRow> rows;
-  std::vector<SeenToken> seen;
-  std::vector<TokenBias> biases;
-  std::vector<TokenId> banned;
-  std::vector<std::uint64_t> masks;
-  std::vector<float> logits;
-  for (const Sequence& sequence : sequences) {
-    const SamplingParams& params = sequence.params;
-    SampleRow row;
-    row.temperature = params.temperature;
-    row.top_p = params.top_p;
-    row.min_p = params.min_p;
-    row.top_k = params.top_k;
-    row.repetition_penalty = params.repetition_penalty;
-    row.presence_penalty = params.presence_penalty;
-    row.frequency_penalty = params.frequency_penalty;
-    row.num_logprobs = params.num_logprobs;
-    row.seed = params.seed;
-    row.position = static_cast<std::uint64_t>(sequence.position);
-    std::map<TokenId, std::int32_t> counts;
-    if (params.repetition_penalty != 1.0F) {
-      for (const TokenId token : sequence.prompt) counts.emplace(token, 0);
+// What the engine would make of these sequences (engine/drawn_rows.hpp), in memory of its own.
+struct HostRows {
+  std::vector<DrawRow> rows;
+  std::deque<std::vector<SeenToken>> seen;
+  std::deque<std::vector<TokenBias>> biases;
+  std::vector<float> logits;  // (rows, vocab_size), the last sequence's first
+
+  explicit HostRows(const std::vector<Sequence>& sequences) {
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      add(sequences[i], static_cast<int>(sequences.size() - 1 - i));
+      const auto& last_first = sequences[sequences.size() - 1 - i].logits;
+      logits.insert(logits.end(), last_first.begin(), last_first.end());
     }
-    for (const TokenId token : sequence.answer) ++counts[token];
-    row.seen_begin = static_cast<std::int32_t>(seen.size());
-    for (const auto& [token, count] : counts) seen.push_back({token, count});
-    row.seen_end = static_cast<std::int32_t>(seen.size());
-    row.bias_begin = static_cast<std::int32_t>(biases.size());
-    for (const auto& [token, bias] : params.logit_bias) biases.push_back({token, bias});
-    row.bias_end = static_cast<std::int32_t>(biases.size());
-    row.banned_begin = static_cast<std::int32_t>(banned.size());
-    if (static_cast<int>(sequence.answer.size()) < params.min_tokens) {
-      banned.insert(banned.end(), sequence.ends.begin(), sequence.ends.end());
-    }
-    row.banned_end = static_cast<std::int32_t>(banned.size());
-    if (sequence.mask) {
-      const auto words = sequence.mask->words();
-      row.mask = static_cast<std::int32_t>(masks.size() / words.size());
-      masks.insert(masks.end(), words.begin(), words.end());
-    }
-    rows.push_back(row);
-    logits.insert(logits.end(), sequence.logits.begin(), sequence.logits.end());
   }
-  const auto num_rows = static_cast<std::int32_t>(sequences.size());
-  SamplerCall call;
-  call.num_rows = arrays.keep(std::vector<std::int32_t>{num_rows});
-  call.logits = arrays.keep(logits);
-  call.vocab_size = static_cast<int>(sequences.front().logits.size());
-  call.rows = arrays.keep(rows);
-  call.lists = {arrays.keep(seen), arrays.keep(biases), arrays.keep(banned), arrays.keep(masks)};
-  auto adjusted = poisoned<float>(stream, logits.size());
-  auto sampled = poisoned<SampledToken>(stream, sequences.size());
-  call.adjusted = adjusted.data();
-  call.sampled = sampled.data();
-  sample(stream, call, num_rows + 2);  // launched for more rows than there are
-  return to_host(stream, sampled);
+
+  void add(const Sequence& sequence, int at) {
+    const SamplingParams& params = sequence.params;
+    DrawRow& row = rows.emplace_back();
+    row.row = at;
+    row.params = {.temperature = params.temperature,
+                  .top_k = params.top_k,
+                  .top_p = params.top_p,
+                  .min_p = params.min_p,
+                  .repetition_penalty = params.repetition_penalty,
+                  .presence_penalty = params.presence_penalty,
+                  .frequency_penalty = params.frequency_penalty,
+                  .num_logprobs = params.num_logprobs,
+                  .seed = params.seed,
+                  .position = static_cast<std::uint32_t>(sequence.position)};
+    TokenCounts counts(sequence.prompt, params);
+    for (const TokenId token : sequence.answer) counts.add(token);
+    row.seen = seen.emplace_back(counts.seen().begin(), counts.seen().end());
+    auto& of_row = biases.emplace_back();
+    for (const auto& [token, bias] : params.logit_bias) of_row.push_back({token, bias});
+    row.biases = of_row;
+    if (static_cast<int>(sequence.answer.size()) < params.min_tokens) row.banned = sequence.ends;
+    if (sequence.mask) row.mask = sequence.mask->words();
+  }
+};
+
+std::vector<DrawnToken> sample_on_device(const std::vector<Sequence>& sequences) {
+  CudaStream stream;
+  const HostRows host(sequences);
+  const auto logits = to_device(stream, host.logits);
+  TokenDrawer drawer(static_cast<int>(sequences.size()) + 2,
+                     static_cast<int>(sequences.front().logits.size()));
+  const auto drawn = drawer.draw(host.rows, logits.data(), stream);
+  return {drawn.begin(), drawn.end()};
 }
 
 Sequence random_sequence(Random& random, int vocab_size) {
@@ -145,16 +133,18 @@ Sequence random_sequence(Random& random, int vocab_size) {
   return drawn;
 }
 
-void expect_same(const SampledToken& actual, const Sequence& sequence) {
+void expect_same(const DrawnToken& actual, const Sequence& sequence) {
   const auto expected = sample_reference(sequence);
   ASSERT_EQ(actual.token, expected ? expected->id : -1);
   if (!expected || sequence.params.num_logprobs < 0) return;
-  ASSERT_NEAR(actual.logprob, expected->logprob,
-              kLogprobTolerance * (1.0F + std::abs(expected->logprob)));
+  const auto told = [&](float logit) {
+    return log_probability(logit, actual.largest, actual.total);
+  };
+  ASSERT_EQ(told(actual.logit), expected->logprob);
+  ASSERT_EQ(static_cast<std::size_t>(actual.num_top), expected->top.size());
   for (std::size_t i = 0; i < expected->top.size(); ++i) {
     ASSERT_EQ(actual.top[i], expected->top[i].id);
-    ASSERT_NEAR(actual.top_logprobs[i], expected->top[i].logprob,
-                kLogprobTolerance * (1.0F + std::abs(expected->top[i].logprob)));
+    ASSERT_EQ(told(actual.top_logits[i]), expected->top[i].logprob);
   }
 }
 
@@ -181,6 +171,39 @@ TEST_F(SamplerKernels, DrawTheEnginesTokensWhateverIsAskedOfThem) {
   }
 }
 
+TEST_F(SamplerKernels, KeepAsManyOfTheLargestEqualsAsTopKSays) {
+  std::vector<Sequence> sequences(40);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    Sequence& sequence = sequences[i];
+    sequence.logits.assign(60, -3.0F);
+    for (const std::size_t token : {7U, 19U, 20U, 41U, 58U}) sequence.logits[token] = 2.0F;
+    sequence.params.top_k = 3 + static_cast<int>(i % 2);
+    sequence.params.top_p = i % 4 < 2 ? 1.0F : 0.6F;
+    sequence.params.seed = 5;
+    sequence.position = static_cast<int>(i);
+  }
+  const auto sampled = sample_on_device(sequences);
+  std::set<TokenId> of_three;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    expect_same(sampled[i], sequences[i]);
+    if (i % 4 == 0) of_three.insert(sampled[i].token);
+  }
+  EXPECT_EQ(of_three, (std::set<TokenId>{7, 19, 20}));
+}
+
+TEST_F(SamplerKernels, RefuseRowsThatSayMoreThanThereIsRoomFor) {
+  CudaStream stream;
+  const auto logits = to_device(stream, std::vector<float>(100, 1.0F));
+  TokenDrawer drawer(2, 50);
+  const std::vector<SeenToken> seen(200'000);
+  std::vector<DrawRow> rows(2);
+  EXPECT_EQ(drawer.draw(rows, logits.data(), stream).size(), 2U);
+  rows[1].seen = seen;
+  EXPECT_TRUE(drawer.draw(rows, logits.data(), stream).empty()) << "lists of more than a megabyte";
+  rows.assign(3, {});
+  EXPECT_TRUE(drawer.draw(rows, logits.data(), stream).empty()) << "three rows of two";
+}
+
 TEST_F(SamplerKernels, TellWhereThereIsNothingToDrawFrom) {
   Random random(5);
   std::vector<Sequence> sequences(4);
@@ -189,7 +212,7 @@ TEST_F(SamplerKernels, TellWhereThereIsNothingToDrawFrom) {
   sequences[1].logits[3] = std::numeric_limits<float>::infinity();
   sequences[2].mask.emplace(70);
   sequences[3].logits.assign(70, -std::numeric_limits<float>::infinity());
-  for (const SampledToken& sampled : sample_on_device(sequences)) EXPECT_EQ(sampled.token, -1);
+  for (const DrawnToken& sampled : sample_on_device(sequences)) EXPECT_EQ(sampled.token, -1);
 }
 
 TEST_F(SamplerKernels, DrawEachTokenAsOftenAsItsProbabilitySays) {
@@ -203,7 +226,7 @@ TEST_F(SamplerKernels, DrawEachTokenAsOftenAsItsProbabilitySays) {
     sequence.position = i;
   }
   std::array<double, kVocab> counts{};
-  for (const SampledToken& sampled : sample_on_device(sequences)) {
+  for (const DrawnToken& sampled : sample_on_device(sequences)) {
     counts[static_cast<std::size_t>(sampled.token)] += 1.0;
   }
   double chi_square = 0.0;
@@ -225,7 +248,7 @@ TEST_F(SamplerKernels, DrawTheSameAloneAndInCompanyInEveryOrder) {
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       EXPECT_EQ(again[i].token, together[i].token);
       if (sequences[i].params.num_logprobs < 0) continue;
-      EXPECT_EQ(again[i].logprob, together[i].logprob);
+      EXPECT_EQ(again[i].total, together[i].total);
     }
   });
   for (std::size_t i = 0; i < sequences.size(); ++i) {

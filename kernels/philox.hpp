@@ -30,12 +30,15 @@ constexpr PhiloxCounter philox4x32(PhiloxCounter counter, PhiloxKey key) {
   return counter;
 }
 
-// Uniform in [0, 1) with 53 random bits, for the token at `position` of the request with `seed`.
-constexpr double uniform_at(std::uint64_t seed, std::uint32_t position) {
+// 53 random bits for the token at `position` of the request with `seed`.
+constexpr std::uint64_t uniform_bits(std::uint64_t seed, std::uint32_t position) {
   const auto words = philox4x32({position, 0, 0, 0}, {static_cast<std::uint32_t>(seed),
                                                       static_cast<std::uint32_t>(seed >> 32)});
-  const std::uint64_t bits = (std::uint64_t{words[0]} << 32 | words[1]) >> 11;
-  return static_cast<double>(bits) * 0x1p-53;
+  return (std::uint64_t{words[0]} << 32 | words[1]) >> 11;
+}
+// The same as a number in [0, 1).
+constexpr double uniform_at(std::uint64_t seed, std::uint32_t position) {
+  return static_cast<double>(uniform_bits(seed, position)) * 0x1p-53;
 }
 
 }  // namespace tessera
