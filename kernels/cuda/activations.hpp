@@ -7,6 +7,7 @@
 
 #include "kernels/backend.hpp"
 #include "kernels/cuda/device.hpp"
+#include "kernels/cuda/expert_kernels.hpp"
 #include "kernels/cuda/linear.hpp"
 
 namespace tessera {
@@ -63,6 +64,44 @@ struct Activations {
   DeviceBuffer<float> ordered_sums;
   DeviceBuffer<float> y;       // (rows, out) of the linears of a stage
   DeviceBuffer<float> logits;  // (logit rows, vocab)
+};
+
+// The same of the places of a layer's experts (expert_kernels.hpp); nothing where there are none.
+struct ExpertActivations {
+  ExpertActivations(const ModelSpec& spec, const BackendLimits& limits)
+      : routing(spec, limits.max_rows),
+        y(device_area(places(spec, limits), widest_output(spec))),
+        gated(device_area(places(spec, limits), spec.expert_intermediate)),
+        halves(device_area(places(spec, limits), widest_input(spec))),
+        scales(static_cast<std::size_t>(places(spec, limits))),
+        sums(halves.size() / 16) {}
+
+  static int places(const ModelSpec& spec, const BackendLimits& limits) {
+    return spec.num_experts == 0 ? 0 : limits.max_rows * spec.experts_per_token;
+  }
+  static int widest_input(const ModelSpec& spec) {
+    return std::max(spec.hidden, spec.expert_intermediate);
+  }
+  static int widest_output(const ModelSpec& spec) {
+    return std::max(spec.hidden, 2 * spec.expert_intermediate);
+  }
+  static std::size_t bytes(const ModelSpec& spec, const BackendLimits& limits) {
+    const int rows = places(spec, limits);
+    const std::size_t staged = device_area(rows, widest_input(spec));
+    return ExpertRoutingBuffers::device_bytes(spec, limits.max_rows) +
+           (device_area(rows, widest_output(spec)) + device_area(rows, spec.expert_intermediate) +
+            static_cast<std::size_t>(rows) + staged / 16) *
+               sizeof(float) +
+           staged * sizeof(std::uint16_t);
+  }
+  StagedRows staged() { return {halves.data(), scales.data(), sums.data()}; }
+
+  ExpertRoutingBuffers routing;
+  DeviceBuffer<float> y;               // (places, out) of gate and up, then of down
+  DeviceBuffer<float> gated;           // (places, expert_intermediate) the input of down
+  DeviceBuffer<std::uint16_t> halves;  // of either input, staged
+  DeviceBuffer<float> scales;
+  DeviceBuffer<float> sums;
 };
 
 }  // namespace tessera

@@ -36,8 +36,7 @@ const T* offset_pointer(std::size_t at) {
 
 std::size_t AdapterStore::table_bytes(const ModelSpec& spec, int max_slots) {
   const auto modules = static_cast<std::size_t>(LoraModuleNumbers(spec).count());
-  return static_cast<std::size_t>(max_slots) *
-         (modules * sizeof(LoraEntry) + 2 * sizeof(LoraRows));
+  return static_cast<std::size_t>(max_slots) * (modules * sizeof(LoraEntry) + 2 * sizeof(LoraRows));
 }
 
 AdapterStore::AdapterStore(const ModelSpec& spec, GranulePool& pool, int max_slots)
@@ -160,8 +159,9 @@ void AdapterStore::release(Slot& slot) {
 }
 
 std::byte* AdapterStore::Slot::address(std::size_t at) const {
-  const auto after = std::upper_bound(runs.begin(), runs.end(), at,
-                                      [](std::size_t offset, const Run& run) { return offset < run.begin; });
+  const auto after =
+      std::upper_bound(runs.begin(), runs.end(), at,
+                       [](std::size_t offset, const Run& run) { return offset < run.begin; });
   const Run& run = *std::prev(after);
   return run.memory + (at - run.begin);
 }

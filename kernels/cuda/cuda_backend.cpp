@@ -14,6 +14,7 @@
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/device_model.hpp"
 #include "kernels/cuda/device_needs.hpp"
+#include "kernels/cuda/expert_kernels.hpp"
 #include "kernels/cuda/granule_pool.hpp"
 #include "kernels/cuda/linear.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
@@ -98,6 +99,10 @@ class CudaBackend final : public Backend {
   void run_down(int layer);
   void run_head();
 
+  void run_gate_up_experts(int layer);
+  void run_down_experts(int layer);
+  void multiply_expert_linears(int layer, int first, int count);
+
   // y = W x + B (A x) of modules that read the same input; those of a layer that follow each other.
   void run_linears(int layer, std::span<const Linear> linears);
   void multiply_all(std::span<const PackedMatrix> matrices, float* y, int y_stride,
@@ -125,8 +130,10 @@ class CudaBackend final : public Backend {
   const BackendLimits limits_;
   StepArena arena_;
   Activations on_;
+  ExpertActivations on_experts_;
   DeviceBuffer<float> rope_tables_;  // (ropes, rows, pairs of the widest, 2)
   DeviceBuffer<std::byte> lora_workspace_;
+  DeviceBuffer<std::byte> expert_lora_workspace_;
   DeviceBuffer<std::byte> attention_workspace_;
   TokenDrawer drawer_;
   PinnedBuffer<float> host_logits_;
@@ -135,17 +142,19 @@ class CudaBackend final : public Backend {
   GranulePool pool_;
   KvCache cache_;
   AdapterStore adapters_;
+  LoraModuleNumbers modules_;
   LoraWork lora_;
+  LoraWork expert_lora_;
 
   // What launches are for.
   int capacity_ = 0;
   int head_capacity_ = 0;
   bool has_lora_ = false;
 
-  int num_noted_ = 0;         // stages of the step
-  bool is_noting_ = false;    // they were noted and not launched
-  bool has_states_ = false;   // they were waited for
-  bool has_drawn_ = false;    // so that few of the logits are wanted here
+  int num_noted_ = 0;             // stages of the step
+  bool is_noting_ = false;        // they were noted and not launched
+  bool has_states_ = false;       // they were waited for
+  bool has_drawn_ = false;        // so that few of the logits are wanted here
   std::vector<bool> has_logits_;  // (max_logit_rows,) in host_logits_
   int max_graph_rows_;
   struct Graphs {
@@ -166,8 +175,10 @@ CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limit
       limits_(with_blocks(limits, memory_.num_blocks)),
       arena_(limits_, table_blocks(limits_)),
       on_(spec_, limits_),
+      on_experts_(spec_, limits_),
       rope_tables_(rope_floats(spec_, limits_)),
       lora_workspace_(lora_workspace_bytes(lora_limits())),
+      expert_lora_workspace_(expert_lora_bytes(spec_, limits_)),
       attention_workspace_(attention_workspace_bytes(attention_limits())),
       drawer_(limits_.max_logit_rows, spec_.vocab_size),
       host_logits_(on_.logits.size()),
@@ -177,7 +188,10 @@ CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limit
       pool_(memory_.kv_bytes + memory_.adapter_bytes + GranulePool::kGranule),
       cache_(make_cache()),
       adapters_(spec_, pool_, limits_.max_adapters),
+      modules_(spec_),
       lora_{step(), adapters_.table(), lora_limits(), lora_workspace_.data()},
+      expert_lora_{step(), adapters_.table(), expert_lora_limits_of(spec_, limits_),
+                   expert_lora_workspace_.data()},
       has_logits_(static_cast<std::size_t>(limits_.max_logit_rows)),
       max_graph_rows_(std::min(options.max_graph_rows, kGraphBuckets.back())) {
   capture_graphs();
@@ -418,7 +432,7 @@ void CudaBackend::multiply_one(const PackedMatrix* first, int count, float* y, i
 void CudaBackend::run_linears(int layer, std::span<const Linear> linears) {
   std::array<PackedMatrix, 3> matrices;
   LoraModules modules;
-  modules.first_module = layer * kNumLinears + static_cast<int>(linears[0]);
+  modules.first_module = modules_.of(layer, linears[0]);
   modules.count = static_cast<int>(linears.size());
   modules.in_features = spec_.shape(linears[0]).in_features;
   modules.x = on_.input.data();
@@ -497,16 +511,90 @@ void CudaBackend::run_o_proj(int layer) {
 void CudaBackend::run_gate_up(int layer) {
   const DeviceLayer& weights = model_.layer(layer);
   normalise(weights.mlp_norm.data(), layer_spec(layer).rms_eps);
+  if (layer_spec(layer).experts) return run_gate_up_experts(layer);
   run_linears(layer, std::array{Linear::kGate, Linear::kUp});
   gate_rows(stream_,
-            {step(), on_.y.data(), weights.biases[static_cast<std::size_t>(Linear::kGate)].data(),
+            {&step().counts->rows, on_.y.data(),
+             weights.biases[static_cast<std::size_t>(Linear::kGate)].data(),
              weights.biases[static_cast<std::size_t>(Linear::kUp)].data(),
              layer_spec(layer).activation, spec_.intermediate, on_.input.data(), on_.staged()},
             capacity_);
 }
 
+// Some of kExpertLinears, of all places, with their adapters.
+void CudaBackend::multiply_expert_linears(int layer, int first, int count) {
+  const DeviceExperts& experts = model_.layer(layer).experts;
+  const bool reads_rows = first == 0;  // gate and up; down reads what they have put out
+  ExpertLinears linears;
+  linears.matrices = experts.table();
+  linears.shape = spec_.expert_shape(kExpertLinears[static_cast<std::size_t>(first)]);
+  linears.routing = on_experts_.routing.view();
+  linears.y_stride = count * linears.shape.out_features;
+  const float* x = reads_rows ? on_.input.data() : on_experts_.gated.data();
+  const std::int32_t* x_rows = reads_rows ? linears.routing.row_of : nullptr;
+  for (int i = first; i < first + count; ++i) {
+    linears.first = i;
+    linears.y = on_experts_.y.data() + (i - first) * linears.shape.out_features;
+    linears.x = reads_rows ? on_.staged() : on_experts_.staged();
+    linears.x_rows = x_rows;
+    if (experts.has_order(i)) {
+      linears.x = on_experts_.staged();
+      linears.x_rows = nullptr;
+      stage_experts(
+          stream_,
+          {linears.routing, linears.matrices, i, x, x_rows, linears.shape.in_features, linears.x},
+          capacity_);
+    }
+    for (const ExpertForm form : experts.forms(i)) {
+      multiply_experts(stream_, linears, form, capacity_);
+    }
+  }
+  if (!has_lora_) return;
+  LoraModules modules;
+  modules.first_module = modules_.of_experts(layer, first);
+  modules.expert_stride = kNumExpertLinears;
+  modules.count = count;
+  modules.in_features = linears.shape.in_features;
+  modules.x = x;
+  modules.x_rows = x_rows;
+  modules.y_stride = linears.y_stride;
+  for (int i = 0; i < count; ++i) {
+    modules.out_features[i] = linears.shape.out_features;
+    modules.y[i] = on_experts_.y.data() + i * linears.shape.out_features;
+  }
+  apply_lora(stream_, expert_lora_, modules, capacity_ * spec_.experts_per_token);
+}
+
+void CudaBackend::run_gate_up_experts(int layer) {
+  const ExpertRouting& routing = on_experts_.routing.view();
+  route_rows(stream_,
+             {step(), on_.input.data(), model_.layer(layer).router.data(), spec_.hidden,
+              spec_.normalise_expert_weights, routing},
+             capacity_);
+  if (has_lora_) plan_expert_lora(stream_, expert_lora_, routing, capacity_);
+  multiply_expert_linears(layer, 0, 2);
+  gate_rows(
+      stream_,
+      {routing.num_places(), on_experts_.y.data(), nullptr, nullptr, layer_spec(layer).activation,
+       spec_.expert_intermediate, on_experts_.gated.data(), on_experts_.staged()},
+      capacity_ * spec_.experts_per_token);
+}
+
+// Sums what the experts put out, to where a layer without them has the output of down.
+void CudaBackend::run_down_experts(int layer) {
+  multiply_expert_linears(layer, 2, 1);
+  sum_experts(
+      stream_,
+      {step(), on_experts_.routing.view(), on_experts_.y.data(), spec_.hidden, on_.y.data()},
+      capacity_);
+}
+
 void CudaBackend::run_down(int layer) {
-  run_linears(layer, std::array{Linear::kDown});
+  if (layer_spec(layer).experts) {
+    run_down_experts(layer);
+  } else {
+    run_linears(layer, std::array{Linear::kDown});
+  }
   add_residual(layer, Linear::kDown, model_.layer(layer).post_mlp_norm);
 }
 
@@ -523,7 +611,7 @@ void CudaBackend::run_head() {
     replace_logits(stream_, lora_, spec_.vocab_size, spec_.hidden, on_.input.data(),
                    on_.logits.data(), head_capacity_);
     LoraModules modules;
-    modules.first_module = spec_.num_layers() * kNumLinears + 1;
+    modules.first_module = modules_.head();
     modules.in_features = spec_.hidden;
     modules.out_features[0] = spec_.vocab_size;
     modules.x = on_.input.data();

@@ -4,12 +4,11 @@
 // bucket of rows; so the stages of a small step are not launched one by one but, at head(), as one
 // graph that was captured for the bucket when the backend was made, with LoRA or without. A stage
 // is therefore only noted until head() or until somebody looks at the residual stream. Tokens are
-// drawn on the device; waiting for them is the only wait of a step. Logits come back only to whoever
-// asks for them.
+// drawn on the device; waiting for them is the only wait of a step. Logits come back only to
+// whoever asks for them.
 //
 // Linears compute from fp16 activations with a power of two a row, sums in fp32; keys and values
-// are fp16 or 8 bits; the residual stream is fp32. Of what ModelSpec can describe, experts are left
-// to the CPU.
+// are fp16 or 8 bits; the residual stream is fp32.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,5 @@
 #include "kernels/cuda/device_model.hpp"
 
-#include <stdexcept>
 #include <utility>
 
 namespace tessera {
@@ -8,9 +7,6 @@ namespace tessera {
 DeviceModel::DeviceModel(const ModelWeights& weights, CudaStream& stream)
     : dynamic_map_(kDynamicMap.size()) {
   const ModelSpec& spec = weights.spec;
-  if (spec.num_experts > 0) {
-    throw std::invalid_argument("a model with experts is served by the CPU backend alone");
-  }
   copy<float>(stream, dynamic_map_, kDynamicMap);
   embedding_ = send(weights.embedding, stream);
   if (!spec.tied_embeddings) head_ = send(weights.head, stream);
@@ -34,9 +30,7 @@ std::size_t DeviceModel::bytes_for(const ModelWeights& weights) {
     for (const WeightMatrix& matrix : layer.linears) {
       if (matrix.rows > 0) bytes += packed_bytes(matrix);
     }
-    for (const ExpertWeights& expert : layer.experts) {
-      for (const WeightMatrix& matrix : expert) bytes += packed_bytes(matrix);
-    }
+    bytes += DeviceExperts::device_bytes(layer.experts);
   }
   return bytes;
 }
@@ -61,6 +55,7 @@ DeviceLayer DeviceModel::send(const ModelSpec& spec, int index, const LayerWeigh
   DeviceLayer layer;
   for (const Linear linear : kAllLinears) {
     const auto i = static_cast<std::size_t>(linear);
+    if (weights.linears[i].rows == 0) continue;  // the experts have their own
     layer.linears[i] = send(weights.linears[i], stream);
     layer.biases[i] = send(weights.biases[i], spec.shape(linear).out_features, stream);
   }
@@ -71,6 +66,10 @@ DeviceLayer DeviceModel::send(const ModelSpec& spec, int index, const LayerWeigh
   const bool each = spec.layers[static_cast<std::size_t>(index)].qk_norm == QkNorm::kPerHead;
   layer.q_norm = send(weights.q_norm, each ? spec.head_dim : spec.q_dim(), stream);
   layer.k_norm = send(weights.k_norm, each ? spec.head_dim : spec.kv_dim(), stream);
+  if (weights.experts.empty()) return layer;
+  layer.router = send(weights.router, spec.num_experts * spec.hidden, stream);
+  layer.experts = DeviceExperts(weights.experts, dynamic_map_.data(), stream);
+  bytes_ += layer.experts.bytes();
   return layer;
 }
 

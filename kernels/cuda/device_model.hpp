@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device_experts.hpp"
 #include "kernels/cuda/packed_matrix.hpp"
 #include "kernels/weights.hpp"
 
@@ -15,7 +16,7 @@ namespace tessera {
 using DeviceVector = DeviceBuffer<float>;
 
 struct DeviceLayer {
-  std::array<PackedOnDevice, kNumLinears> linears;
+  std::array<PackedOnDevice, kNumLinears> linears;  // without gate, up, down where it has experts
   std::array<DeviceVector, kNumLinears> biases;
   DeviceVector attention_norm;
   DeviceVector mlp_norm;
@@ -23,6 +24,8 @@ struct DeviceLayer {
   DeviceVector post_mlp_norm;
   DeviceVector q_norm;
   DeviceVector k_norm;
+  DeviceVector router;  // (num_experts, hidden)
+  DeviceExperts experts;
 };
 
 struct DeviceRope {

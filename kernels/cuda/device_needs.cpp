@@ -37,7 +37,8 @@ std::size_t graph_bytes(const ModelSpec& spec, int max_graph_rows) {
 // Everything that is in device memory beside weights, graphs and the pool.
 std::size_t scratch_bytes(const ModelSpec& spec, BackendLimits limits) {
   if (limits.num_blocks == 0) limits.num_blocks = std::max(limits.memory.least_blocks, 1);
-  return Activations::bytes(spec, limits) + rope_floats(spec, limits) * sizeof(float) +
+  return Activations::bytes(spec, limits) + ExpertActivations::bytes(spec, limits) +
+         expert_lora_bytes(spec, limits) + rope_floats(spec, limits) * sizeof(float) +
          lora_workspace_bytes(lora_limits_of(spec, limits)) +
          attention_workspace_bytes(attention_limits_of(spec, limits)) +
          StepArena::device_bytes(limits, table_blocks(limits)) +
@@ -47,6 +48,10 @@ std::size_t scratch_bytes(const ModelSpec& spec, BackendLimits limits) {
 
 }  // namespace
 
+std::size_t expert_lora_bytes(const ModelSpec& spec, const BackendLimits& limits) {
+  return spec.num_experts == 0 ? 0 : lora_workspace_bytes(expert_lora_limits_of(spec, limits));
+}
+
 int widest_rope(const ModelSpec& spec) {
   std::size_t pairs = 0;
   for (const RopeSpec& rope : spec.ropes) pairs = std::max(pairs, rope.inv_freq.size());
@@ -55,6 +60,11 @@ int widest_rope(const ModelSpec& spec) {
 
 LoraLimits lora_limits_of(const ModelSpec& spec, const BackendLimits& limits) {
   return {limits.max_rows, limits.max_rank, Activations::widest_input(spec)};
+}
+
+LoraLimits expert_lora_limits_of(const ModelSpec& spec, const BackendLimits& limits) {
+  return {ExpertActivations::places(spec, limits), limits.max_rank,
+          ExpertActivations::widest_input(spec)};
 }
 
 AttentionLimits attention_limits_of(const ModelSpec& spec, const BackendLimits& limits) {

@@ -14,7 +14,10 @@ namespace tessera {
 inline constexpr std::array kGraphBuckets = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
 
 LoraLimits lora_limits_of(const ModelSpec& spec, const BackendLimits& limits);
+// Of the places of experts; of no rows where there are none.
+LoraLimits expert_lora_limits_of(const ModelSpec& spec, const BackendLimits& limits);
 AttentionLimits attention_limits_of(const ModelSpec& spec, const BackendLimits& limits);
+std::size_t expert_lora_bytes(const ModelSpec& spec, const BackendLimits& limits);
 // Entries of all sequences' block tables together.
 std::size_t table_blocks(const BackendLimits& limits);
 // Of the tables of cosines and sines: (ropes, rows, pairs of the widest, 2).

@@ -38,7 +38,8 @@ template <class Params>
 void launch(CudaStream& stream, const char* name, void (*kernel)(Params), const LaunchShape& shape,
             const std::type_identity_t<Params>& params) {
   static_assert(std::is_trivially_copyable_v<Params>);
-  constexpr std::size_t kUnasked = 48 << 10;  // beyond this a kernel must ask
+  // Beyond 48 KiB, with what it has of static shared memory, a kernel must ask.
+  constexpr std::size_t kUnasked = 8 << 10;
   const auto bytes = static_cast<int>(shape.shared_bytes);
   if (shape.shared_bytes > kUnasked) {
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),

@@ -1,3 +1,5 @@
+#include "kernels/cuda/device_math.cuh"
+#include "kernels/cuda/expert_kernels.hpp"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear.hpp"
 #include "kernels/cuda/ptx.cuh"
@@ -96,6 +98,13 @@ __device__ __forceinline__ void decode(const Codes<kForm>& codes, const Tables& 
   }
 }
 
+// The row of x that row `row` of y is made of. kPlaces: of an expert's places (ExpertLinears).
+template <bool kPlaces>
+__device__ __forceinline__ int row_of_x(const LinearGroup& p, int row) {
+  if constexpr (!kPlaces) return row;
+  return p.x_rows == nullptr ? row : p.x_rows[row];
+}
+
 // What a lane reads of a matrix and of x on its way along a tile, found once a tile: its loop over
 // the blocks is to have loads, permutes and products in it, and no arithmetic of addresses.
 template <int kTokens>
@@ -112,7 +121,7 @@ struct Walk {
   const uint4* x[kTokens / 8];  // the lane's columns of block 0, of the rows that it feeds
 };
 
-template <int kTokens>
+template <int kTokens, bool kPlaces>
 __device__ __forceinline__ Walk<kTokens> start_walk(const LinearGroup& p, const PackedMatrix& m,
                                                     const Tables& tables, int tile, int first_row,
                                                     int num_rows) {
@@ -132,7 +141,8 @@ __device__ __forceinline__ Walk<kTokens> start_walk(const LinearGroup& p, const 
   walk.absmax_offset = m.absmax_offset;
   walk.group_inverse = m.group_inverse;
   const auto row_of = [&](unsigned token) {
-    return static_cast<std::size_t>(min(first_row + static_cast<int>(token), num_rows - 1));
+    return static_cast<std::size_t>(
+        row_of_x<kPlaces>(p, min(first_row + static_cast<int>(token), num_rows - 1)));
   };
   const auto cols = static_cast<std::size_t>(m.cols);
 #pragma unroll
@@ -164,7 +174,7 @@ __device__ __forceinline__ void add_scaled(float (&acc)[4], const float (&c)[4],
 }
 
 // What the offsets of a block add: each times the sum of its columns of x.
-template <int kTokens, int kSteps>
+template <int kTokens, int kSteps, bool kPlaces>
 __device__ __forceinline__ void add_offsets(const LinearGroup& p, const float2* offsets, int cols,
                                             const unsigned (&groups)[4 / kSteps], int block,
                                             int first_row, int num_rows,
@@ -177,8 +187,8 @@ __device__ __forceinline__ void add_offsets(const LinearGroup& p, const float2* 
   for (int n = 0; n < kTokens / 8; ++n) {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const auto token =
-          static_cast<unsigned>(min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1));
+      const auto token = static_cast<unsigned>(
+          row_of_x<kPlaces>(p, min(first_row + n * 8 + static_cast<int>(2 * t) + j, num_rows - 1)));
       const float4 sum = reinterpret_cast<const float4*>(
           p.x.sums)[token * static_cast<unsigned>(cols / kTileCols) + static_cast<unsigned>(block)];
       const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
@@ -193,7 +203,7 @@ __device__ __forceinline__ void add_offsets(const LinearGroup& p, const float2* 
 
 // One block of 64 columns, `ahead` sixteen bytes of x behind the walk's. kSteps is how many steps
 // share a scale: 4 where groups are 64 columns or more, 2 or 1 where they are 32 or 16.
-template <PackedForm kForm, int kTokens, int kSteps>
+template <PackedForm kForm, int kTokens, int kSteps, bool kPlaces>
 __device__ __forceinline__ void add_block(const LinearGroup& p, int cols, const Walk<kTokens>& walk,
                                           const std::uint32_t (&a)[16], int block, int ahead,
                                           int first_row, int num_rows,
@@ -227,13 +237,14 @@ __device__ __forceinline__ void add_block(const LinearGroup& p, int cols, const 
   }
   if constexpr (kForm != PackedForm::kHalf) {
     if (walk.offsets != nullptr) {
-      add_offsets<kTokens, kSteps>(p, walk.offsets, cols, groups, block, first_row, num_rows, acc);
+      add_offsets<kTokens, kSteps, kPlaces>(p, walk.offsets, cols, groups, block, first_row,
+                                            num_rows, acc);
     }
   }
 }
 
 // One warp's share of a tile: its blocks of columns, in order.
-template <PackedForm kForm, int kTokens, int kSteps>
+template <PackedForm kForm, int kTokens, int kSteps, bool kPlaces>
 __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMatrix& m,
                                             const Tables& tables, int tile, int first_row,
                                             int num_rows, float (&acc)[kTokens / 8][4]) {
@@ -250,7 +261,7 @@ __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMa
   const auto load = [&](int ahead) {
     return load_codes<kForm>(codes + static_cast<std::size_t>(ahead * kWarps) * kBytes);
   };
-  Walk<kTokens> walk = start_walk<kTokens>(p, m, tables, tile, first_row, num_rows);
+  Walk<kTokens> walk = start_walk<kTokens, kPlaces>(p, m, tables, tile, first_row, num_rows);
 #pragma unroll
   for (int n = 0; n < kTokens / 8; ++n) walk.x[n] += first * kBlockOfX;
   Codes<kForm> ahead[kDepth] = {};
@@ -267,8 +278,8 @@ __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMa
       std::uint32_t a[16];
       decode<kForm>(ahead[i], tables, a);
       if (block + kDepth * kWarps < blocks) ahead[i] = load(kDepth + i);
-      add_block<kForm, kTokens, kSteps>(p, m.cols, walk, a, block, i * kWarps * kBlockOfX,
-                                        first_row, num_rows, acc);
+      add_block<kForm, kTokens, kSteps, kPlaces>(p, m.cols, walk, a, block, i * kWarps * kBlockOfX,
+                                                 first_row, num_rows, acc);
     }
     codes = keep(codes + static_cast<std::size_t>(kDepth * kWarps) * kBytes);
 #pragma unroll
@@ -277,7 +288,7 @@ __device__ __forceinline__ void sum_columns(const LinearGroup& p, const PackedMa
 }
 
 // Adds the warps' sums and writes the tile's outputs.
-template <int kTokens>
+template <int kTokens, bool kPlaces>
 __device__ __forceinline__ void write_tile(const LinearGroup& p, const PackedMatrix& m,
                                            const float* sums, int tile, int column, int first_row,
                                            int num_rows) {
@@ -292,16 +303,17 @@ __device__ __forceinline__ void write_tile(const LinearGroup& p, const PackedMat
     float sum = sums[at];
     for (int warp = 1; warp < warps; ++warp) sum += sums[warp * kTokens * kTileRows + at];
     p.y[static_cast<std::size_t>(row) * static_cast<std::size_t>(p.y_stride) +
-        static_cast<std::size_t>(column + tile * kTileRows + in_tile)] = sum * p.x.scales[row];
+        static_cast<std::size_t>(column + tile * kTileRows + in_tile)] =
+        sum * p.x.scales[row_of_x<kPlaces>(p, row)];
   }
 }
 
-template <PackedForm kForm, int kTokens, int kSteps>
+template <PackedForm kForm, int kTokens, int kSteps, bool kPlaces>
 __device__ __forceinline__ void multiply_tile(const LinearGroup& p, const PackedMatrix& m,
                                               const Tables& tables, float* sums, int tile,
                                               int column, int first_row, int num_rows) {
   float acc[kTokens / 8][4] = {};
-  sum_columns<kForm, kTokens, kSteps>(p, m, tables, tile, first_row, num_rows, acc);
+  sum_columns<kForm, kTokens, kSteps, kPlaces>(p, m, tables, tile, first_row, num_rows, acc);
   const unsigned warp = threadIdx.x / kWarpSize;
   const unsigned lane = threadIdx.x % kWarpSize;
 #pragma unroll
@@ -310,7 +322,7 @@ __device__ __forceinline__ void multiply_tile(const LinearGroup& p, const Packed
         make_float4(acc[n][0], acc[n][1], acc[n][2], acc[n][3]);
   }
   __syncthreads();
-  write_tile<kTokens>(p, m, sums, tile, column, first_row, num_rows);
+  write_tile<kTokens, kPlaces>(p, m, sums, tile, column, first_row, num_rows);
   __syncthreads();
 }
 
@@ -344,18 +356,164 @@ __global__ void __launch_bounds__(kThreads, kTokens == 64 ? 1 : 2)
     const int column = which == 0   ? 0
                        : which == 1 ? p.matrices[0].rows
                                     : p.matrices[0].rows + p.matrices[1].rows;
-    multiply_tile<kForm, kTokens, kSteps>(p, m, tables, sums, at - params.first_tile[which], column,
-                                          first_row, num_rows);
+    multiply_tile<kForm, kTokens, kSteps, false>(p, m, tables, sums, at - params.first_tile[which],
+                                                 column, first_row, num_rows);
   }
 }
+
+// ---- The same of experts: the matrix and the rows are the unit's.
+
+struct ExpertParams {
+  ExpertLinears linears;
+  int tiles;  // of each matrix
+};
+
+TESSERA_HOST_DEVICE constexpr int steps_of_group(int group) {
+  return group / 16 % 4 == 0 ? 4 : group / 16;
+}
+
+template <PackedForm kForm, int kSteps>
+__device__ bool has_form(const PackedMatrix& m) {
+  return m.form == kForm && (kForm == PackedForm::kHalf || steps_of_group(m.group) == kSteps);
+}
+
+// How many of an expert's linears have the form.
+template <PackedForm kForm, int kSteps>
+__device__ int count_linears(const ExpertLinears& p, int expert) {
+  int count = 0;
+  for (int i = 0; i < p.count; ++i) {
+    const PackedMatrix& m = p.matrices[expert * kNumExpertLinears + p.first + i];
+    if (has_form<kForm, kSteps>(m)) ++count;
+  }
+  return count;
+}
+
+// The `index`-th of them.
+template <PackedForm kForm, int kSteps>
+__device__ int linear_at(const ExpertLinears& p, int expert, int index) {
+  for (int i = 0; i < p.count; ++i) {
+    const PackedMatrix& m = p.matrices[expert * kNumExpertLinears + p.first + i];
+    if (has_form<kForm, kSteps>(m) && index-- == 0) return i;
+  }
+  return 0;
+}
+
+// Fills offsets[0 .. num_experts] with the units (tiles of weights by tiles of places) before each
+// expert's, and in all. All threads call it.
+template <PackedForm kForm, int kTokens, int kSteps>
+__device__ int count_expert_units(const ExpertParams& params, std::int32_t* offsets) {
+  const ExpertRouting& routing = params.linears.routing;
+  if (threadIdx.x / kWarpSize == 0) {
+    int before = 0;
+    for (int begin = 0; begin < routing.num_experts; begin += cuda::kWarpLanes) {
+      const int expert = begin + cuda::lane_index();
+      int own = 0;
+      if (expert < routing.num_experts) {
+        const int places = routing.first[expert + 1] - routing.first[expert];
+        own = cuda::divided_up(places, kTokens) * params.tiles *
+              (places > 0 ? count_linears<kForm, kSteps>(params.linears, expert) : 0);
+      }
+      const int up_to = cuda::warp_prefix(own);
+      if (expert < routing.num_experts) offsets[expert] = before + up_to - own;
+      before += __shfl_sync(kFullMask, up_to, cuda::kWarpLanes - 1);
+    }
+    if (cuda::lane_index() == 0) offsets[routing.num_experts] = before;
+  }
+  __syncthreads();
+  return offsets[routing.num_experts];
+}
+
+__device__ bool has_same_book(const PackedMatrix& a, const PackedMatrix& b) {
+  bool same = true;
+  for (int i = 0; i < 16; ++i) same = same && a.book[i] == b.book[i];
+  return same;
+}
+
+// Grid: persistent over the units of all experts.
+template <PackedForm kForm, int kTokens, int kSteps>
+__global__ void __launch_bounds__(kThreads, kTokens == 64 ? 1 : 2)
+    expert_linear_kernel(const __grid_constant__ ExpertParams params) {
+  TESSERA_SHARED(std::int32_t, offsets, kMaxExperts + 1);
+  const ExpertLinears& p = params.linears;
+  constexpr int kPairs = kForm == PackedForm::kBook16 ? kTableBytes : 0;
+  std::byte* const shared = dynamic_shared();
+  auto* const map = reinterpret_cast<float*>(shared + kPairs);
+  auto* const sums = reinterpret_cast<float*>(shared + kPairs + kMapBytes);
+  const Tables tables = {shared, threadIdx.x % kWarpSize * 4, map};
+  for (unsigned i = threadIdx.x; kForm != PackedForm::kHalf && i < 256; i += kThreads) {
+    map[i] = p.matrices[0].dynamic_map[i];
+  }
+  const int num_units = count_expert_units<kForm, kTokens, kSteps>(params, offsets);
+  LinearGroup group;
+  group.x = p.x;
+  group.x_rows = p.x_rows;
+  group.y = p.y;
+  group.y_stride = p.y_stride;
+  const PackedMatrix* filled = nullptr;  // whose pairs are in the table
+  for (int unit = static_cast<int>(blockIdx.x); unit < num_units;
+       unit += static_cast<int>(gridDim.x)) {
+    const int expert = cuda::range_of(offsets, p.routing.num_experts, unit);
+    const int first = p.routing.first[expert];
+    const int end = p.routing.first[expert + 1];
+    const int place_tiles = cuda::divided_up(end - first, kTokens);
+    const int local = unit - offsets[expert];
+    const int first_row = first + local % place_tiles * kTokens;
+    const int tile = local / place_tiles % params.tiles;
+    const int which = linear_at<kForm, kSteps>(p, expert, local / place_tiles / params.tiles);
+    const PackedMatrix& m = p.matrices[expert * kNumExpertLinears + p.first + which];
+    if (kForm == PackedForm::kBook16 && (filled == nullptr || !has_same_book(*filled, m))) {
+      fill_pairs(m, shared);
+      filled = &m;
+      __syncthreads();
+    }
+    multiply_tile<kForm, kTokens, kSteps, true>(group, m, tables, sums, tile,
+                                                which * p.shape.out_features, first_row, end);
+  }
+}
+
+// ---- Launches.
 
 int steps_of(const LinearGroup& group) {
   int least = 4;
   for (int i = 0; i < group.count; ++i) {
-    const int of_group = group.matrices[i].group / 16;
-    least = min(least, of_group % 4 == 0 ? 4 : of_group);
+    least = min(least, steps_of_group(group.matrices[i].group));
   }
   return least;
+}
+
+template <PackedForm kForm, int kTokens, int kSteps>
+void start_experts(CudaStream& stream, const ExpertParams& params, int capacity) {
+  constexpr int kPairs = kForm == PackedForm::kBook16 ? kTableBytes : 0;
+  const ExpertLinears& p = params.linears;
+  const int places = capacity * p.routing.per_row;
+  const int most_tiles =
+      static_cast<int>(divide_up(places, kTokens)) + min(p.routing.num_experts, places);
+  const auto units = static_cast<unsigned>(most_tiles * params.tiles * p.count);
+  const unsigned blocks = min(units, static_cast<unsigned>(2 * num_multiprocessors()));
+  launch(stream, "expert_linear", expert_linear_kernel<kForm, kTokens, kSteps>,
+         {{blocks}, {kThreads}, static_cast<std::size_t>(kPairs + kMapBytes + kSumBytes<kTokens>)},
+         params);
+}
+
+// As many places at a time as an expert has on average: what a row comes to is the same in all.
+template <PackedForm kForm, int kSteps>
+void choose_places(CudaStream& stream, const ExpertParams& params, int capacity) {
+  const ExpertRouting& routing = params.linears.routing;
+  const int average = capacity * routing.per_row / routing.num_experts;
+  if (capacity <= 8 || average <= 8) {
+    return start_experts<kForm, 8, kSteps>(stream, params, capacity);
+  }
+  if constexpr (kSteps > 1) {  // a scale for each step leaves no registers for as many
+    if (average > 16) return start_experts<kForm, 64, kSteps>(stream, params, capacity);
+  }
+  start_experts<kForm, 16, kSteps>(stream, params, capacity);
+}
+
+template <PackedForm kForm>
+void choose_expert_steps(CudaStream& stream, const ExpertParams& params, int steps, int capacity) {
+  if (steps == 4) return choose_places<kForm, 4>(stream, params, capacity);
+  if (steps == 2) return choose_places<kForm, 2>(stream, params, capacity);
+  choose_places<kForm, 1>(stream, params, capacity);
 }
 
 template <PackedForm kForm, int kTokens, int kSteps>
@@ -386,6 +544,24 @@ void choose_steps(CudaStream& stream, const LinearParams& params, int capacity) 
 }
 
 }  // namespace
+
+ExpertForm form_of(const PackedMatrix& matrix) {
+  const bool is_half = matrix.form == PackedForm::kHalf;
+  return {matrix.form, is_half ? 4 : steps_of_group(matrix.group)};
+}
+
+void multiply_experts(CudaStream& stream, const ExpertLinears& linears, ExpertForm form,
+                      int capacity) {
+  const ExpertParams params{linears, (linears.shape.out_features + kTileRows - 1) / kTileRows};
+  switch (form.form) {
+    case PackedForm::kBook16:
+      return choose_expert_steps<PackedForm::kBook16>(stream, params, form.steps, capacity);
+    case PackedForm::kInt8:
+      return choose_expert_steps<PackedForm::kInt8>(stream, params, form.steps, capacity);
+    case PackedForm::kHalf:
+      return choose_places<PackedForm::kHalf, 4>(stream, params, capacity);
+  }
+}
 
 void multiply(CudaStream& stream, const LinearGroup& group, int capacity) {
   LinearParams params{group, {}};

@@ -38,6 +38,8 @@ struct LinearGroup {
   float* y = nullptr;
   int y_stride = 0;
   const std::int32_t* num_rows = nullptr;  // device memory
+  // Of the linears of experts alone: which row of x a row of y is made of; null: its own.
+  const std::int32_t* x_rows = nullptr;
 };
 
 // For `capacity` rows at most. All matrices are of one form and have no order of their own; the

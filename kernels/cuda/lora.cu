@@ -94,6 +94,13 @@ void plan_lora(CudaStream& stream, const LoraWork& work, int /*capacity*/) {
          {work.step, {workspace.plans[0], workspace.plans[1]}});
 }
 
+void plan_expert_lora(CudaStream& stream, const LoraWork& work, const ExpertRouting& routing,
+                      int /*capacity*/) {
+  const Workspace workspace = workspace_of(work.limits, work.workspace);
+  launch(stream, "plan_expert_lora", plan_expert_lora_kernel,
+         {{1}, {static_cast<unsigned>(kPlanThreads)}}, {work.step, routing, workspace.plans[0]});
+}
+
 void apply_lora(CudaStream& stream, const LoraWork& work, const LoraModules& modules,
                 int capacity) {
   const Workspace workspace = workspace_of(work.limits, work.workspace);

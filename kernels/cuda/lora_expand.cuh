@@ -50,7 +50,7 @@ __device__ inline bool changes(const LoraEntry& entry) {
 __device__ inline int expand_units(const LoraSegment& segment, const ExpandParams& p, int site) {
   bool any = false;
   for (int t = 0; t < segment.num_terms; ++t) {
-    any |= changes(entry_at(p.table, segment.terms[t].slot, p.modules.first_module + site));
+    any |= changes(entry_at(p.table, p.modules, segment, t, site));
   }
   if (!any) return 0;
   return divided_up(p.modules.out_features[site], kExpandOutputs) *
@@ -202,8 +202,7 @@ __global__ void __launch_bounds__(kExpandThreads, 4)
     const ExpandUnit unit = expand_unit_at(index - offsets[at], p.plan.segments[at], p);
     const int first_output = unit.first_output + warp_index() * kWarpOutputs;
     for (int term = 0; term < unit.segment->num_terms; ++term) {
-      const LoraEntry& entry =
-          entry_at(p.table, unit.segment->terms[term].slot, p.modules.first_module + unit.site);
+      const LoraEntry& entry = entry_at(p.table, p.modules, *unit.segment, term, unit.site);
       if (!changes(entry)) continue;
       float sums[kOutputTiles][4] = {};
       add_term(unit, term, entry, first_output, p, shared, sums);

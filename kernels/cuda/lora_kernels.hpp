@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device.hpp"
+#include "kernels/cuda/expert_kernels.hpp"
 #include "kernels/cuda/step.hpp"
 #include "kernels/lora.hpp"
 
@@ -65,14 +66,23 @@ std::size_t lora_workspace_bytes(const LoraLimits& limits);
 // Groups the step's rows by adapter. Once a step, when the step's numbers are on the device.
 void plan_lora(CudaStream& stream, const LoraWork& work, int capacity);
 
+// Groups the places of a layer's experts by expert and adapter. `work` is the experts' own: its
+// limits and workspace are for as many rows as there may be places. Once a layer, when its rows are
+// routed; apply_lora() with this work then takes places for rows.
+void plan_expert_lora(CudaStream& stream, const LoraWork& work, const ExpertRouting& routing,
+                      int capacity);
+
 // Up to three modules that read the same x and whose indices follow each other (q, k, v).
 struct LoraModules {
-  int first_module = 0;
+  int first_module = 0;   // of experts: expert 0's
+  int expert_stride = 0;  // of experts: how much further on the next one's is
   int count = 1;
   int in_features = 0;
   int out_features[3] = {};
   // (rows, in_features), fp32, contiguous; of the head: row i is step row head_rows[i].
   const float* x = nullptr;
+  const std::int32_t* x_rows =
+      nullptr;       // of experts: (places,) rows of x; null: row i is x's row i
   float* y[3] = {};  // row i of module m begins at y[m] + i * y_stride
   int y_stride = 0;
   bool of_head_rows = false;  // counts->head_rows rows instead of counts->rows

@@ -76,8 +76,7 @@ __device__ inline int shrink_units(const LoraSegment& segment, const ShrinkParam
   int units = 0;
   for (int site = 0; site < p.modules.count; ++site) {
     for (int t = 0; t < segment.num_terms; ++t) {
-      const LoraEntry& entry =
-          entry_at(p.table, segment.terms[t].slot, p.modules.first_module + site);
+      const LoraEntry& entry = entry_at(p.table, p.modules, segment, t, site);
       units += shrink_units(segment, entry, p.modules.in_features);
     }
   }
@@ -93,7 +92,7 @@ __device__ inline ShrinkUnit shrink_unit_at(int local, const LoraSegment& segmen
   int term = 0;
   const LoraEntry* entry = nullptr;
   for (;;) {
-    entry = &entry_at(p.table, segment.terms[term].slot, p.modules.first_module + site);
+    entry = &entry_at(p.table, p.modules, segment, term, site);
     const int units = shrink_units(segment, *entry, p.modules.in_features);
     if (local < units) break;
     local -= units;
@@ -158,7 +157,9 @@ __device__ void multiply_warp_part(const ShrinkUnit& unit, const ShrinkParams& p
 #pragma unroll
   for (int i = 0; i < 2 * kTiles; ++i) {
     const int at = i * 8 + lane_index() / 4;
-    rows[i / 2][i % 2] = at < unit.num_rows ? unit.rows[at] : -1;
+    int row = at < unit.num_rows ? unit.rows[at] : -1;
+    if (row >= 0 && p.modules.x_rows != nullptr) row = p.modules.x_rows[row];
+    rows[i / 2][i % 2] = row;
   }
   uint4 next[kPages];
 #pragma unroll

@@ -111,7 +111,7 @@ __device__ __forceinline__ float biased(float value, const float* bias, int k) {
 __global__ void __launch_bounds__(kRowThreads) gate_kernel(const __grid_constant__ GateParams p) {
   TESSERA_SHARED(float, sums, kRowWarps);
   const int row = this_row();
-  if (row >= p.step.counts->rows) return;
+  if (row >= *p.num_rows) return;
   const float* gate = p.gate_up + at_row(row, 2 * p.width);
   const float* up = gate + p.width;
   float* output = p.output + at_row(row, p.width);

@@ -56,9 +56,9 @@ void stage_rows(CudaStream& stream, const StageParams& params, int capacity);
 
 // output = act(gate + bias) * (up + bias), and staged.
 struct GateParams {
-  DeviceStep step;
-  const float* gate_up = nullptr;    // (rows, 2 * width): gate, then up
-  const float* gate_bias = nullptr;  // (width,) or null
+  const std::int32_t* num_rows = nullptr;  // device memory
+  const float* gate_up = nullptr;          // (rows, 2 * width): gate, then up
+  const float* gate_bias = nullptr;        // (width,) or null
   const float* up_bias = nullptr;
   Activation activation = Activation::kSilu;
   int width = 0;

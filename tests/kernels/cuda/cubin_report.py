@@ -37,15 +37,19 @@ FORMS = {0: ("kBook16", 4), 1: ("kInt8", 2), 2: ("kHalf", 2)}
 # on sm_90). The design's 61 had the scales of four blocks in one load and no offsets.
 BLOCKS = {(0, 8, 4): 126, (0, 16, 4): 160, (1, 8, 4): 126, (1, 16, 4): 169, (2, 8, 4): 64,
           (2, 16, 4): 63}
+# Experts' rows of x are found through a list, which formats with offsets read again in each block.
+EXPERT_BLOCKS = {(0, 8, 4): 136, (0, 16, 4): 198, (1, 8, 4): 147, (1, 16, 4): 201, (2, 8, 4): 64,
+                 (2, 16, 4): 66}
 BUDGETS = []
 for form, (_, ahead) in FORMS.items():
     for tokens in (8, 16, 64):
         depth = 1 if tokens == 64 else ahead
         for steps in (4, 2, 1):
-            BUDGETS.append((rf"linear_kernel<\(tessera::PackedForm\){form}, {tokens}, {steps}>",
-                            dict(HMMA=depth * tokens // 8 * 4,
-                                 block=BLOCKS.get((form, tokens, steps), 0),
-                                 registers=255 if tokens == 64 else 128)))
+            for name, blocks in (("expert_linear", EXPERT_BLOCKS), ("linear", BLOCKS)):
+                BUDGETS.append((rf"{name}_kernel<\(tessera::PackedForm\){form}, {tokens}, {steps}>",
+                                dict(HMMA=depth * tokens // 8 * 4,
+                                     block=blocks.get((form, tokens, steps), 0),
+                                     registers=255 if tokens == 64 else 128)))
 # Attention: a lane keeps head_dim / 2 sums.
 BUDGETS.append((r"attend_kernel<(64|96|128|256),", dict(registers=255)))
 

@@ -53,6 +53,10 @@ std::unique_ptr<Backend> make(const Crowd& crowd, KvForm kv_form = KvForm::kF16,
 bool has_experts(const Crowd& crowd) {
   return crowd.model().spec().num_experts > 0;
 }
+// Emulated, experts are slow, and have a test of their own.
+bool is_slow(const Crowd& crowd) {
+  return is_emulated() && has_experts(crowd);
+}
 
 class CudaBackendTest : public testing::Test {
  protected:
@@ -93,7 +97,7 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceOnModelsOfAnyFamilyFormAndAdapter)
     const Crowd crowd(seed, small({.parts = AdapterParts::kAll, .int8_pages = seed % 2 == 0}));
     const LayerSpec& layer = crowd.model().spec().layers.front();
     // As in cpu_backend_test.cpp: scores of hundreds, where the bits of a key decide.
-    if (has_experts(crowd) || (!layer.pre_norms && layer.qk_norm == QkNorm::kNone)) continue;
+    if (is_slow(crowd) || (!layer.pre_norms && layer.qk_norm == QkNorm::kNone)) continue;
     ++num_run;
     expect_agreement(crowd, seed, layer.pre_norms ? kTolerance : kToleranceWithoutPreNorms);
   }
@@ -114,7 +118,7 @@ TEST_F(CudaBackendTest, AgreesWithTheReferenceWhereAttentionIsSilent) {
   for (std::uint32_t seed = 40; num_run < seeds(20, 8); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Crowd crowd(seed, small({.is_attention_silent = true}));
-    if (has_experts(crowd)) continue;
+    if (is_slow(crowd)) continue;
     ++num_run;
     expect_agreement(crowd, seed, kTolerance);
   }
@@ -132,7 +136,7 @@ TEST_F(CudaBackendTest, RowsAreBitIdenticalAloneAndInAnyCrowdChunkingAndGraph) {
   std::uint32_t num_run = 0;
   for (std::uint32_t seed = 100; num_run < seeds(12, 6); ++seed) {
     const Crowd crowd(seed, small({.parts = AdapterParts::kAll, .max_tokens = 40}));
-    if (has_experts(crowd)) continue;
+    if (is_slow(crowd)) continue;
     ++num_run;
     SCOPED_TRACE("seed " + std::to_string(seed));
     const auto backend = make(crowd);
@@ -142,6 +146,23 @@ TEST_F(CudaBackendTest, RowsAreBitIdenticalAloneAndInAnyCrowdChunkingAndGraph) {
     for (std::size_t i = 0; i < crowd.size(); ++i) {
       EXPECT_EQ(together[i], crowd.run_alone(*backend, i)) << "alone, sequence " << i;
     }
+  }
+}
+
+TEST_F(CudaBackendTest, ExpertsAgreeWithTheReferenceAndWithThemselvesInAnyCompany) {
+  std::uint32_t num_run = 0;
+  for (std::uint32_t seed = 500; num_run < seeds(20, 2); ++seed) {
+    CrowdShape shape{
+        .is_attention_silent = true, .parts = AdapterParts::kAll, .int8_pages = seed % 2 == 0};
+    if (is_emulated()) shape.max_sequences = 2, shape.max_tokens = 7;
+    const Crowd crowd(seed, shape);
+    if (!has_experts(crowd)) continue;
+    ++num_run;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    expect_agreement(crowd, seed, kTolerance);
+    const auto backend = make(crowd);
+    const auto together = crowd.run_together(*backend, seed);
+    EXPECT_EQ(together[0], crowd.run_alone(*backend, 0));
   }
 }
 
@@ -236,41 +257,51 @@ TEST_F(CudaBackendTest, RefusesTooLittleMemoryInOneLine) {
   }
 }
 
+// Of a whole card only what is asked for: other tests may run on it.
 TEST_F(CudaBackendTest, MemoryIsDividedAsItWasSaid) {
   const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4}));
   BackendLimits limits = few_rows(crowd);
   limits.num_blocks = 0;
-  limits.memory.least_blocks = 4;
-  limits.memory.most_blocks = 64;
+  limits.memory = {
+      .kv_bytes = std::size_t{2} << 20, .adapter_bytes = std::size_t{8} << 20, .least_blocks = 4};
   const std::size_t before = device_memory().free_bytes;
   const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 4});
   const MemoryDivision& memory = *backend->memory();
+  EXPECT_LE(memory.kv_bytes, limits.memory.kv_bytes);
+  EXPECT_GE(memory.num_blocks, 4);
+  EXPECT_EQ(memory.adapter_bytes, limits.memory.adapter_bytes);
+  if (!is_emulated()) return;  // where nobody else allocates, and nothing is rounded
   EXPECT_EQ(memory.free_bytes, before);
-  EXPECT_EQ(memory.num_blocks, 64);
-  const std::size_t planned = memory.weight_bytes + memory.scratch_bytes + memory.kv_bytes +
-                              memory.adapter_bytes;
+  const std::size_t planned =
+      memory.weight_bytes + memory.scratch_bytes + memory.kv_bytes + memory.adapter_bytes;
   const std::size_t taken = before - device_memory().free_bytes;
-  EXPECT_LE(taken, planned + (std::size_t{1} << 20)) << "more than was said";
-  EXPECT_GE(taken + (std::size_t{1} << 20), planned) << "less than was said";
+  constexpr std::size_t kSlack = std::size_t{256} << 10;
+  EXPECT_LE(taken, planned + kSlack) << "more than was said";
+  EXPECT_GE(taken + kSlack, planned) << "less than was said";
 }
 
 TEST_F(CudaBackendTest, AnAdapterThatHasNoRoomIsNoFailureAndLeavesTheOthers) {
   const Crowd crowd(1, small({.model = CrowdModel::kLlamaNf4, .num_adapters = 0}));
   BackendLimits limits = few_rows(crowd);
-  limits.memory.adapter_bytes = 1;  // but for what rounding gives: two granules
+  limits.max_adapters = 200;
+  limits.memory.adapter_bytes = std::size_t{3} << 20;
   const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 0});
   Random random(3);
   const RandomAdapter adapter(random, crowd.model().spec(), 32);
+  const LoraView view = adapter.view(PageType::kBf16);
   std::vector<AdapterSlot> slots;
-  for (AdapterSlot slot = 0; slot != kNoAdapter && slots.size() < 5;) {
-    slot = backend->add_adapter(adapter.view(PageType::kBf16));
-    if (slot != kNoAdapter) slots.push_back(slot);
+  while (slots.size() < 200) {
+    const AdapterSlot slot = backend->add_adapter(view);
+    if (slot == kNoAdapter) break;
+    slots.push_back(slot);
   }
-  EXPECT_LT(slots.size(), 4U) << "memory ends before the slots do";
+  EXPECT_GT(slots.size(), 1U);
+  EXPECT_LT(slots.size(), 200U) << "memory ends before the slots do";
   for (const AdapterSlot slot : slots) backend->remove_adapter(slot);
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    EXPECT_NE(backend->add_adapter(adapter.view(PageType::kBf16)), kNoAdapter) << "as before";
+    EXPECT_NE(backend->add_adapter(view), kNoAdapter) << "as many as before, " << i;
   }
+  EXPECT_EQ(backend->add_adapter(view), kNoAdapter);
 }
 
 }  // namespace
