@@ -1,5 +1,6 @@
-// kernel_timings.cpp — how long the kernels of adapters, attention and sampling take on a device,
-// one line of JSON each: what was run, microseconds, and the bytes and products that were due.
+// kernel_timings.cpp — how long the kernels of linears, adapters, attention and sampling take on a
+// device, one line of JSON each: what was run, microseconds, and the bytes and products that were
+// due.
 //
 //   kernel_timings [tiny]      tiny: shapes for the emulated machine, whose times mean nothing
 //
@@ -16,8 +17,11 @@
 #include <vector>
 
 #include "kernels/cuda/attention_kernels.hpp"
+#include "kernels/cuda/half.hpp"
+#include "kernels/cuda/linear.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
 #include "kernels/cuda/sampler_kernels.hpp"
+#include "kernels/nf4.hpp"
 #include "tests/kernels/cuda/device_arrays.hpp"
 
 namespace tessera {
@@ -204,16 +208,81 @@ void time_sampler(int rows, int vocab_size, int top_k, float top_p) {
   call.sampled = sampled.data();
   print("sampler rows " + std::to_string(rows) + " vocab " + std::to_string(vocab_size) +
             (top_k > 0 || top_p < 1.0F ? " filtered" : " plain"),
-        microseconds(stream, [&](int) { sample(stream, call); }),
-        4.0 * static_cast<double>(count), 0.0);
+        microseconds(stream, [&](int) { sample(stream, call); }), 4.0 * static_cast<double>(count),
+        0.0);
+}
+
+std::vector<std::uint8_t> random_bytes(std::size_t count) {
+  std::vector<std::uint8_t> bytes(count);
+  std::mt19937 random(9);
+  for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random());
+  return bytes;
+}
+
+// NF4 with nested scales, as pack_matrix() lays it out, of random codes.
+PackedMatrix random_nf4(DeviceArrays& arrays, int rows, int cols) {
+  constexpr int kGroup = 64;
+  PackedMatrix matrix;
+  matrix.form = PackedForm::kBook16;
+  matrix.rows = rows;
+  matrix.cols = cols;
+  matrix.group = kGroup;
+  matrix.group_inverse = PackedMatrix::inverse_of(kGroup);
+  const auto weights = static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols);
+  matrix.codes = reinterpret_cast<const std::byte*>(arrays.keep(random_bytes(weights / 2)));
+  matrix.absmax_codes = arrays.keep(random_bytes(weights / kGroup));
+  matrix.absmax_scales = arrays.keep(random_floats(weights / kGroup / kAbsmaxBlock + 1));
+  matrix.dynamic_map = arrays.keep(std::vector<float>(kDynamicMap.begin(), kDynamicMap.end()));
+  for (std::size_t i = 0; i < 16; ++i) {
+    matrix.book[i] = half_from_float(kNf4Values[i]);
+  }
+  return matrix;
+}
+
+// y = W x of an NF4 matrix; matrices rotate, so that none is in the second-level cache.
+void time_linear(int rows, int out_features, int in_features) {
+  CudaStream stream;
+  DeviceArrays arrays(stream);
+  const double weights = static_cast<double>(out_features) * in_features;
+  const double bytes = weights * (0.5 + 1.0 / 64 + 4.0 / 64 / kAbsmaxBlock) +
+                       static_cast<double>(rows) * (2.0 * in_features + 4.0 * out_features);
+  const int copies = is_tiny ? 1 : std::clamp(static_cast<int>(200e6 / bytes) + 1, 2, 64);
+  std::vector<PackedMatrix> matrices;
+  for (int i = 0; i < copies; ++i) {
+    matrices.push_back(random_nf4(arrays, out_features, in_features));
+  }
+  const auto staged = static_cast<std::size_t>(rows) * static_cast<std::size_t>(in_features);
+  auto halves = to_device(stream, random_halves(staged));
+  auto scales = to_device(stream, std::vector<float>(static_cast<std::size_t>(rows), 1.0F));
+  auto sums = to_device(stream, random_floats(staged / 16));
+  auto y = poisoned<float>(stream,
+                           static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_features));
+  LinearGroup group;
+  group.x = {halves.data(), scales.data(), sums.data()};
+  group.y = y.data();
+  group.y_stride = out_features;
+  group.num_rows = arrays.keep(std::vector<std::int32_t>{rows});
+  const auto run = [&](int i) {
+    group.matrices[0] = matrices[static_cast<std::size_t>(i % copies)];
+    multiply(stream, group, rows);
+  };
+  print("linear nf4 rows " + std::to_string(rows) + " " + std::to_string(out_features) + " x " +
+            std::to_string(in_features),
+        microseconds(stream, run), bytes, 2.0 * rows * weights);
 }
 
 void time_all() {
   if (is_tiny) {
+    time_linear(2, 32, 128);
     time_lora(2, 2, 8, 64, 64);
     time_attention(2, 40, 1, 1, 2, 32, KvForm::kF16);
     time_sampler(1, 200, 5, 0.9F);
     return;
+  }
+  for (const int rows : {1, 8, 16, 64, 256, 512}) {
+    time_linear(rows, 4096, 4096);
+    time_linear(rows, 28672, 4096);
+    time_linear(rows, 4096, 14336);
   }
   for (const int rows : {1, 8, 64}) {
     time_lora(rows, 1, 16, 4096, 4096);

@@ -21,7 +21,9 @@ bool is_wanted(const std::string& name, const std::string& filter) {
   if (filter.empty()) return true;
   std::istringstream parts(filter);
   for (std::string part; std::getline(parts, part, ':');) {
-    if (name.find(part) != std::string::npos) return true;
+    if (part.starts_with('=') ? name == part.substr(1) : name.find(part) != std::string::npos) {
+      return true;
+    }
   }
   return false;
 }

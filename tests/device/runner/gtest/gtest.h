@@ -4,8 +4,8 @@
 //
 //   PROGRAM [--filter=PART[:PART...]] [--list]
 //
-// runs the tests whose name, Suite.Name, has one of the parts in it. The last line is counts; the
-// exit status is 0 if none failed.
+// runs the tests whose name, Suite.Name, has one of the parts in it, or is what follows a part's =.
+// The last line is counts; the exit status is 0 if none failed.
 #pragma once
 
 #include <cmath>
