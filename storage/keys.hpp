@@ -59,7 +59,9 @@
 
 namespace tessera::keys {
 
-inline constexpr int kFormatVersion = 1;
+// 2: totals of the ledger may lag behind its records. A store of version 1 is taken over as it is.
+inline constexpr int kFormatVersion = 2;
+inline constexpr int kOldestFormatVersion = 1;
 
 // Building blocks.
 

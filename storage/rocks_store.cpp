@@ -262,15 +262,17 @@ class RocksStore final : public Store {
     return {};
   }
 
-  // Marks a new store with the format version, and refuses one of another version.
-  Result<void> check_format() {
+  // Marks a store that is new or of an older version with ours, unless it is only read; refuses one
+  // of any other version.
+  Result<void> check_format(bool may_write) {
     const std::string ours = std::to_string(keys::kFormatVersion);
     auto found = get(Family::kMeta, keys::format_version());
     if (!found) return found.error();
-    if (!*found) {
+    if (*found == ours) return {};
+    if (!*found || **found == std::to_string(keys::kOldestFormatVersion)) {
+      if (!may_write && *found) return {};
       return write(Batch().put(Family::kMeta, keys::format_version(), ours), Durability::kSynced);
     }
-    if (**found == ours) return {};
     return Error{Code::kCorrupt,
                  "the store has format " + **found + ", this program reads " + ours};
   }
@@ -389,7 +391,7 @@ Result<std::unique_ptr<Store>> open_rocks_store(const std::filesystem::path& dir
   remove_unfinished_tables(directory);
   auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);
   store->merge_later();
-  if (auto format = store->check_format(); !format) return format.error();
+  if (auto format = store->check_format(/*may_write=*/true); !format) return format.error();
   return store;
 }
 
@@ -405,7 +407,7 @@ Result<std::unique_ptr<Store>> open_rocks_store_read_only(const std::filesystem:
   if (!status.ok()) return error_from_open(status, directory);
 
   auto store = std::make_unique<RocksStore>(std::unique_ptr<rocksdb::DB>(opened), families);
-  if (auto format = store->check_format(); !format) return format.error();
+  if (auto format = store->check_format(/*may_write=*/false); !format) return format.error();
   return store;
 }
 

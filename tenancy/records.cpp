@@ -31,9 +31,6 @@ Json to_json(std::int64_t number) {
 Json to_json(std::uint32_t number) {
   return number;
 }
-Json to_json(std::uint64_t number) {
-  return number;
-}
 Json to_json(bool truth) {
   return truth;
 }

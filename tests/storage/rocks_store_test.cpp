@@ -295,6 +295,18 @@ TEST_F(RocksStoreTest, StoreOfAnotherFormatIsRefused) {
   EXPECT_NE(opened.error().message.find("999"), std::string::npos);
 }
 
+// From then on a program that reads that older format alone refuses it; reading does not mark it.
+TEST_F(RocksStoreTest, StoreOfTheOldestFormatIsTakenOver) {
+  const auto version = [&] { return store_->get(Family::kMeta, keys::format_version()).value(); };
+  ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, keys::format_version(), "1")));
+  store_.reset();
+  store_ = open_rocks_store_read_only(directory_ / "db").value();
+  EXPECT_EQ(version(), "1");
+  store_.reset();
+  store_ = open_rocks_store(directory_ / "db").value();
+  EXPECT_EQ(version(), std::to_string(keys::kFormatVersion));
+}
+
 TEST_F(RocksStoreTest, DamageInTheMiddleOfTheLogIsToldAndNotSkipped) {
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, "k" + std::to_string(i), "value"),
