@@ -38,7 +38,7 @@ TEST(JsonWriter, SetsCommasAndNothingElse) {
 }
 
 TEST(JsonWriter, StringsComeBackAsTheyWere) {
-  for (const std::string text :
+  for (const std::string& text :
        {std::string("plain"), std::string("quote \" and \\"), std::string("line\nend\t"),
         std::string("\0nul", 4), std::string("Zürich 東京 🙂"), std::string("\x7F")}) {
     std::string out;
