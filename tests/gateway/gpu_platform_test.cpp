@@ -62,11 +62,17 @@ TEST_F(GpuPlatform, MemoryThatNobodyAskedForIsDivided) {
 }
 
 TEST_F(GpuPlatform, WhatWasAskedForIsGiven) {
-  const auto platform = open(std::int64_t{2} << 20, std::int64_t{24} << 20);
+  const auto platform = open(std::int64_t{8} << 20, std::int64_t{24} << 20);
   ASSERT_TRUE(platform) << platform.error().message;
   EXPECT_EQ((*platform)->config.adapter_device_bytes, std::int64_t{21} << 20)
       << "but for an eighth";
-  EXPECT_LE((*platform)->config.kv_bytes, std::int64_t{2} << 20);
+  EXPECT_EQ((*platform)->config.kv_bytes, std::int64_t{8} << 20);
+}
+
+TEST_F(GpuPlatform, OneOfTheLongestSequencesAlwaysHasRoom) {
+  const auto platform = open(std::int64_t{2} << 20, std::int64_t{24} << 20);
+  ASSERT_TRUE(platform) << platform.error().message;
+  EXPECT_EQ((*platform)->num_kv_blocks, kTinyContext / 16);
 }
 
 TEST_F(GpuPlatform, TooLittleIsOneLine) {
