@@ -81,7 +81,7 @@ def streaming_kib(server, count):
         for connection in opened:
             connection.sendall(message)
         for connection in opened:
-            read_to(connection, b'"content":" ')
+            read_to(connection, b'"delta":{"content":"')
         return opened
 
     return grown_kib(server, open_them, count)
