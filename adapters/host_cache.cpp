@@ -300,7 +300,7 @@ void HostCache::finish_load(const LoadQueue::Job& job, Result<Pin> loaded) {
   std::vector<Pin> evicted;  // freed after the lock is: that may take a while
   MutexLock lock(mutex_);
   queue_.finish(job.tenant);
-  has_work_.notify_one();  // the tenant's next one may have waited for this
+  if (queue_.has_waiting()) has_work_.notify_one();  // the tenant's next one waited for this
   const auto found = entries_.find(job.digest);
   Entry& entry = found->second;
   --stats_.loading;

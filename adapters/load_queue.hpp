@@ -45,6 +45,7 @@ class LoadQueue {
   std::optional<Job> pop(SteadyTime now);
   // The job's load has ended.
   void finish(const std::string& tenant);
+  bool has_waiting() const { return !turns_.empty(); }
 
   // When pop() should be asked again because a tenant's rate will allow it; none: only push() and
   // finish() can change its answer.

@@ -123,13 +123,19 @@ PackedModule seen_from(PackedModule place, std::size_t begin) {
 
 }  // namespace
 
-PackedAdapter::PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data)
+PackedAdapter::PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data,
+                             std::shared_ptr<PagePool> pool)
     : layout_(std::move(layout)),
       data_(std::move(data)),
+      pool_(std::move(pool)),
       max_rank_(layout_.max_rank()),
       is_plain_(layout_.is_plain()),
       view_(view_of(layout_, data_.data())) {
   assert(data_.size() >= layout_.bytes);
+}
+
+PackedAdapter::~PackedAdapter() {
+  if (pool_ != nullptr) pool_->give(std::move(data_));
 }
 
 PagePacker::PagePacker(const Adapter& adapter, PageType type)

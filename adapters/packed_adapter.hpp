@@ -11,6 +11,7 @@
 
 #include "adapters/adapter.hpp"
 #include "adapters/packed_layout.hpp"
+#include "adapters/page_pool.hpp"
 #include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/lora.hpp"
 #include "kernels/lora_int8.hpp"
@@ -20,8 +21,13 @@ namespace tessera {
 // Immutable; shared by cache, engine and steps in flight.
 class PackedAdapter {
  public:
-  // `data` holds the parts of `layout`: at least layout.bytes.
-  PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data);
+  // `data` holds the parts of `layout`: at least layout.bytes. `pool`, if any, gets the memory
+  // back.
+  PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data,
+                std::shared_ptr<PagePool> pool = nullptr);
+  ~PackedAdapter();
+  PackedAdapter(const PackedAdapter&) = delete;
+  PackedAdapter& operator=(const PackedAdapter&) = delete;
 
   // Views into this object's memory.
   const LoraView& view() const { return view_; }
@@ -38,6 +44,7 @@ class PackedAdapter {
  private:
   PackedLayout layout_;
   AlignedBuffer<std::byte> data_;
+  std::shared_ptr<PagePool> pool_;
   int max_rank_;
   bool is_plain_;
   LoraView view_;

@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little, "files are little-endi
 constexpr std::array<char, 8> kMagic = {'T', 'E', 'S', 'S', 'P', 'A', 'K', '\x02'};
 constexpr std::size_t kDataAlignment = 4096;
 // Read and checked at a time, so that the bytes are still in the cache when they are checked.
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
+constexpr std::size_t kReadBytes = std::size_t{128} << 10;
 
 struct Prologue {
   std::array<char, 8> magic = kMagic;
@@ -364,17 +364,20 @@ Result<void> write_packed_file(int descriptor, PagePacker& packer, const PackedI
 
 Result<std::shared_ptr<const PackedAdapter>> read_packed_file(int descriptor,
                                                               const AdapterDigest& digest,
-                                                              const PackedFormat& format) {
+                                                              const PackedFormat& format,
+                                                              std::shared_ptr<PagePool> pool) {
   const auto prologue = read_prologue(descriptor, digest, format);
   if (!prologue) return prologue.error();
   auto layout = read_layout(descriptor, *prologue, format);
   if (!layout) return layout.error();
-  AlignedBuffer<std::byte> data(layout->bytes);
+  AlignedBuffer<std::byte> data =
+      pool != nullptr ? pool->take(layout->bytes) : AlignedBuffer<std::byte>(layout->bytes);
   const auto checksum =
       read_data(descriptor, {data.data(), layout->bytes}, data_offset(prologue->table_bytes));
   if (!checksum) return checksum.error();
   if (*checksum != prologue->data_checksum) return corrupt("it is damaged");
-  auto adapter = std::make_shared<const PackedAdapter>(*std::move(layout), std::move(data));
+  auto adapter =
+      std::make_shared<const PackedAdapter>(*std::move(layout), std::move(data), std::move(pool));
   const LoraView& view = adapter->view();
   if (!are_row_ids(view.embed_rows.ids, format.vocab_size) ||
       !are_row_ids(view.head_rows.ids, format.vocab_size)) {

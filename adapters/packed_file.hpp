@@ -60,11 +60,12 @@ std::uint64_t packed_file_bytes(const PackedAdapter& adapter);
 Result<void> write_packed_file(int descriptor, const PackedAdapter& adapter,
                                const PackedIdentity& identity);
 
-// Errors: kCorrupt if it is not a whole, undamaged file of this format, base and page type, and of
-// `digest`; kIo.
+// Into memory of `pool`, if there is one. Errors: kCorrupt if it is not a whole, undamaged file of
+// this format, base and page type, and of `digest`; kIo.
 Result<std::shared_ptr<const PackedAdapter>> read_packed_file(int descriptor,
                                                               const AdapterDigest& digest,
-                                                              const PackedFormat& format);
+                                                              const PackedFormat& format,
+                                                              std::shared_ptr<PagePool> pool = {});
 
 // The same of an adapter that is packed meanwhile: a part is in memory at a time.
 Result<void> write_packed_file(int descriptor, PagePacker& packer, const PackedIdentity& identity);

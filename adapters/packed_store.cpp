@@ -63,7 +63,9 @@ PackedStore::Draft::~Draft() {
 }
 
 PackedStore::PackedStore(Config config, PackedFormat format)
-    : config_(std::move(config)), format_(std::move(format)) {}
+    : config_(std::move(config)),
+      format_(std::move(format)),
+      pool_(std::make_shared<PagePool>(config_.spare_bytes)) {}
 
 Result<std::unique_ptr<PackedStore>> PackedStore::open(const Config& config, const BaseModel& base,
                                                        PageType type) {
@@ -110,7 +112,7 @@ Result<std::shared_ptr<const PackedAdapter>> PackedStore::read(const AdapterDige
   const auto path = path_of(digest);
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.number() < 0) return io_error(errno, path);
-  auto adapter = read_packed_file(file.number(), digest, format_);
+  auto adapter = read_packed_file(file.number(), digest, format_, pool_);
   if (adapter) {
     touch(digest);
   } else if (adapter.error().code == Code::kCorrupt) {
@@ -152,7 +154,7 @@ Result<void> PackedStore::write(const AdapterDigest& digest, const PackedAdapter
 
 Result<std::shared_ptr<const PackedAdapter>> PackedStore::publish(Draft draft,
                                                                   const AdapterDigest& digest) {
-  auto adapter = read_packed_file(draft.descriptor(), digest, format_);
+  auto adapter = read_packed_file(draft.descriptor(), digest, format_, pool_);
   if (!adapter) return adapter;
   auto put = put_in_place(draft, digest, packed_file_bytes(**adapter));
   if (!put && put.error().code == Code::kConflict) {

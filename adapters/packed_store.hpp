@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "adapters/packed_file.hpp"
+#include "adapters/page_pool.hpp"
 #include "storage/digest.hpp"
 #include "storage/mutex.hpp"
 #include "storage/result.hpp"
@@ -31,6 +32,8 @@ class PackedStore {
   struct Config {
     std::filesystem::path folder;
     std::uint64_t max_bytes = std::uint64_t{16} << 30;  // of the files
+    // Of memory that adapters had, kept for the next ones: beyond what the host cache may have.
+    std::size_t spare_bytes = std::size_t{16} << 20;
   };
 
   // Pages that somebody else is to write: a file of their own until publish(), and gone with this
@@ -101,6 +104,7 @@ class PackedStore {
 
   const Config config_;
   const PackedFormat format_;
+  const std::shared_ptr<PagePool> pool_;
   mutable Mutex mutex_;
   std::unordered_map<AdapterDigest, File, DigestHash> files_ TESSERA_GUARDED_BY(mutex_);
   std::list<AdapterDigest> by_use_ TESSERA_GUARDED_BY(mutex_);  // oldest use first

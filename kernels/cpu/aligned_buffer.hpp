@@ -10,6 +10,7 @@
 // part_of), so with pinned threads they lie where they are read, with no library to ask for it.
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -49,6 +50,15 @@ class AlignedBuffer {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     return *this;
+  }
+
+  // The same memory, and what is in it, for another number of elements that takes as much of it
+  // (mapped_bytes).
+  AlignedBuffer resized(std::size_t size) && {
+    assert(size > 0 && mapped_bytes(size * sizeof(T)) == footprint());
+    AlignedBuffer other = std::move(*this);
+    other.size_ = size;
+    return other;
   }
 
   T* data() { return data_; }

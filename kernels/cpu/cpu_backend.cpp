@@ -15,6 +15,11 @@ int num_threads(const BackendLimits& limits) {
 
 constexpr int kTilesPerBlock = kNf4Block / kTileFeatures;
 
+// A projection's columns are dealt in pieces: small ones, so that a thread that is held up keeps
+// the others waiting for little, but each with bytes enough that its beginning does not count.
+constexpr std::size_t kPieceBytes = std::size_t{64} << 10;
+constexpr int kMaxPiecesPerThread = 8;
+
 // Of whole blocks.
 Range blocks_of_columns(Range columns) {
   return {columns.begin / kNf4Block, columns.end / kNf4Block};
@@ -142,12 +147,17 @@ void CpuBackend::qkv(int layer) {
   const std::array<ActivationRows*, 3> outputs = {&query_, &key_, &value_};
   const bool whole_heads = deals_whole_heads(layer);
   const int grain = whole_heads ? spec_.head_dim / kTileFeatures : 1;
-  pool_.run([&](int thread) {
+  const int pieces =
+      whole_heads
+          ? spec_.num_kv_heads
+          : num_pieces({&layer_at(layer).linear(Linear::kQ), &layer_at(layer).linear(Linear::kK),
+                        &layer_at(layer).linear(Linear::kV)});
+  pool_.deal(pieces, [&](int piece) {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const int site = static_cast<int>(i);
-      project(projection(layer, kAllLinears[i], site, normed_, *outputs[i], grain), thread);
+      project(projection(layer, kAllLinears[i], site, normed_, *outputs[i], grain), piece, pieces);
     }
-    if (whole_heads) rotate_and_store(layer, {0, num_rows()}, thread, pool_.num_threads());
+    if (whole_heads) rotate_and_store(layer, {0, num_rows()}, piece, pieces);
   });
   if (!whole_heads) rotate_and_store_by_rows(layer);
 }
@@ -176,10 +186,13 @@ void CpuBackend::gate_up_without_experts(int layer) {
   shrink(layer, {Linear::kGate, Linear::kUp}, normed_);
   const auto multiply = spec_at(layer).activation == Activation::kSilu ? kernels_.silu_multiply
                                                                        : kernels_.gelu_multiply;
-  pool_.run([&](int thread) {
-    project(projection(layer, Linear::kGate, 0, normed_, gate_.rows(), kTilesPerBlock), thread);
+  const int pieces =
+      num_pieces({&layer_at(layer).linear(Linear::kGate), &layer_at(layer).linear(Linear::kUp)});
+  pool_.deal(pieces, [&](int piece) {
+    project(projection(layer, Linear::kGate, 0, normed_, gate_.rows(), kTilesPerBlock), piece,
+            pieces);
     const Range columns =
-        project(projection(layer, Linear::kUp, 1, normed_, up_, kTilesPerBlock), thread);
+        project(projection(layer, Linear::kUp, 1, normed_, up_, kTilesPerBlock), piece, pieces);
     for (int row = 0; row < num_rows(); ++row) {
       multiply(gate_.row(row) + columns.begin, up_.row(row) + columns.begin,
                columns.end - columns.begin);
@@ -227,9 +240,11 @@ void CpuBackend::head() {
   const LoraSite site{.is_head = true};
   lora_.plan(std::span(terms_of_head_row_).first(input_.head_rows.size()));
   lora_.shrink(std::span(&site, 1), spec_.hidden, head_input_.const_view(), pool_);
-  pool_.run([&](int thread) {
-    const Range columns = project(
-        {head_, site, 0, head_input_.activations(head_.order), logits_.view(), rows}, thread);
+  const int pieces = num_pieces({&head_});
+  pool_.deal(pieces, [&](int piece) {
+    const Range columns =
+        project({head_, site, 0, head_input_.activations(head_.order), logits_.view(), rows}, piece,
+                pieces);
     const int count =
         round_up_to_lanes(columns.end) - columns.begin;  // what is past the end is room
     for (int i = 0; i < rows; ++i) {
@@ -305,9 +320,18 @@ CpuBackend::Projection CpuBackend::projection(int layer, Linear linear, int site
           grain};
 }
 
-Range CpuBackend::project(const Projection& p, int thread) const {
+int CpuBackend::num_pieces(std::initializer_list<const BaseLinear*> linears) const {
+  std::size_t bytes = 0;
+  for (const BaseLinear* linear : linears) bytes += linear->weights.bytes();
+  const auto threads = static_cast<std::size_t>(pool_.num_threads());
+  const auto of_thread = static_cast<int>(
+      std::min<std::size_t>(bytes / threads / kPieceBytes, std::size_t{kMaxPiecesPerThread}));
+  return std::max(of_thread, 1) * pool_.num_threads();
+}
+
+Range CpuBackend::project(const Projection& p, int piece, int num_pieces) const {
   const TiledMatrix& weights = p.linear.weights;
-  const Range grains = part_of(weights.tiles() / p.grain, thread, pool_.num_threads());
+  const Range grains = part_of(weights.tiles() / p.grain, piece, num_pieces);
   const Range tiles{grains.begin * p.grain, grains.end * p.grain};
   const int out_features = weights.out_features();
   const Range columns{tiles.begin * kTileFeatures,
@@ -323,13 +347,14 @@ Range CpuBackend::project(const Projection& p, int thread) const {
   return columns;
 }
 
-// Without a norm of what was projected, each thread adds the columns that it has computed.
+// Without a norm of what was projected, whoever has computed columns adds them.
 void CpuBackend::project_into_residual(int layer, Linear linear, const StageRows& x,
                                        const float* post_norm) {
   shrink(layer, {linear}, x);
   const float scale = spec_at(layer).residual_scale;
-  pool_.run([&](int thread) {
-    const Range columns = project(projection(layer, linear, 0, x, projected_), thread);
+  const int pieces = num_pieces({&layer_at(layer).linear(linear)});
+  pool_.deal(pieces, [&](int piece) {
+    const Range columns = project(projection(layer, linear, 0, x, projected_), piece, pieces);
     for (int row = 0; post_norm == nullptr && row < num_rows(); ++row) {
       kernels_.add_scaled(residual_row(row) + columns.begin, projected_.row(row) + columns.begin,
                           scale, columns.end - columns.begin);
@@ -357,15 +382,15 @@ ExpertStep CpuBackend::expert_step(int layer) const {
 
 // --- queries, keys and values ---------------------------------------------------------------
 
-// Then a thread's columns of q, k and v are heads of its own. Not at the cost of an uneven share.
+// Then the columns of q, k and v in a piece are whole heads. Not at the cost of an uneven share.
 bool CpuBackend::deals_whole_heads(int layer) const {
   return spec_.head_dim % kTileFeatures == 0 && spec_.num_kv_heads % pool_.num_threads() == 0 &&
          spec_at(layer).qk_norm != QkNorm::kWhole;
 }
 
-void CpuBackend::rotate_and_store(int layer, Range rows, int thread, int num_threads) {
-  const Range heads = part_of(spec_.num_heads, thread, num_threads);
-  const Range kv_heads = part_of(spec_.num_kv_heads, thread, num_threads);
+void CpuBackend::rotate_and_store(int layer, Range rows, int piece, int num_pieces) {
+  const Range heads = part_of(spec_.num_heads, piece, num_pieces);
+  const Range kv_heads = part_of(spec_.num_kv_heads, piece, num_pieces);
   const bool each = spec_at(layer).qk_norm == QkNorm::kPerHead;
   const float* q_norm = each ? layer_at(layer).q_norm : nullptr;
   const float* k_norm = each ? layer_at(layer).k_norm : nullptr;

@@ -59,7 +59,7 @@ class CpuBackend final : public Backend {
   std::span<const float> residual() override;
 
  private:
-  // A projection as one of the threads sees it.
+  // A projection as one who does a piece of it sees it.
   struct Projection {
     const BaseLinear& linear;
     LoraSite site;
@@ -67,7 +67,7 @@ class CpuBackend final : public Backend {
     Activations x;
     Rows y;
     int rows;
-    int grain = 1;  // tiles that are not dealt to different threads
+    int grain = 1;  // tiles that are not in different pieces
   };
 
   int num_rows() const { return static_cast<int>(input_.tokens.size()); }
@@ -84,8 +84,10 @@ class CpuBackend final : public Backend {
   void shrink(int layer, std::initializer_list<Linear> linears, const StageRows& x);
   Projection projection(int layer, Linear linear, int site_index, const StageRows& x,
                         ActivationRows& y, int grain = 1) const;
-  // The thread's columns of y = W x + B z + bias; returns which they are.
-  Range project(const Projection& projection, int thread) const;
+  // In how many pieces the columns of linears that are projected together are dealt.
+  int num_pieces(std::initializer_list<const BaseLinear*> linears) const;
+  // The piece's columns of y = W x + B z + bias; returns which they are.
+  Range project(const Projection& projection, int piece, int num_pieces) const;
   void project_into_residual(int layer, Linear linear, const StageRows& x, const float* post_norm);
   // The residual stream's rows += residual_scale * post_norm(projected_).
   void add_projected(int layer, const float* post_norm);
@@ -93,8 +95,8 @@ class CpuBackend final : public Backend {
   ExpertStep expert_step(int layer) const;
 
   bool deals_whole_heads(int layer) const;
-  // Rotates q and k and writes k and v to the cache: a thread's heads of some rows.
-  void rotate_and_store(int layer, Range rows, int thread, int num_threads);
+  // Rotates q and k and writes k and v to the cache: a piece's heads of some rows.
+  void rotate_and_store(int layer, Range rows, int piece, int num_pieces);
   void rotate_and_store_by_rows(int layer);
   void normalise_whole(int layer, int row);
   void rotate(int layer, int row, const float* norm, float* head);

@@ -55,7 +55,8 @@ bool pin(pthread_t thread, int cpu) {
 
 ThreadPool::ThreadPool(int num_threads, Pinning pinning)
     : may_spin_(num_threads <= static_cast<int>(std::thread::hardware_concurrency())),
-      pinning_(pinning) {
+      pinning_(pinning),
+      shares_(static_cast<std::size_t>(num_threads)) {
   assert(num_threads >= 1);
   for (int thread = 1; thread < num_threads; ++thread) {
     workers_.emplace_back([this, thread] { work_loop(thread); });

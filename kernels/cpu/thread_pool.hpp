@@ -1,9 +1,12 @@
 // thread_pool.hpp — a few threads that do the same piece of work together, many times a step.
 //
 // run(work) calls work(thread) once on every thread, the caller being thread 0, and returns when
-// all have returned. Who does what is decided by the thread's index alone (part_of), never by who
-// is free first, so that a run is repeatable. Between two runs of a step a worker spins for up to
-// kSpinBudget; then it sleeps in the kernel. There are no locks, and a run allocates nothing.
+// all have returned: who does what is decided by the thread's index (part_of). deal(count, work)
+// calls work(item) once for every item: a thread does its own part first, one item after the other,
+// and then what others have not begun of theirs, so that a thread that was pushed aside for a
+// moment keeps nobody waiting for longer than its item takes. It is for work whose result does not
+// depend on who does it. Between two runs of a step a worker spins for up to kSpinBudget; then it
+// sleeps in the kernel. There are no locks, and neither allocates anything.
 //
 // Pinning is a choice, and right where there is a thread for every CPU. A thread then finds in its
 // caches, and on a machine of several memory nodes in its own memory, what it read and wrote in the
@@ -38,7 +41,7 @@ inline constexpr std::chrono::microseconds kSpinBudget{50};
 
 enum class Pinning : std::uint8_t { kNone, kOneCpuEach };
 
-// run() is called by one thread at a time, and not from within work.
+// run() and deal() are called by one thread at a time, and not from within work.
 class ThreadPool {
  public:
   // num_threads >= 1, the caller included. With kOneCpuEach, worker i is pinned to the i-th CPU on
@@ -66,12 +69,37 @@ class ThreadPool {
     wait_for_workers();
   }
 
+  // `work` is called as work(int item) for all items in [0, count) and must not throw.
+  template <class Work>
+  void deal(int count, const Work& work) {
+    for (Share& share : shares_) share.num_begun.store(0, std::memory_order_relaxed);
+    run([&](int thread) {
+      for (int i = 0; i < num_threads(); ++i) {
+        const int owner = (thread + i) % num_threads();
+        const Range share = part_of(count, owner, num_threads());
+        for (int item = share.begin + begin_next(owner); item < share.end;
+             item = share.begin + begin_next(owner)) {
+          work(item);
+        }
+      }
+    });
+  }
+
  private:
   struct Job {
     void (*call)(const void* context, int thread) = nullptr;
     const void* context = nullptr;
   };
 
+  // Of the items that are a thread's own in deal(). Each has a cache line of its own.
+  struct alignas(64) Share {
+    std::atomic<int> num_begun = 0;  // may be more than there are
+  };
+
+  int begin_next(int owner) {
+    return shares_[static_cast<std::size_t>(owner)].num_begun.fetch_add(1,
+                                                                        std::memory_order_relaxed);
+  }
   void pin_workers();
   void start(Job job);
   void wait_for_workers();
@@ -86,6 +114,7 @@ class ThreadPool {
   alignas(64) bool may_spin_;  // there is a CPU for every thread; else a spin keeps one from work
   const Pinning pinning_;
   int num_pinned_ = 0;
+  std::vector<Share> shares_;
   std::vector<std::thread> workers_;
 };
 

@@ -1,5 +1,6 @@
 #include "adapters/packed_file.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -261,6 +262,20 @@ TEST_F(Store, KeepsPagesOverARestart) {
   store_->remove(digest_of(1));
   EXPECT_EQ(store_->read(digest_of(1)).error().code, Code::kNotFound);
   EXPECT_EQ(num_files(), 0U);
+}
+
+TEST_F(Store, ReadsIntoTheMemoryOfThoseThatHaveGone) {
+  open();
+  ASSERT_TRUE(store_->write(digest_of(1), *packed_));
+  auto first = store_->read(digest_of(1));
+  ASSERT_TRUE(first);
+  const std::byte* memory = (*first)->data().data();
+  const auto second = store_->read(digest_of(1));  // while the first is in use
+  EXPECT_NE((*second)->data().data(), memory);
+  *first = nullptr;
+  const auto third = store_->read(digest_of(1));
+  EXPECT_EQ((*third)->data().data(), memory);
+  EXPECT_TRUE(std::ranges::equal((*third)->data(), packed_->data()));
 }
 
 TEST_F(Store, ADamagedFileIsToldOnceAndThenMissing) {

@@ -169,6 +169,20 @@ TEST_P(CpuBackendTest, RandomMixesAreBitIdenticalToEachSequenceAlone) {
   }
 }
 
+// Who does which piece is decided by who is free.
+TEST_P(CpuBackendTest, WideLinearsAreBitIdenticalWhoeverDoesWhichPiece) {
+  for (const std::uint32_t seed : {11U, 12U, 13U}) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed, {.model = CrowdModel::kLlamaNf4, .is_wide = true, .max_tokens = 10});
+    const auto together = crowd.run_together(*make(crowd, 1), seed);
+    for (const int num_threads : {2, 3}) {
+      const auto alone = make(crowd, num_threads);
+      for (std::size_t i = 0; i < crowd.size(); ++i)
+        EXPECT_EQ(together[i], crowd.run_alone(*alone, i)) << num_threads;
+    }
+  }
+}
+
 // Contexts of several parts, whose items the threads divide among them.
 TEST_P(CpuBackendTest, LongContextsAreBitIdenticalHoweverThreadsDivideThem) {
   for (const std::uint32_t seed : {7U, 8U, 9U, 10U}) {

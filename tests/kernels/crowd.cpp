@@ -6,12 +6,15 @@
 namespace tessera {
 namespace {
 
+constexpr int kWide = 4096;
+
 ModelSpec draw_spec(Random& random, const CrowdShape& shape) {
   ModelSpec spec = shape.model == CrowdModel::kLlamaNf4 ? RandomModel::random_llama_spec(random)
                                                         : RandomModel::random_spec(random);
   for (LayerSpec& layer : spec.layers) {
     if (shape.window >= 0) layer.window = shape.window;
   }
+  if (shape.is_wide) spec.intermediate = spec.vocab_size = kWide;
   return spec;
 }
 

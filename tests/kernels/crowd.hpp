@@ -19,6 +19,7 @@ enum class CrowdModel { kLlamaNf4, kAnyFamily };
 struct CrowdShape {
   CrowdModel model = CrowdModel::kAnyFamily;
   int window = -1;                    // of every layer; -1: as drawn
+  bool is_wide = false;               // an MLP and a vocabulary that are dealt in many pieces
   bool has_quantised_tables = false;  // embedding and head have codes too
   bool is_attention_silent = false;   // o_proj has zero weights and no adapters
   // kAll: every other adapter has more than pairs, sequences mix those that have not, and adapters

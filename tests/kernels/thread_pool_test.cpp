@@ -1,6 +1,7 @@
 #include "kernels/cpu/thread_pool.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <set>
 #include <thread>
@@ -133,6 +134,39 @@ void expect_pinned_caller(Pinning pinning, bool is_pinned) {
     while (!CPU_ISSET(static_cast<unsigned>(first), &allowed)) ++first;
     EXPECT_TRUE(CPU_ISSET(static_cast<unsigned>(first), &set));
   }).join();
+}
+
+TEST(ThreadPool, DealsEveryItemOnce) {
+  for (int threads = 1; threads <= 5; ++threads) {
+    ThreadPool pool(threads);
+    for (int count = 0; count <= 40; ++count) {
+      std::vector<std::atomic<int>> calls(static_cast<std::size_t>(count));
+      pool.deal(count, [&](int item) { ++calls[static_cast<std::size_t>(item)]; });
+      for (const auto& call : calls) EXPECT_EQ(call, 1) << threads << " of " << count;
+    }
+  }
+}
+
+// The one who is held up has begun one item; others do the rest of its share.
+TEST(ThreadPool, OneWhoIsHeldUpKeepsNothingButItsItemFromOthers) {
+  constexpr int kItems = 12;
+  for (const int held_up : {0, kItems / 2}) {
+    ThreadPool pool(2);
+    std::atomic<int> num_others = 0;
+    bool others_went_on = false;
+    pool.deal(kItems, [&](int item) {
+      if (item != held_up) {
+        ++num_others;
+        return;
+      }
+      const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+      while (num_others < kItems - 1 && std::chrono::steady_clock::now() < give_up) {
+        std::this_thread::yield();
+      }
+      others_went_on = num_others == kItems - 1;
+    });
+    EXPECT_TRUE(others_went_on);
+  }
 }
 
 TEST(ThreadPool, PinsTheCallerOnlyWhenToldTo) {
