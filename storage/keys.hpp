@@ -14,6 +14,7 @@
 //            k <key id>                            API key (its HMAC, never the key)
 //            q <tenant> · <key id>                 when that key was last used, to the minute
 //            b                                     limits of all tenants together
+//            j                                     spend alerts of all tenants together
 //            a <tenant> · <name>                   adapter
 //            v <tenant> · <name> · <number:be32>   adapter version
 //            s <tenant> · <name> · <alias>         alias: what it points at
@@ -37,6 +38,8 @@
 //            t <tenant>                            totals of a tenant
 //            a <tenant> · <adapter>                totals of one adapter of a tenant
 //            d <tenant> · <key> · <day:be32>       totals of a day, of a key or (empty) the tenant
+//            i <day:be32> <place:32>               what an Idempotency-Key that first came on that
+//                                                  day has been charged
 //            c                                     number (be64) of the last usage record that
 //                                                  all totals have (tenancy/usage_books.hpp)
 //            g <chain>                             the last link of a hash chain ('u'sage, 'a'udit)
@@ -156,6 +159,10 @@ inline std::string key_use(std::string_view tenant, std::string_view id) {
 }
 inline std::string organization_limits() {
   return "b";
+}
+
+inline std::string organization_alerts() {
+  return "j";
 }
 
 inline std::string all_adapters() {
@@ -308,6 +315,17 @@ inline std::string totals_of_days(std::string_view tenant, std::string_view key)
 // `day`: since 1970.
 inline std::string totals_of_day(std::string_view tenant, std::string_view key, std::uint32_t day) {
   return totals_of_days(tenant, key) + big_endian(day);
+}
+
+// `day`: since 1970.
+inline std::string key_charges() {
+  return "i";
+}
+inline std::string key_charges_from(std::uint32_t day) {
+  return key_charges() + big_endian(day);
+}
+inline std::string key_charge(std::uint32_t day, const ContentDigest& place) {
+  return key_charges_from(day).append(bytes_of(place));
 }
 
 inline std::string totals_through() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,11 +56,11 @@ struct ModelPermissions {
   bool operator==(const ModelPermissions&) const = default;
 };
 
-inline constexpr std::size_t kMaxSpendAlerts = 20;      // of a tenant
+inline constexpr std::size_t kMaxSpendAlerts = 20;      // of a tenant, or of all together
 inline constexpr std::size_t kMaxAlertRecipients = 20;  // of an alert
 inline constexpr std::size_t kMaxAlertTextChars = 254;  // of an address, or the subject's prefix
 
-// Tells that a tenant has spent so much in a month, once in each.
+// Tells that a tenant, or all of them together, have spent so much in a month, once in each.
 struct SpendAlert {
   std::string id = {};  // "alert_" + ULID
   std::int64_t threshold_cents = 0;
@@ -70,12 +71,25 @@ struct SpendAlert {
   bool operator==(const SpendAlert&) const = default;
 };
 
+// Those of all tenants together, oldest first.
+struct OrganizationAlerts {
+  std::vector<SpendAlert> spend_alerts = {};
+
+  bool operator==(const OrganizationAlerts&) const = default;
+};
+
+inline constexpr std::int64_t kMaxWeight = 100;  // of a tenant
+
 // What is said of a tenant besides its limits.
 struct TenantPolicy {
   ModelPermissions models = {};
   IpSet allowed_ips = {};
   std::map<std::string, MeterLimits, std::less<>> model_limits = {};  // rates and concurrency
   std::vector<SpendAlert> spend_alerts = {};                          // oldest first
+  // Its share of the engine beside others that wait, of [1, kMaxWeight]; nullopt: 1.
+  std::optional<std::int64_t> weight = {};
+  std::string tier = {};  // service tier of requests that ask for none; empty: the default one
+  std::map<std::string, std::string, std::less<>> labels = {};  // an admin's own, without effect
 
   bool operator==(const TenantPolicy&) const = default;
 };

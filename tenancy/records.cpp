@@ -64,6 +64,9 @@ Json to_json(const IpSet& ips) {
 Json to_json(ModelPermissions::Mode mode) {
   return static_cast<int>(mode);
 }
+Json to_json(const std::map<std::string, std::string, std::less<>>& texts) {
+  return texts;
+}
 Json to_json(const std::vector<SpendAlert>& alerts);
 Json to_json(const MeterLimits& limits);
 Json to_json(const std::map<std::string, MeterLimits, std::less<>>& limits) {
@@ -139,6 +142,10 @@ void from_json(const Json& json, ModelPermissions::Mode& mode) {
   const int number = json.get<int>();
   if (number < 0 || number > static_cast<int>(ModelPermissions::Mode::kDenyList)) throw BadValue();
   mode = static_cast<ModelPermissions::Mode>(number);
+}
+void from_json(const Json& json, std::map<std::string, std::string, std::less<>>& texts) {
+  if (!json.is_object()) throw BadValue();
+  for (const auto& [name, text] : json.items()) texts[name] = text.get<std::string>();
 }
 void from_json(const Json& json, std::vector<SpendAlert>& alerts);
 void from_json(const Json& json, MeterLimits& limits);
@@ -411,6 +418,13 @@ void fields(Is<TenantPolicy> auto& policy, auto visit) {
   visit("allowed_ips", Later{policy.allowed_ips});
   visit("model_limits", Later{policy.model_limits});
   visit("spend_alerts", Later{policy.spend_alerts});
+  visit("weight", policy.weight);
+  visit("tier", Later{policy.tier});
+  visit("labels", Later{policy.labels});
+}
+
+void fields(Is<OrganizationAlerts> auto& alerts, auto visit) {
+  visit("spend_alerts", Later{alerts.spend_alerts});
 }
 
 void fields(Is<SpendAlert> auto& alert, auto visit) {
@@ -474,6 +488,16 @@ void fields(Is<UsageRecord> auto& record, auto visit) {
   visit("finish", record.finish);
   visit("started", record.started);
   visit("finished", record.finished);
+  visit("charged_as", Later{record.charged_as});
+}
+
+void fields(Is<KeyCharge> auto& charge, auto visit) {
+  visit("content", charge.content.bytes);
+  visit("first", charge.first);
+  visit("begun", charge.begun);
+  visit("charged", Later{charge.charged});
+  visit("complete", Later{charge.complete});
+  visit("requests", charge.requests);
 }
 
 void fields(Is<CountedTotals> auto& counted, auto visit) {
@@ -559,6 +583,12 @@ std::string encode(const UsageRecord& record) {
 std::string encode(const CountedTotals& totals) {
   return encode_fields(totals);
 }
+std::string encode(const OrganizationAlerts& alerts) {
+  return encode_fields(alerts);
+}
+std::string encode(const KeyCharge& charge) {
+  return encode_fields(charge);
+}
 
 template <class Record>
 Result<Record> decode(std::string_view text) {
@@ -607,6 +637,8 @@ TESSERA_INSTANTIATE(ApiKeyRecord);
 TESSERA_INSTANTIATE(AuditRecord);
 TESSERA_INSTANTIATE(UsageRecord);
 TESSERA_INSTANTIATE(CountedTotals);
+TESSERA_INSTANTIATE(OrganizationAlerts);
+TESSERA_INSTANTIATE(KeyCharge);
 
 #undef TESSERA_INSTANTIATE
 

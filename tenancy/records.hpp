@@ -27,6 +27,8 @@ std::string encode(const ApiKeyRecord& key);
 std::string encode(const AuditRecord& record);
 std::string encode(const UsageRecord& record);
 std::string encode(const CountedTotals& totals);
+std::string encode(const OrganizationAlerts& alerts);
+std::string encode(const KeyCharge& charge);
 
 // Both are instantiated for the types above. Errors: kCorrupt; scan_records also those of Store.
 template <class Record>

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "storage/clock.hpp"
+#include "storage/digest.hpp"
 #include "storage/ids.hpp"
 #include "storage/mutex.hpp"
 #include "storage/store.hpp"
@@ -38,6 +39,20 @@ namespace tessera {
 
 struct ChainEnd;
 class UsageBooks;
+
+// What the requests of one Idempotency-Key have been charged. Written in one batch with the record
+// of each, so that no crash comes between a charge and the knowledge of it.
+struct KeyCharge {
+  ContentDigest place = {};    // of the caller, method, target and key; not part of its value
+  ContentDigest content = {};  // of the body
+  RequestId first = {};        // the request that was charged first, or tried
+  WallTime begun = {};         // when that came
+  Money charged = {};          // in all
+  bool complete = false;       // one of them had the whole of its answer
+  std::int64_t requests = 0;   // with this key
+
+  bool operator==(const KeyCharge&) const = default;
+};
 
 struct UsageRecord {
   RequestId request = {};
@@ -55,6 +70,10 @@ struct UsageRecord {
   std::string finish = {};        // "stop", "length", "client_closed_request" or an error's code
   WallTime started = {};
   WallTime finished = {};
+  // The request whose charge, by its Idempotency-Key, is set against this one's; empty: none.
+  RequestId charged_as = {};
+  // What is written beside the record; no part of it. Null: there was no Idempotency-Key.
+  std::shared_ptr<const KeyCharge> key_charge = {};
 
   bool operator==(const UsageRecord&) const = default;
 };

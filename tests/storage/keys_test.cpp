@@ -29,6 +29,13 @@ TEST(Keys, NumbersAndTimesSortAsBytes) {
   EXPECT_LT(keys::usage_record(WallTime(1s), "z"), keys::usage_record(WallTime(2s), "a"));
 }
 
+TEST(Keys, WhatIdempotencyKeysWereChargedLiesByDays) {
+  EXPECT_EQ(keys::key_charge(0x01020304, digest_of(9)),
+            "i\1\2\3\4" + std::string(keys::bytes_of(digest_of(9))));
+  EXPECT_LT(keys::key_charge(255, digest_of(9)), keys::key_charges_from(256));
+  EXPECT_GE(keys::key_charge(256, digest_of(0)), keys::key_charges_from(256));
+}
+
 TEST(Keys, NumberAtEndIsTheVersionOrChunk) {
   EXPECT_EQ(keys::number_at_end(keys::version("p", "bot", 0xFFFE0102)), 0xFFFE0102);
   EXPECT_EQ(keys::number_at_end(keys::chunk(digest_of(1), 1, 7)), 7U);

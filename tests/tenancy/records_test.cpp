@@ -50,9 +50,21 @@ TEST(Records, RoundTripWithEveryFieldSet) {
   expect_round_trip(key);
   expect_round_trip(TenantPolicy{.models = {ModelPermissions::Mode::kAllowList, {"a", "b"}},
                                  .allowed_ips = *IpSet::parse({"::1"}),
-                                 .model_limits = {{"a", {.tokens_per_minute = 3}}}});
+                                 .model_limits = {{"a", {.tokens_per_minute = 3}}},
+                                 .weight = 5,
+                                 .tier = "flex",
+                                 .labels = {{"team", "red"}, {"\"", ""}}});
+  expect_round_trip(OrganizationAlerts{{{.id = "alert_1", .threshold_cents = 5}}});
+  KeyCharge charge{.first = RequestId("req_1"),
+                   .begun = kNow,
+                   .charged = Money{7},
+                   .complete = true,
+                   .requests = 2};
+  charge.content.bytes.fill(0xCD);
+  expect_round_trip(charge);
   expect_round_trip(UsageRecord{RequestId("req_1"), TenantId("t"), KeyId("k"), "digest", "bot@1", 1,
-                                2, 3, "flex", "embeddings", "trace", Money{4}, "stop", kNow, kNow});
+                                2, 3, "flex", "embeddings", "trace", Money{4}, "stop", kNow, kNow,
+                                RequestId("req_0")});
   expect_round_trip(MeterLimits{.requests_per_minute = 5, .spend_cents_per_month = 9});
   expect_round_trip(CountedTotals{{1, 2, 3, 4, Money{5}}, 6});
 }
