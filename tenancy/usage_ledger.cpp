@@ -290,18 +290,38 @@ Result<void> UsageLedger::scan(WallTime from, WallTime to,
 
 namespace {
 
-using GroupKey = std::tuple<std::string, std::string, std::string, std::string>;
+using GroupKey = std::tuple<std::string, std::string, std::string, std::string, std::string>;
+
+std::string tier_of(const UsageRecord& record) {
+  return record.service_tier.empty() ? "default" : record.service_tier;
+}
 
 GroupKey group_of(const UsageRecord& record, const UsageQuery& query) {
   return {query.by_tenant ? record.tenant.str() : "", query.by_key ? record.key.str() : "",
-          query.by_model ? record.model : "", query.by_adapter ? record.adapter : ""};
+          query.by_model ? record.model : "", query.by_adapter ? record.adapter : "",
+          query.by_tier ? tier_of(record) : ""};
+}
+
+// A name without a version means all of them.
+bool is_asked_model(const UsageQuery& query, const std::string& model) {
+  return query.models.empty() || query.models.contains(model) ||
+         query.models.contains(std::string_view(model).substr(0, model.find('@')));
+}
+
+bool asks_for(const UsageQuery& query, const UsageRecord& record) {
+  const auto is_one = [](const auto& wanted, const std::string& value) {
+    return wanted.empty() || wanted.contains(value);
+  };
+  return is_one(query.tenants, record.tenant.str()) && is_one(query.keys, record.key.str()) &&
+         is_asked_model(query, record.model) &&
+         (!query.operation || record.operation == *query.operation);
 }
 
 std::vector<UsageGroup> to_groups(const std::map<GroupKey, UsageTotals>& sums) {
   std::vector<UsageGroup> groups;
   for (const auto& [key, totals] : sums) {
-    const auto& [tenant, api_key, model, adapter] = key;
-    groups.push_back({TenantId(tenant), KeyId(api_key), model, adapter, totals});
+    const auto& [tenant, api_key, model, adapter, tier] = key;
+    groups.push_back({TenantId(tenant), KeyId(api_key), model, adapter, tier, totals});
   }
   return groups;
 }
@@ -322,8 +342,7 @@ Result<std::vector<UsageBucket>> usage_buckets(const UsageLedger& ledger, const 
 
   std::vector<std::map<GroupKey, UsageTotals>> sums(static_cast<std::size_t>(num_buckets));
   const auto scanned = ledger.scan(query.from, query.to, [&](const UsageRecord& record) {
-    if (query.tenant && record.tenant != *query.tenant) return true;
-    if (query.operation && record.operation != *query.operation) return true;
+    if (!asks_for(query, record)) return true;
     const auto index = static_cast<std::size_t>((record.finished - query.from) / width);
     sums[index][group_of(record, query)] += totals_of(record);
     return true;

@@ -20,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -170,15 +171,18 @@ class UsageLedger {
 
 // Records summed up by time and by what the caller groups by, as GET /v1/organization/usage wants.
 struct UsageQuery {
-  WallTime from;
-  WallTime to;
-  std::chrono::seconds bucket_width;
-  std::optional<TenantId> tenant = {};        // only this one
-  std::optional<std::string> operation = {};  // only this one; "" are completions
+  WallTime from = {};
+  WallTime to = {};
+  std::chrono::seconds bucket_width = {};
+  std::set<std::string, std::less<>> tenants = {};  // only these three; empty: all
+  std::set<std::string, std::less<>> keys = {};
+  std::set<std::string, std::less<>> models = {};  // "support-bot@7", or "support-bot" for all
+  std::optional<std::string> operation = {};       // only this one; "" are completions
   bool by_tenant = false;
   bool by_key = false;
   bool by_model = false;
   bool by_adapter = false;
+  bool by_tier = false;
 };
 
 struct UsageGroup {
@@ -186,6 +190,7 @@ struct UsageGroup {
   KeyId key = {};
   std::string model = {};
   std::string adapter = {};
+  std::string service_tier = {};
   UsageTotals totals = {};
 };
 

@@ -1,6 +1,7 @@
 // usage_api.cpp — what was consumed: by everyone, for admins; by the caller's own tenant.
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -70,31 +71,87 @@ Result<void> begin_at_page(const Target& target, UsageQuery& query) {
   return {};
 }
 
-// Array parameters come as `group_by=x&group_by=y` or `group_by[]=x&group_by[]=y`.
-Result<void> read_groups(const Target& target, UsageQuery& query) {
-  for (const auto& [name, value] : target.query) {
-    if (name == "project_ids" || name == "project_ids[]") query.tenant = TenantId(value);
-    if (name != "group_by" && name != "group_by[]") continue;
-    if (value == "project_id") {
-      query.by_tenant = true;
-    } else if (value == "api_key_id") {
-      query.by_key = true;
-    } else if (value == "model" || value == "line_item") {
-      query.by_model = true;
-    } else {
-      return Error{Code::kInvalidValue, "'group_by' must be project_id, api_key_id or model.",
-                   "group_by"};
-    }
+// What OpenAI lets a report be grouped by and cut down to. Nobody here is a user, and nothing a
+// batch: they are null and false wherever they are asked for.
+enum class UsageOf : std::uint8_t { kTexts, kEmbeddings, kCosts };
+
+constexpr std::string_view kGroupsOfCompletions[] = {"project_id", "user_id", "api_key_id",
+                                                     "model",      "batch",   "service_tier"};
+constexpr std::string_view kGroupsOfEmbeddings[] = {"project_id", "user_id", "api_key_id", "model"};
+constexpr std::string_view kGroupsOfCosts[] = {"project_id", "line_item", "api_key_id"};
+
+std::span<const std::string_view> groups_of(UsageOf report) {
+  switch (report) {
+    case UsageOf::kTexts:
+      return kGroupsOfCompletions;
+    case UsageOf::kEmbeddings:
+      return kGroupsOfEmbeddings;
+    case UsageOf::kCosts:
+      break;
   }
-  return {};
+  return kGroupsOfCosts;
 }
 
 struct PagedQuery {
   UsageQuery usage;
   std::size_t limit = 0;  // buckets
+  bool by_batch = false;
+  bool none = false;  // it asks for what there is none of: a user's, or batches
 };
 
-Result<PagedQuery> read_query(const Target& target, WallTime now) {
+Error no_such_group(UsageOf report) {
+  std::string words;
+  for (const std::string_view word : groups_of(report)) {
+    words += (words.empty() ? "" : ", ") + std::string(word);
+  }
+  return {Code::kInvalidValue, "'group_by' must be of: " + words + ".", "group_by"};
+}
+
+Result<void> read_group(UsageOf report, std::string_view value, PagedQuery& query) {
+  const auto known = groups_of(report);
+  const bool is_model = report == UsageOf::kCosts && value == "model";  // what a line item is
+  if (std::ranges::find(known, value) == known.end() && !is_model) return no_such_group(report);
+  query.usage.by_tenant |= value == "project_id";
+  query.usage.by_key |= value == "api_key_id";
+  query.usage.by_model |= value == "model" || value == "line_item";
+  query.usage.by_tier |= value == "service_tier";
+  query.by_batch |= value == "batch";
+  return {};
+}
+
+Result<void> read_batch(std::string_view value, PagedQuery& query) {
+  if (value != "true" && value != "false") {
+    return Error{Code::kInvalidValue, "'batch' must be true or false.", "batch"};
+  }
+  query.none |= value == "true";
+  return {};
+}
+
+// Array parameters come as `group_by=x&group_by=y` or `group_by[]=x&group_by[]=y`. All that name
+// filters have to hold; of one filter, any value.
+Result<void> read_filters(UsageOf report, const Target& target, PagedQuery& query) {
+  for (const auto& [full_name, value] : target.query) {
+    std::string_view name = full_name;
+    if (name.ends_with("[]")) name.remove_suffix(2);
+    if (name == "project_ids") query.usage.tenants.insert(value);
+    if (name == "api_key_ids") query.usage.keys.insert(value);
+    if (report != UsageOf::kCosts && name == "models") query.usage.models.insert(value);
+    if (report != UsageOf::kCosts && name == "user_ids") query.none = true;
+    Result<void> read;
+    if (report == UsageOf::kTexts && name == "batch") read = read_batch(value, query);
+    if (name == "group_by") read = read_group(report, value, query);
+    if (!read) return read;
+  }
+  return {};
+}
+
+// Costs come by the day with OpenAI, and more of them at once.
+std::int64_t largest_page(UsageOf report, const BucketWidth& width) {
+  constexpr std::int64_t kMostDaysOfCosts = 180;
+  return report == UsageOf::kCosts && width.name == "1d" ? kMostDaysOfCosts : width.max_limit;
+}
+
+Result<PagedQuery> read_query(UsageOf report, const Target& target, WallTime now) {
   const auto start = integer_parameter(target, "start_time", 0, kMaxUnixSeconds);
   if (!start) return start.error();
   const auto end = integer_parameter(target, "end_time", 0, kMaxUnixSeconds);
@@ -106,12 +163,14 @@ Result<PagedQuery> read_query(const Target& target, WallTime now) {
   const auto width = bucket_width(target);
   if (!width) return width.error();
   const WallTime to = *end ? from_unix(**end) : now + seconds(1);
-  UsageQuery query{.from = from_unix(**start), .to = to, .bucket_width = width->width};
-  if (auto read = read_groups(target, query); !read) return read.error();
-  const auto limit = integer_parameter(target, "limit", 1, width->max_limit);
+  PagedQuery query;
+  query.usage = {.from = from_unix(**start), .to = to, .bucket_width = width->width};
+  if (auto read = read_filters(report, target, query); !read) return read.error();
+  const auto limit = integer_parameter(target, "limit", 1, largest_page(report, *width));
   if (!limit) return limit.error();
-  if (auto begun = begin_at_page(target, query); !begun) return begun.error();
-  return PagedQuery{query, static_cast<std::size_t>(limit->value_or(width->default_limit))};
+  if (auto begun = begin_at_page(target, query.usage); !begun) return begun.error();
+  query.limit = static_cast<std::size_t>(limit->value_or(width->default_limit));
+  return query;
 }
 
 ordered_json text_or_null(const std::string& text) {
@@ -128,31 +187,35 @@ ordered_json totals_json(const UsageTotals& totals) {
 }
 
 // How a group of a bucket is shown.
-using GroupJson = ordered_json (*)(const UsageGroup&);
+using GroupJson = ordered_json (*)(const UsageGroup&, const PagedQuery&);
 
-ordered_json usage_json(const UsageGroup& group) {
+ordered_json usage_json(const UsageGroup& group, const PagedQuery& query) {
   ordered_json result;
   result["object"] = "organization.usage.completions.result";
   result.update(totals_json(group.totals));
   result["project_id"] = text_or_null(group.tenant.str());
+  result["user_id"] = nullptr;
   result["api_key_id"] = text_or_null(group.key.str());
   result["model"] = text_or_null(group.model);
+  result["batch"] = query.by_batch ? ordered_json(false) : ordered_json(nullptr);
+  result["service_tier"] = text_or_null(group.service_tier);
   return result;
 }
 
-ordered_json embeddings_json(const UsageGroup& group) {
+ordered_json embeddings_json(const UsageGroup& group, const PagedQuery&) {
   ordered_json result;
   result["object"] = "organization.usage.embeddings.result";
   result["input_tokens"] = group.totals.prompt_tokens;
   result["num_model_requests"] = group.totals.requests;
   result["project_id"] = text_or_null(group.tenant.str());
+  result["user_id"] = nullptr;
   result["api_key_id"] = text_or_null(group.key.str());
   result["model"] = text_or_null(group.model);
   return result;
 }
 
 // `value_pico_usd` is exact.
-ordered_json cost_json(const UsageGroup& group) {
+ordered_json cost_json(const UsageGroup& group, const PagedQuery&) {
   ordered_json result;
   result["object"] = "organization.costs.result";
   result["amount"]["value"] = group.totals.cost.dollars();
@@ -164,13 +227,15 @@ ordered_json cost_json(const UsageGroup& group) {
   return result;
 }
 
-ordered_json bucket_json(const UsageBucket& bucket, GroupJson group_json) {
+ordered_json bucket_json(const UsageBucket& bucket, const PagedQuery& query, GroupJson group_json) {
   ordered_json json;
   json["object"] = "bucket";
   json["start_time"] = unix_seconds(bucket.start);
   json["end_time"] = unix_seconds(bucket.end);
   json["results"] = ordered_json::array();
-  for (const UsageGroup& group : bucket.groups) json["results"].push_back(group_json(group));
+  for (const UsageGroup& group : bucket.groups) {
+    json["results"].push_back(group_json(group, query));
+  }
   return json;
 }
 
@@ -195,17 +260,22 @@ Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
   return {};
 }
 
+// Empty if it asks for what there is none of.
+Result<std::vector<UsageBucket>> read_buckets(const UsageLedger& ledger, PagedQuery& asked) {
+  if (asked.none) return std::vector<UsageBucket>();
+  if (auto skipped = skip_empty_time(ledger, asked.usage); !skipped) return skipped.error();
+  return usage_buckets(ledger, asked.usage);
+}
+
 // Buckets in which nothing was used are left out. Of one operation or tenant only, if given.
-Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson group_json,
-                              const std::optional<std::string>& operation,
+Result<Reply> page_of_buckets(Platform& platform, const Call& call, UsageOf report,
+                              GroupJson group_json, const std::optional<std::string>& operation,
                               const std::optional<TenantId>& tenant = {}) {
-  auto asked = read_query(call.target, call.received_wall);
+  auto asked = read_query(report, call.target, call.received_wall);
   if (!asked) return asked.error();
-  UsageQuery& query = asked->usage;
-  if (tenant) query.tenant = tenant;
-  query.operation = operation;
-  if (auto skipped = skip_empty_time(*platform.ledger, query); !skipped) return skipped.error();
-  auto buckets = usage_buckets(*platform.ledger, query);
+  asked->usage.operation = operation;
+  if (tenant) asked->usage.tenants = {tenant->str()};
+  auto buckets = read_buckets(*platform.ledger, *asked);
   if (!buckets) return buckets.error();
   std::erase_if(*buckets, [](const UsageBucket& bucket) { return bucket.groups.empty(); });
   const bool has_more = buckets->size() > asked->limit;
@@ -214,7 +284,7 @@ Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson gr
   body["data"] = ordered_json::array();
   for (const UsageBucket& bucket :
        std::span(*buckets).first(std::min(asked->limit, buckets->size()))) {
-    body["data"].push_back(bucket_json(bucket, group_json));
+    body["data"].push_back(bucket_json(bucket, *asked, group_json));
   }
   body["has_more"] = has_more;
   body["next_page"] = nullptr;
@@ -225,19 +295,20 @@ Result<Reply> page_of_buckets(Platform& platform, const Call& call, GroupJson gr
 }  // namespace
 
 Result<Reply> get_completions_usage(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, usage_json, kCompletions);
+  return page_of_buckets(platform, call, UsageOf::kTexts, usage_json, kCompletions);
 }
 
 Result<Reply> get_embeddings_usage(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, embeddings_json, "embeddings");
+  return page_of_buckets(platform, call, UsageOf::kEmbeddings, embeddings_json, "embeddings");
 }
 
 Result<Reply> get_own_completions_usage(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, usage_json, kCompletions, call.caller.tenant);
+  return page_of_buckets(platform, call, UsageOf::kTexts, usage_json, kCompletions,
+                         call.caller.tenant);
 }
 
 Result<Reply> get_costs(Platform& platform, Call& call) {
-  return page_of_buckets(platform, call, cost_json, std::nullopt);
+  return page_of_buckets(platform, call, UsageOf::kCosts, cost_json, std::nullopt);
 }
 
 Result<Reply> get_own_usage(Platform& platform, Call& call) {

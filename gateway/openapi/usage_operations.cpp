@@ -9,6 +9,11 @@
 namespace tessera::openapi {
 namespace {
 
+// There are no users.
+Json constant_null() {
+  return {{"type", "null"}};
+}
+
 Json page_of(std::string_view result) {
   const Json bucket = object({{"object", constant("bucket")},
                               {"start_time", unix_time()},
@@ -22,21 +27,24 @@ Json page_of(std::string_view result) {
 
 void add_usage_schemas(Json& schemas) {
   const Members whose = {{"project_id", nullable(text())}, {"api_key_id", nullable(text())}};
+  const Members user = {{"user_id", constant_null()}};
   schemas["CompletionsUsage"] =
       object(joined({{"object", constant("organization.usage.completions.result")},
                      {"input_tokens", integer()},
                      {"input_cached_tokens", integer()},
                      {"output_tokens", integer()},
                      {"num_model_requests", integer()},
-                     {"model", nullable(text())}},
-                    whose));
+                     {"model", nullable(text())},
+                     {"batch", nullable(boolean())},
+                     {"service_tier", nullable(words({"default", "flex", "priority"}))}},
+                    joined(whose, user)));
   schemas["CompletionsUsagePage"] = page_of("CompletionsUsage");
   schemas["EmbeddingsUsage"] =
       object(joined({{"object", constant("organization.usage.embeddings.result")},
                      {"input_tokens", integer()},
                      {"num_model_requests", integer()},
                      {"model", nullable(text())}},
-                    whose));
+                    joined(whose, user)));
   schemas["EmbeddingsUsagePage"] = page_of("EmbeddingsUsage");
   const Json amount =
       object({{"value", number()}, {"value_pico_usd", integer()}, {"currency", constant("usd")}});
@@ -102,15 +110,38 @@ void add_server_schemas(Json& schemas) {
 
 }  // namespace
 
-std::vector<Parameter> usage_parameters() {
+namespace {
+
+// Of all reports: their time, what they are grouped by and cut down to.
+std::vector<Parameter> report_parameters(std::initializer_list<std::string_view> groups,
+                                         const std::vector<Parameter>& more) {
   constexpr std::int64_t kMaxTime = 253'402'300'799;
-  return {{"start_time", integer(0, kMaxTime), true},
-          {"end_time", integer(0, kMaxTime)},
-          {"bucket_width", words({"1m", "1h", "1d"})},
-          {"group_by[]", array(words({"project_id", "api_key_id", "model", "line_item"}))},
-          {"project_ids[]", array(text())},
-          {"limit", integer(1, 1440)},
-          {"page", text()}};
+  std::vector<Parameter> parameters = {{"start_time", integer(0, kMaxTime), true},
+                                       {"end_time", integer(0, kMaxTime)},
+                                       {"bucket_width", words({"1m", "1h", "1d"})},
+                                       {"group_by[]", array(words(groups))},
+                                       {"project_ids[]", array(text())},
+                                       {"api_key_ids[]", array(text())},
+                                       {"limit", integer(1, 1440)},
+                                       {"page", text()}};
+  std::ranges::copy(more, std::back_inserter(parameters));
+  return parameters;
+}
+
+std::vector<Parameter> embeddings_parameters() {
+  return report_parameters({"project_id", "user_id", "api_key_id", "model"},
+                           {{"models[]", array(text())}, {"user_ids[]", array(text())}});
+}
+std::vector<Parameter> costs_parameters() {
+  return report_parameters({"project_id", "line_item", "api_key_id", "model"}, {});
+}
+
+}  // namespace
+
+std::vector<Parameter> usage_parameters() {
+  return report_parameters(
+      {"project_id", "user_id", "api_key_id", "model", "batch", "service_tier"},
+      {{"models[]", array(text())}, {"user_ids[]", array(text())}, {"batch", boolean()}});
 }
 
 void add_usage_export(std::string_view pattern, std::vector<Parameter> more,
@@ -143,9 +174,9 @@ void add_operations(std::vector<Operation>& operations) {
   add("GET", "/v1/organization/usage/completions", "What was used, in buckets of time.",
       {200, ref("CompletionsUsagePage")}, usage_parameters());
   add("GET", "/v1/organization/usage/embeddings", "What was embedded, in buckets of time.",
-      {200, ref("EmbeddingsUsagePage")}, usage_parameters());
+      {200, ref("EmbeddingsUsagePage")}, embeddings_parameters());
   add("GET", "/v1/organization/costs", "What it cost.", {200, ref("CostsPage")},
-      usage_parameters());
+      costs_parameters());
   add("GET", "/v1/organization/audit_logs", "What was changed, and by whom.",
       {200, ref("AuditLogList")}, audit_parameters());
   add("GET", "/admin/v1/live", "What the server is doing right now.", {200, ref("Live")});

@@ -101,6 +101,57 @@ class Usage(unittest.TestCase):
         for wrong in ("page=x", "page=page_1", "page=page_-5", "limit=1441", "limit=0"):
             self.admin.get(f"{path}&{wrong}").expect(400)
 
+    def results(self, what, *query, client=None):
+        text = "&".join(("start_time=0", "limit=31") + query)
+        place = f"/v1/organization/{what}"
+        found = (client or self.admin).get(f"{place}?{text}").expect(200).json["data"]
+        return [result for bucket in found for result in bucket["results"]]
+
+    def test_usage_is_grouped_by_whatever_openai_groups_it_by(self):
+        completions = "usage/completions"
+        [row] = self.results(completions, "group_by[]=service_tier", "group_by[]=batch",
+                             "group_by[]=user_id")
+        self.assertEqual((row["service_tier"], row["batch"], row["user_id"]),
+                         ("default", False, None))
+        self.assertEqual(row["num_model_requests"], 12)
+        [row] = self.results(completions)
+        self.assertEqual([row[name] for name in ("service_tier", "batch", "project_id", "model")],
+                         [None] * 4)
+        keys = {r["api_key_id"]: r["num_model_requests"]
+                for r in self.results(completions, "group_by[]=api_key_id")}
+        self.assertEqual(keys, {self.one.key.key_id: 8, self.two.key.key_id: 4})
+        lines = self.results("costs", "group_by[]=line_item", "group_by=project_id")
+        self.assertEqual({(r["line_item"], r["project_id"]) for r in lines},
+                         {(harness.BASE, self.one.id), (harness.BASE, self.two.id)})
+
+    def test_usage_is_cut_down_by_whatever_openai_cuts_it_down_by(self):
+        def requests(*query, what="usage/completions"):
+            return sum(r["num_model_requests"] for r in self.results(what, *query))
+        one, two = self.one, self.two
+        self.assertEqual(requests(f"project_ids[]={one.id}", f"project_ids[]={two.id}"), 12)
+        self.assertEqual(requests(f"project_ids[]={two.id}"), 4)
+        self.assertEqual(requests(f"api_key_ids[]={one.key.key_id}"), 8)
+        self.assertEqual(requests(f"api_key_ids={one.key.key_id}", f"project_ids={two.id}"), 0)
+        self.assertEqual(requests(f"models[]={harness.BASE}"), 12)
+        self.assertEqual(requests("models[]=other"), 0)
+        self.assertEqual(requests("batch=false"), 12)
+        self.assertEqual(requests("batch=true"), 0, "nothing is a batch")
+        self.assertEqual(requests("user_ids[]=somebody"), 0, "nobody is a user")
+        self.assertEqual(requests("project_ids[]=proj_none", what="usage/embeddings"), 0)
+        costs = self.results("costs", f"api_key_ids[]={two.key.key_id}")
+        whole = self.results("costs")
+        self.assertLess(0, costs[0]["amount"]["value_pico_usd"])
+        self.assertLess(costs[0]["amount"]["value_pico_usd"], whole[0]["amount"]["value_pico_usd"])
+
+    def test_what_no_report_has_is_refused(self):
+        for what, query in (("usage/completions", "group_by[]=line_item"),
+                            ("usage/completions", "group_by[]="), ("usage/completions", "batch=1"),
+                            ("usage/embeddings", "group_by[]=service_tier"),
+                            ("costs", "group_by[]=service_tier"), ("costs", "limit=181"),
+                            ("usage/completions", "limit=32")):
+            self.admin.get(f"/v1/organization/{what}?start_time=0&{query}").expect(400)
+        self.admin.get("/v1/organization/costs?start_time=0&limit=180").expect(200)
+
     def test_a_tenant_sees_its_own_usage_in_buckets(self):
         path = "/v1/tenant/usage/completions?start_time=0&group_by[]=project_id"
         for filtered in (path, f"{path}&project_ids[]={self.two.id}"):

@@ -245,7 +245,7 @@ TEST_F(UsageLedgerTest, BucketsOfOneTenantHoldNoOthers) {
   const auto buckets = usage_buckets(*ledger_, {.from = kStart,
                                                 .to = kStart + 60s,
                                                 .bucket_width = 60s,
-                                                .tenant = TenantId("b"),
+                                                .tenants = {"b"},
                                                 .by_key = true,
                                                 .by_model = true,
                                                 .by_adapter = true});
@@ -253,6 +253,51 @@ TEST_F(UsageLedgerTest, BucketsOfOneTenantHoldNoOthers) {
   ASSERT_EQ((*buckets)[0].groups.size(), 1U);
   EXPECT_EQ((*buckets)[0].groups[0].key.str(), "key of b");
   EXPECT_EQ((*buckets)[0].groups[0].model, "base");
+}
+
+TEST_F(UsageLedgerTest, BucketsAreCutDownToSomeKeysAndModelsAndGroupedByTier) {
+  UsageRecord flex = request(1, "a", "aa");
+  flex.service_tier = "flex";
+  ASSERT_TRUE(ledger_->record(flex));
+  ASSERT_TRUE(ledger_->record(request(2, "a", "aa")));
+  ASSERT_TRUE(ledger_->record(request(4, "b", "")));
+  ASSERT_TRUE(ledger_->record(request(8, "c", "")));
+  const auto groups = [&](UsageQuery query) {
+    query.from = kStart;
+    query.to = kStart + 60s;
+    query.bucket_width = 60s;
+    std::map<std::string, std::int64_t> sums;
+    const auto buckets = usage_buckets(*ledger_, query).value();
+    for (const UsageGroup& group : buckets.at(0).groups) {
+      sums[group.tenant.str() + '/' + group.service_tier] = group.totals.completion_tokens;
+    }
+    return sums;
+  };
+  using Sums = std::map<std::string, std::int64_t>;
+  EXPECT_EQ(groups({.by_tier = true}), (Sums{{"/default", 14}, {"/flex", 1}}));
+  EXPECT_EQ(groups({.tenants = {"a", "c"}, .by_tenant = true}), (Sums{{"a/", 3}, {"c/", 8}}));
+  EXPECT_EQ(groups({.keys = {"key of b", "key of c"}}), (Sums{{"/", 12}}));
+  EXPECT_EQ(groups({.models = {"bot@1"}}), (Sums{{"/", 3}}));
+  EXPECT_EQ(groups({.models = {"bot"}}), (Sums{{"/", 3}})) << "all versions";
+  EXPECT_EQ(groups({.models = {"base", "bot@2"}}), (Sums{{"/", 12}}));
+  EXPECT_EQ(groups({.tenants = {"nobody"}}), Sums());
+}
+
+TEST_F(UsageLedgerTest, WhatAnIdempotencyKeyWasChargedIsWrittenWithTheRecord) {
+  UsageRecord record = request(1, "a", "");
+  KeyCharge charge{.first = record.request, .begun = kStart, .charged = Money{5}, .requests = 1};
+  charge.place.bytes[0] = 1;
+  record.key_charge = std::make_shared<const KeyCharge>(charge);
+  ASSERT_TRUE(ledger_->record(record));
+  ASSERT_TRUE(ledger_->record(record)) << "once";
+  const auto day = static_cast<std::uint32_t>(
+      std::chrono::floor<std::chrono::days>(kStart).time_since_epoch().count());
+  const auto text = store_->get(Family::kLedger, keys::key_charge(day, charge.place)).value();
+  ASSERT_TRUE(text);
+  KeyCharge stored = decode<KeyCharge>(*text).value();
+  stored.place = charge.place;
+  EXPECT_EQ(stored, charge);
+  EXPECT_EQ(num_records(), 1);
 }
 
 TEST_F(UsageLedgerTest, SenselessBucketsAreRefused) {
