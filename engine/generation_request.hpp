@@ -52,6 +52,7 @@ struct GenerationRequest {
   std::optional<AdapterDigest> adapter = {};
   std::vector<MixedAdapter> mix = {};  // as check_mix() wants it; empty: `adapter` itself
   std::string tenant = {};             // the fairness key
+  int weight = 1;                      // >= 1: its tenant's share beside others that wait
   int queue_rank = 0;                  // of its tenant's requests, smaller ones go first
   std::uint64_t cache_salt = 0;        // who may share cached prefixes: the server's, not theirs
 

@@ -193,6 +193,7 @@ Result<void> open_storage(Platform& platform) {
   if (!made_key) return explained(made_key.error(), "The first admin key cannot be made");
   platform.made_admin_key = *made_key;
   platform.ledger.emplace(*platform.store);
+  platform.key_charges.emplace(*platform.store);
   auto recent = RecentUses::read(*platform.ledger, now_of(platform.clock));
   if (!recent) return explained(recent.error(), "The usage records cannot be read");
   platform.recent.emplace(*std::move(recent));

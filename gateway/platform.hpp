@@ -32,6 +32,7 @@
 #include "gateway/http/body_budget.hpp"
 #include "gateway/http/idempotency.hpp"
 #include "gateway/inference/constraint_compiler.hpp"
+#include "gateway/inference/key_charges.hpp"
 #include "gateway/served_model.hpp"
 #include "gateway/webhooks/webhooks.hpp"
 #include "gateway/workers.hpp"
@@ -126,6 +127,7 @@ struct Platform {
   std::optional<BodyBudget> bodies;
   std::optional<UploadSlots> uploads;
   IdempotentAnswers idempotent;
+  std::optional<KeyCharges> key_charges;  // of inference
   std::optional<SpendWatch> spend_watch;
   Metrics metrics;
   std::atomic<bool> draining = false;   // the process is ending

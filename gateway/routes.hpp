@@ -63,6 +63,7 @@ struct Call {
   WallTime received_wall;
   std::optional<TraceContext> trace = {};
   std::vector<std::string> ignored_parameters = {};  // what a lenient key's request said in vain
+  std::shared_ptr<KeyTurn> key_turn = {};  // of inference with an Idempotency-Key; else null
 };
 
 struct Deferred;

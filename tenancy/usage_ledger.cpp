@@ -24,6 +24,11 @@ std::uint32_t number_of(std::chrono::sys_days day) {
   return static_cast<std::uint32_t>(day.time_since_epoch().count());
 }
 
+void put_charge(const KeyCharge& charge, Batch& batch) {
+  const std::uint32_t day = number_of(day_of(charge.begun));
+  batch.put(Family::kLedger, keys::key_charge(day, charge.place), encode(charge));
+}
+
 std::int64_t tokens_of(const UsageTotals& totals) {
   return totals.prompt_tokens + totals.completion_tokens;
 }
@@ -188,6 +193,7 @@ Result<void> UsageLedger::write(std::span<const UsageRecord> records) {
     std::string name = keys::usage_by_request(record.request.str());
     batch.expect(Family::kLedger, name, std::nullopt)
         .put(Family::kLedger, std::move(name), keys::big_endian(record.finished));
+    if (record.key_charge) put_charge(*record.key_charge, batch);
     const auto number =
         chain.append(keys::usage_record(record.finished, record.request.str()), encode(record));
     linked.push_back({.record = &record, .number = number, .changes = *changes});

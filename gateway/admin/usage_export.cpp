@@ -44,6 +44,8 @@ ordered_json record_json(const UsageRecord& record) {
   json["input_cached_tokens"] = record.cached_tokens;
   json["output_tokens"] = record.completion_tokens;
   json["cost_pico_usd"] = record.cost.pico_dollars;
+  json["charged_as"] =  // by its Idempotency-Key
+      record.charged_as.empty() ? ordered_json(nullptr) : ordered_json(record.charged_as.str());
   json["finish_reason"] = record.finish;
   json["operation"] = record.operation.empty() ? "completions" : record.operation;
   json["trace_id"] = record.trace.empty() ? ordered_json(nullptr) : ordered_json(record.trace);

@@ -11,6 +11,7 @@
 #include "gateway/http/error_body.hpp"
 #include "gateway/http/header_guard.hpp"
 #include "gateway/http/tenant_place.hpp"
+#include "gateway/inference/key_charges.hpp"
 #include "gateway/inference/lenient.hpp"
 #include "storage/log.hpp"
 
@@ -203,27 +204,75 @@ ContentDigest place_of(const Call& call, std::string_view key) {
   return hash.finish();
 }
 
-// Inference has none: an answer is generated anew, and charged anew.
 bool may_be_idempotent(const Exchange& exchange) {
   const std::string& method = exchange.call.request.method;
-  return method != "GET" && method != "HEAD" && exchange.route->access != Access::kInference &&
-         exchange.route->access != Access::kPublic;
+  return method != "GET" && method != "HEAD" && exchange.route->access != Access::kPublic;
 }
 
-HttpResponse not_again(IdempotentAnswers::Turn turn, const RequestId& request) {
-  using Retry = HttpError::Retry;
-  if (turn == IdempotentAnswers::Turn::kOtherContent) {
-    return problem_response({{409, "conflict_error", Retry::kNo},
-                             "idempotency_key_reuse",
-                             "This Idempotency-Key was used with another body; take a new one.",
-                             "Idempotency-Key"},
-                            request);
+HttpResponse conflict(std::string_view code, const std::string& message, HttpError::Retry retry,
+                      const RequestId& request) {
+  HttpError http{409, "conflict_error", retry};
+  if (retry == HttpError::Retry::kYes) http.retry_after = kOverloadRetryAfter;
+  return problem_response({http, code, message, "Idempotency-Key"}, request);
+}
+
+HttpResponse other_content(const RequestId& request) {
+  return conflict("idempotency_key_reuse",
+                  "This Idempotency-Key was used with another body; take a new one.",
+                  HttpError::Retry::kNo, request);
+}
+
+HttpResponse still_under_way(const RequestId& request) {
+  return conflict("idempotency_in_progress",
+                  "The first request of this Idempotency-Key is still under way.",
+                  HttpError::Retry::kYes, request);
+}
+
+HttpResponse used_up(const RequestId& request) {
+  return conflict("idempotency_key_exhausted",
+                  "This Idempotency-Key was used for " + std::to_string(kMaxRequestsOfKey) +
+                      " requests; take a new one.",
+                  HttpError::Retry::kNo, request);
+}
+
+// The answer that the request had before, or why it gets none; nullopt: it is the first.
+std::optional<Reply> answer_again(Platform& platform, Exchange& exchange, std::string_view key) {
+  const Call& call = exchange.call;
+  const IdempotentAnswers::Asked asked{
+      .caller = call.caller.key, .place = place_of(call, key), .content = content_of(call)};
+  auto outcome = platform.idempotent.begin(asked, call.received_wall);
+  using Turn = IdempotentAnswers::Turn;
+  switch (outcome.turn) {
+    case Turn::kAgain:
+      return Reply(std::move(outcome.answer));
+    case Turn::kOtherContent:
+      return Reply(other_content(call.id));
+    case Turn::kUnderWay:
+      return Reply(still_under_way(call.id));
+    case Turn::kFirst:
+      break;
   }
-  return problem_response({{409, "conflict_error", Retry::kYes, kOverloadRetryAfter},
-                           "idempotency_in_progress",
-                           "The first request of this Idempotency-Key is still under way.",
-                           "Idempotency-Key"},
-                          request);
+  exchange.idempotent_place = asked.place;
+  return std::nullopt;
+}
+
+// The same of an answer of the model, which is made anew, and charged once.
+Result<std::optional<Reply>> begin_charge(Platform& platform, Call& call, std::string_view key) {
+  auto outcome = platform.key_charges->begin(place_of(call, key), content_of(call), call.id,
+                                             call.received_wall);
+  if (!outcome) return outcome.error();
+  call.key_turn = std::move(outcome->turn);
+  if (call.key_turn) return std::optional<Reply>();
+  using Refusal = KeyCharges::Refusal;
+  switch (outcome->refusal) {
+    case Refusal::kOtherContent:
+      return std::optional<Reply>(other_content(call.id));
+    case Refusal::kUnderWay:
+      return std::optional<Reply>(still_under_way(call.id));
+    case Refusal::kUsedUp:
+      break;
+  }
+  return std::optional<Reply>(used_up(call.id));
 }
 
 // The handler's answer, unless the request has had one.
@@ -236,13 +285,13 @@ Result<Reply> answer_once(Platform& platform, Exchange& exchange) {
                    "Idempotency-Key must be 1 to 255 printable ASCII characters.",
                    "Idempotency-Key"};
     }
-    const IdempotentAnswers::Asked asked{
-        .caller = call.caller.key, .place = place_of(call, key), .content = content_of(call)};
-    auto outcome = platform.idempotent.begin(asked, call.received_wall);
-    using Turn = IdempotentAnswers::Turn;
-    if (outcome.turn == Turn::kAgain) return Reply(std::move(outcome.answer));
-    if (outcome.turn != Turn::kFirst) return Reply(not_again(outcome.turn, call.id));
-    exchange.idempotent_place = asked.place;
+    if (exchange.route->access == Access::kInference) {
+      auto refused = begin_charge(platform, call, key);
+      if (!refused) return refused.error();
+      if (*refused) return **std::move(refused);
+    } else if (auto answer = answer_again(platform, exchange, key)) {
+      return *std::move(answer);
+    }
   }
   return exchange.route->handler(platform, call);
 }
@@ -307,6 +356,8 @@ Result<Reply> call_handler(Platform& platform, Exchange& exchange) {
 }
 
 void keep_answer(Platform& platform, Exchange& exchange, const Result<Reply>& reply) {
+  const bool generates = reply && std::holds_alternative<std::unique_ptr<Generation>>(*reply);
+  if (exchange.call.key_turn && !generates) exchange.call.key_turn->end();
   if (!exchange.idempotent_place) return;
   const ContentDigest place = *std::exchange(exchange.idempotent_place, std::nullopt);
   if (!reply) {

@@ -55,7 +55,8 @@ Result<Reply> call_handler(Platform& platform, Exchange& exchange);
 Result<Reply> call_deferred(const Deferred& deferred);
 Result<Reply> take_awaited(Awaited& awaited);
 
-// Keeps what was said in the end, if the request may come again.
+// Keeps what was said in the end, if the request may come again; nothing of a generation, which
+// settles for itself.
 void keep_answer(Platform& platform, Exchange& exchange, const Result<Reply>& reply);
 
 HttpResponse error_answer(const Error& error, const Exchange& exchange);

@@ -51,6 +51,7 @@ Generation::~Generation() {
       close_books();
       if (auto recorded = services_.ledger.record(plan_.record); !recorded) {
         log_unrecorded(plan_.record.request, recorded.error());
+        if (plan_.key_turn) plan_.key_turn->hold();
       }
     }
     settle();
@@ -63,6 +64,7 @@ Result<void> Generation::start(const std::function<void()>& wake) {
   wake_ = wake;
   if (auto submitted = submit_more(); !submitted) {
     abandon();  // those before it
+    if (plan_.key_turn) plan_.key_turn->end();
     return submitted;
   }
   started_ = true;
@@ -269,18 +271,20 @@ void Generation::close_books() {
       plan_.price.of(usage_.prompt_tokens, usage_.cached_tokens, usage_.completion_tokens);
   record.finish = finish_code();
   record.finished = services_.clock.wall_now();
+  if (plan_.key_turn) plan_.key_turn->settle(!failure_ && !abandoned_, record);
 }
 
 void Generation::begin_record() {
   close_books();
   is_recorded_ = std::make_shared<std::atomic<bool>>(false);
-  services_.ledger.record_later(plan_.record,
-                                [request = plan_.record.request, is_recorded = is_recorded_,
-                                 wake = wake_](const Result<void>& recorded) {
-                                  if (!recorded) log_unrecorded(request, recorded.error());
-                                  is_recorded->store(true);
-                                  wake();
-                                });
+  services_.ledger.record_later(
+      plan_.record, [request = plan_.record.request, is_recorded = is_recorded_, wake = wake_,
+                     key_turn = plan_.key_turn](const Result<void>& recorded) {
+        if (!recorded) log_unrecorded(request, recorded.error());
+        if (!recorded && key_turn) key_turn->hold();
+        is_recorded->store(true);
+        wake();
+      });
 }
 
 // After the record: whoever sees the slot free finds what was charged for it.
@@ -289,6 +293,7 @@ void Generation::settle() {
   settled_ = true;
   plan_.permit.settle(
       {.tokens = usage_.prompt_tokens + usage_.completion_tokens, .cost = plan_.record.cost});
+  if (plan_.key_turn) plan_.key_turn->end();
   services_.metrics.request_latency.observe(services_.clock.steady_now() - plan_.received_at);
 }
 

@@ -10,6 +10,7 @@
 // What it costs: for an answer, its prompt and all that was generated; for one that the client gave
 // up, as much of the prompt as was computed and all that was generated; for one that failed,
 // nothing: the reservation is given back, and the usage record has no tokens and the error's code.
+// Under an Idempotency-Key that was charged before, only what is still due (key_charges.hpp).
 #pragma once
 
 #include <atomic>
@@ -25,6 +26,7 @@
 #include "gateway/http/http.hpp"
 #include "gateway/inference/answer_format.hpp"
 #include "gateway/inference/choice_text.hpp"
+#include "gateway/inference/key_charges.hpp"
 #include "gateway/inference/prompt_echo.hpp"
 #include "tenancy/admission.hpp"
 #include "tenancy/prices.hpp"
@@ -56,7 +58,8 @@ struct GenerationPlan {
   Permit permit;       // that holds the reservation
   Price price;         // of its tokens
   SteadyTime received_at;
-  std::vector<PackagePin> pins = {};  // of the adapters' bytes
+  std::vector<PackagePin> pins = {};       // of the adapters' bytes
+  std::shared_ptr<KeyTurn> key_turn = {};  // null: there is no Idempotency-Key
 };
 
 // Used on one strand at a time.
@@ -137,7 +140,7 @@ class Generation {
   std::vector<Choice> choices_;
   std::size_t num_submitted_ = 0;
   std::optional<Error> failure_;
-  Usage usage_;  // once every choice has finished
+  Usage usage_;                                          // once every choice has finished
   std::string held_;                                     // bytes that wait for the record
   std::shared_ptr<std::atomic<bool>> is_recorded_ = {};  // null: not asked for
   bool started_ = false;

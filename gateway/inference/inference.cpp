@@ -337,6 +337,7 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
     request.sampling.max_tokens = *max_tokens;
     add_choices(prepared, std::move(request), seed, plan);
   }
+  if (call.key_turn) most.cost = call.key_turn->due(most.cost);
   const auto reserved =
       permit.reserve(most, unpinned_name(prepared.model.name), now_of(platform.clock));
   if (!reserved) return Reply(refusal_response(reserved.error(), call.id));
@@ -348,6 +349,10 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
   plan.permit = std::move(permit);
   plan.pins = std::move(prepared.model.pins);
   plan.received_at = call.received_at;
+  plan.key_turn = call.key_turn;
+  if (plan.key_turn && plan.key_turn->is_paid()) {
+    plan.headers.emplace_back("Idempotent-Uncharged", "true");
+  }
   if (prepared.model.adapter) {
     plan.headers.emplace_back("x-adapter-version", prepared.model.version);
     plan.headers.emplace_back("x-adapter-sha256", to_hex(*prepared.model.adapter));

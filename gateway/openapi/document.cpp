@@ -87,7 +87,7 @@ Json parameters_json(const Route& route, const Operation& operation) {
     parameters.push_back(
         parameter_json(parameter.name, "query", parameter.schema, parameter.required));
   }
-  if (route.method != "GET" && route.access != Access::kInference) {
+  if (route.method != "GET") {
     Json key = text(1, kMaxIdempotencyKeyChars);
     parameters.push_back(parameter_json("Idempotency-Key", "header", std::move(key), false));
   }

@@ -49,7 +49,8 @@ class GenerationTest : public testing::Test {
   }
 
   // A generation that has reserved what `requests` may use.
-  std::unique_ptr<Generation> make(std::vector<GenerationRequest> requests, bool stream = false) {
+  std::unique_ptr<Generation> make(std::vector<GenerationRequest> requests, bool stream = false,
+                                   std::shared_ptr<KeyTurn> key_turn = {}) {
     std::int64_t tokens = 0;
     for (const GenerationRequest& one : requests) {
       tokens += static_cast<std::int64_t>(one.prompt.size()) + one.sampling.max_tokens;
@@ -65,6 +66,8 @@ class GenerationTest : public testing::Test {
     plan.permit = admission_.admit(caller_, now_of(clock_)).value();
     EXPECT_TRUE(plan.permit.reserve({.tokens = tokens}, "bot", now_of(clock_)));
     plan.received_at = clock_.steady_now();
+    if (key_turn) plan.price = {.input = Money{1}, .cached_input = Money{1}, .output = Money{10}};
+    plan.key_turn = std::move(key_turn);
     return std::make_unique<Generation>(GenerationServices{*engine_, *ledger_, metrics_, clock_},
                                         *tokenizer_, std::move(plan));
   }
@@ -220,6 +223,53 @@ TEST_F(GenerationTest, AClientThatLeavesPaysForWhatWasComputed) {
   EXPECT_EQ(usage().completion_tokens, 1);
   EXPECT_EQ(tokens_taken(), 4);
   EXPECT_EQ(records().front().finish, "client_closed_request");
+}
+
+TEST_F(GenerationTest, UnderAnIdempotencyKeyItIsPaidOnceAndCountedEachTime) {
+  KeyCharges charges(*store_);
+  const auto begin = [&] {
+    return charges.begin({}, {}, RequestId("req_key"), clock_.wall_now()).value().turn;
+  };
+  for (int i = 0; i < 2; ++i) {
+    const auto generation = make({request({1, 2, 3}, 4)}, false, begin());
+    ASSERT_TRUE(start(*generation));
+    finish(*generation);
+    EXPECT_TRUE(begin()) << "the next one's turn comes before the answer is sent";
+  }
+  EXPECT_EQ(usage(), (UsageTotals{2, 6, 0, 8, Money{43}}));
+  ASSERT_EQ(records().size(), 2U);
+  EXPECT_EQ(records()[1].cost, Money{});
+  EXPECT_EQ(records()[1].charged_as, records()[0].request);
+}
+
+TEST_F(GenerationTest, WhoLeavesUnderAnIdempotencyKeyPaysTheRestLater) {
+  KeyCharges charges(*store_);
+  const auto begin = [&] {
+    return charges.begin({}, {}, RequestId("req_key"), clock_.wall_now()).value().turn;
+  };
+  const auto left = make({request({1, 2, 3}, 4)}, false, begin());
+  start_and_hold(*left);
+  left->abandon();
+  let_go();
+  finish(*left);
+  const Money first = records().front().cost;
+  EXPECT_GT(first, Money{});
+  EXPECT_LT(first, Money{43});
+  const auto again = make({request({1, 2, 3}, 4)}, false, begin());
+  ASSERT_TRUE(start(*again));
+  finish(*again);
+  EXPECT_EQ(usage().cost, Money{43});
+}
+
+TEST_F(GenerationTest, OneThatCouldNotStartLeavesItsIdempotencyKeyToTheNext) {
+  KeyCharges charges(*store_);
+  const auto begin = [&] {
+    return charges.begin({}, {}, RequestId("req_key"), clock_.wall_now()).value().turn;
+  };
+  engine_->stop();
+  const auto refused = make({request({1, 2, 3}, 4)}, false, begin());
+  EXPECT_FALSE(start(*refused));
+  EXPECT_TRUE(begin());
 }
 
 TEST_F(GenerationTest, AClientThatLeavesTheQueuePaysNothing) {

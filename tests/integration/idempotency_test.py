@@ -1,9 +1,13 @@
-"""idempotency_test.py — a request that is sent again under its Idempotency-Key happens once."""
+"""idempotency_test.py — a request that is sent again under its Idempotency-Key happens once; one
+that the model answers is charged once."""
 
 import concurrent.futures
+import http.client
+import json
 import unittest
 
 import harness
+import limits_test
 import packages
 
 
@@ -111,13 +115,144 @@ class Idempotency(unittest.TestCase):
         self.assertEqual(second.headers["idempotent-replayed"], "true")
         self.assertEqual(second.body, first.body)
 
-    def test_inference_is_generated_and_charged_each_time(self):
-        def ask():
-            return self.tenant.key.ask("POST", "/v1/chat/completions",
-                                       harness.chat_fields(harness.BASE, "Hi", max_tokens=2),
-                                       idempotency_key="chat").expect(200)
-        self.assertNotEqual(ask().json["id"], ask().json["id"])
-        self.assertEqual(self.server.usage(project_id=self.tenant.id)[0]["num_model_requests"], 2)
+
+class Inference(unittest.TestCase):
+    """An answer of the model is generated anew, and charged once."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = harness.Server("--prices", limits_test.write_prices()).start()
+        cls.addClassCleanup(cls.server.close)
+
+    def setUp(self):
+        self.tenant = self.server.new_tenant(self.id().rsplit(".", 1)[-1][:40])
+
+    def ask(self, key, prompt="Hi", client=None, **fields):
+        fields = {"max_tokens": 4, "ignore_eos": True} | fields
+        return (client or self.tenant.key).ask("POST", "/v1/chat/completions",
+                                               harness.chat_fields(harness.BASE, prompt, **fields),
+                                               idempotency_key=key)
+
+    def cost(self):
+        costs = self.server.admin.get("/v1/organization/costs?start_time=0&limit=180"
+                                      "&group_by[]=project_id").expect(200).json
+        return sum(r["amount"]["value_pico_usd"] for b in costs["data"] for r in b["results"]
+                   if r["project_id"] == self.tenant.id)
+
+    def records(self):
+        exported = self.server.admin.get("/v1/organization/usage/export?project_id="
+                                         + self.tenant.id).expect(200)
+        return [json.loads(line) for line in exported.body.splitlines()]
+
+    def test_a_chat_that_comes_again_costs_nothing(self):
+        first = self.ask("chat").expect(200)
+        once = self.cost()
+        self.assertGreater(once, 0)
+        again = self.ask("chat").expect(200)
+        self.assertEqual(self.cost(), once)
+        self.assertNotEqual(again.json["id"], first.json["id"], "it is no replay")
+        self.assertEqual(again.json["usage"]["completion_tokens"], 4)
+        self.assertNotIn("idempotent-uncharged", first.headers)
+        self.assertEqual(again.headers["idempotent-uncharged"], "true")
+        self.assertEqual([(r["cost_pico_usd"], r["charged_as"]) for r in self.records()],
+                         [(once, None), (0, first.headers["x-request-id"])])
+        self.assertEqual(self.server.usage(project_id=self.tenant.id)[0]["num_model_requests"], 2,
+                         "what was done is counted")
+
+    def test_without_a_key_or_under_another_each_is_charged(self):
+        self.ask("one").expect(200)
+        once = self.cost()
+        self.ask("two").expect(200)
+        self.tenant.key.chat(harness.BASE, "Hi", max_tokens=4, ignore_eos=True).expect(200)
+        other = self.server.new_key(self.tenant.id, "other")
+        self.ask("one", client=other).expect(200)
+        self.assertEqual(self.cost(), 4 * once)
+
+    def test_completions_embeddings_responses_and_streams_too(self):
+        for path, fields in (("/v1/completions", {"prompt": "Hi", "max_tokens": 2}),
+                             ("/v1/embeddings", {"input": "Hi"}),
+                             ("/v1/responses", {"input": "Hi", "max_output_tokens": 2}),
+                             ("/v1/chat/completions",
+                              harness.chat_fields(harness.BASE, "Hi", max_tokens=2, stream=True))):
+            with self.subTest(path):
+                fields = {"model": harness.BASE} | fields
+                before = self.cost()
+                for _ in range(2):
+                    self.tenant.key.ask("POST", path, fields, idempotency_key=path).expect(200)
+                first, second = self.records()[-2:]
+                self.assertGreater(first["cost_pico_usd"], 0)
+                self.assertEqual(second["cost_pico_usd"], 0)
+                self.assertEqual(self.cost(), before + first["cost_pico_usd"])
+
+    def test_it_outlives_a_kill(self):
+        server = harness.Server("--prices", limits_test.write_prices()).start()
+        self.addCleanup(server.close)
+        tenant = server.new_tenant("killed")
+        self.ask("over a crash", client=tenant.key).expect(200)
+        server.kill()
+        server.start()
+        again = self.ask("over a crash", client=tenant.key).expect(200)
+        self.assertEqual(again.headers["idempotent-uncharged"], "true")
+        self.assertEqual(server.verify_audit()[0], 0)
+
+    def test_another_body_is_refused_and_so_is_one_that_is_under_way(self):
+        self.ask("body").expect(200)
+        refused = self.ask("body", "Hello").expect(409)
+        self.assertEqual(refused.error["code"], "idempotency_key_reuse")
+        self.assertEqual(refused.headers["x-should-retry"], "false")
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: self.ask("crowd", max_tokens=32), range(8)))
+        self.assertIn(200, {answer.status for answer in answers})
+        for answer in answers:
+            if answer.status != 200:
+                self.assertEqual(answer.expect(409).error["code"], "idempotency_in_progress")
+        self.assertEqual(len([r for r in self.records() if r["output_tokens"] == 32
+                              and r["cost_pico_usd"] > 0]), 1)
+
+    def test_what_was_refused_is_not_held_against_the_next(self):
+        for _ in range(3):
+            self.ask("wrong", max_tokens=-1).expect(400)
+        self.ask("wrong").expect(200)
+        self.ask("k" * 256).expect(400)
+
+    def test_a_key_is_for_a_few_requests(self):
+        statuses = [self.ask("often", max_tokens=1).status for _ in range(11)]
+        self.assertEqual(statuses, [200] * 10 + [409])
+        refused = self.ask("often", max_tokens=1).expect(409)
+        self.assertEqual(refused.error["code"], "idempotency_key_exhausted")
+
+    def test_who_leaves_pays_once_for_what_was_made(self):
+        fields = harness.chat_fields(harness.BASE, "Hi", max_tokens=200, ignore_eos=True,
+                                     stream=True)
+        connection = http.client.HTTPConnection(*self.server.api, timeout=harness.ANSWER_SECONDS)
+        connection.request("POST", "/v1/chat/completions", json.dumps(fields).encode(),
+                           self.tenant.key.headers(**{"Content-Type": "application/json",
+                                                      "Idempotency-Key": "leaves"}))
+        response = connection.getresponse()
+        response.readline()
+        response.close()
+        connection.close()
+        left = harness.wait_until(self.records, what="the record of the one that was left")[0]
+        harness.wait_until(
+            lambda: self.tenant.key.ask("POST", "/v1/chat/completions", fields,
+                                        idempotency_key="leaves").status == 200,
+            what="its turn")
+        whole = self.records()[-1]
+        self.assertEqual(whole["output_tokens"], 200)
+        price = self.price_of(whole)
+        self.assertEqual(self.cost(), price)
+        self.assertEqual(whole["cost_pico_usd"], price - left["cost_pico_usd"])
+
+    def price_of(self, record):
+        """What the request's tokens cost where no key was charged before."""
+        tenant = self.server.new_tenant("plain")
+        tenant.key.chat(harness.BASE, "Hi", max_tokens=200, ignore_eos=True).expect(200)
+        exported = self.server.admin.get("/v1/organization/usage/export?project_id="
+                                         + tenant.id).expect(200)
+        plain = json.loads(exported.body)
+        self.assertEqual((plain["input_tokens"], plain["output_tokens"]),
+                         (record["input_tokens"], record["output_tokens"]))
+        return plain["cost_pico_usd"]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/keys.hpp"
 #include "tenancy/hash_chain.hpp"
+#include "tenancy/records.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
