@@ -199,6 +199,11 @@ Result<Reply> export_usage(Platform& platform, Call& call);
 Result<Reply> export_own_usage(Platform& platform, Call& call);
 
 // spend_alerts_api.cpp
+Result<Reply> list_organization_spend_alerts(Platform& platform, Call& call);
+Result<Reply> create_organization_spend_alert(Platform& platform, Call& call);
+Result<Reply> get_organization_spend_alert(Platform& platform, Call& call);
+Result<Reply> modify_organization_spend_alert(Platform& platform, Call& call);
+Result<Reply> delete_organization_spend_alert(Platform& platform, Call& call);
 Result<Reply> list_spend_alerts(Platform& platform, Call& call);
 Result<Reply> create_spend_alert(Platform& platform, Call& call);
 Result<Reply> get_spend_alert(Platform& platform, Call& call);

@@ -92,6 +92,12 @@ class TenantDirectory {
                                           const std::function<Result<void>(MeterLimits&)>& change,
                                           WallTime now, const Guard& guard = {});
 
+  // And of their spend alerts; `target` is the one that it is about.
+  Result<OrganizationAlerts> modify_organization_alerts(
+      const Caller& actor, const std::string& event,
+      const std::function<Result<void>(OrganizationAlerts&)>& change, WallTime now,
+      const Guard& guard, const std::string& target);
+
   // Lets `change` edit the tenant's policy as it is now and returns what it has become, as
   // modify_limits does. `event` is what the audit log calls it: "model_permissions.updated";
   // `target` the part that it is about, if that has an id of its own.

@@ -58,6 +58,11 @@ std::vector<TenantId> DirectorySnapshot::tenants_with_alerts() const {
   return tenants;
 }
 
+const std::vector<SpendAlert>& DirectorySnapshot::organization_alerts() const {
+  static const OrganizationAlerts kNone;
+  return organization_alerts_ ? organization_alerts_->spend_alerts : kNone.spend_alerts;
+}
+
 // Ascending.
 std::vector<KeyId> DirectorySnapshot::ids_of(const TenantId& tenant) const {
   if (const auto* changed = changed_keys_of_.find(tenant)) return **changed;

@@ -41,6 +41,9 @@ class DirectorySnapshot {
   // Of all tenants together; null: none were ever set.
   const std::shared_ptr<const OrganizationLimits>& organization() const { return organization_; }
 
+  // The same of their spend alerts.
+  const std::vector<SpendAlert>& organization_alerts() const;
+
   // In order of creation, archived ones included.
   std::vector<Tenant> tenants() const;
   // Those that have spend alerts, in no order; nothing is copied of the others.
@@ -54,6 +57,10 @@ class DirectorySnapshot {
   void erase_key(const KeyId& id);
   void put_organization(OrganizationLimits limits) {
     organization_ = std::make_shared<const OrganizationLimits>(std::move(limits));
+  }
+
+  void put_organization_alerts(OrganizationAlerts alerts) {
+    organization_alerts_ = std::make_shared<const OrganizationAlerts>(std::move(alerts));
   }
 
   // The keys that the store had at the start; before all changes of keys.
@@ -70,6 +77,7 @@ class DirectorySnapshot {
   SharedMap<TenantId, std::vector<KeyId>> changed_keys_of_;
   SharedMap<std::string, TenantId> slugs_;
   std::shared_ptr<const OrganizationLimits> organization_;
+  std::shared_ptr<const OrganizationAlerts> organization_alerts_;  // null: none
 };
 
 }  // namespace tessera

@@ -46,20 +46,86 @@ void SpendWatch::stop() {
 }
 
 void SpendWatch::watch(const std::stop_token& stop) {
+  using SteadyClock = std::chrono::steady_clock;
+  auto next_sum = SteadyClock::now();
   while (!stop.stop_requested()) {
     {
       const MutexLock lock(mutex_);
       wake_.wait_for(mutex_, stop, kSpendWatchPeriod, [] { return false; });
     }
-    if (!stop.stop_requested()) look();
+    if (stop.stop_requested()) return;
+    const WallTime now = clock_.wall_now();
+    look_at_tenants(now);
+    const auto begun = SteadyClock::now();
+    if (begun < next_sum) continue;
+    look_at_organization(now);
+    const auto ended = SteadyClock::now();
+    next_sum = ended + (ended - begun) * kSpendSumShareInverse;
   }
 }
 
 int SpendWatch::look() {
   const WallTime now = clock_.wall_now();
+  return look_at_tenants(now) + look_at_organization(now);
+}
+
+int SpendWatch::look_at_tenants(WallTime now) {
   int told = 0;
   for (const TenantId& tenant : directory_.snapshot()->tenants_with_alerts()) {
-    told += look_at(tenant, now);
+    told += look_at_tenant(tenant, now);
+  }
+  return told;
+}
+
+// Nullopt if it cannot be read; the log then says so.
+std::optional<Money> SpendWatch::spent_by(const TenantId& tenant, WallTime now) const {
+  const auto use = ledger_.period_use(tenant, KeyId(), now);
+  if (use) return use->spend_this_month;
+  log_error("spend_not_read", {{"tenant", tenant.str()}, {"reason", use.error().message}});
+  return std::nullopt;
+}
+
+std::optional<Money> SpendWatch::spent_by_all(WallTime now) const {
+  Money all;
+  for (const Tenant& tenant : directory_.snapshot()->tenants()) {
+    const auto spent = spent_by(tenant.id, now);
+    if (!spent) return std::nullopt;
+    all += *spent;
+  }
+  return all;
+}
+
+int SpendWatch::look_at_tenant(const TenantId& tenant, WallTime now) {
+  const auto spent = spent_by(tenant, now);
+  const auto snapshot = directory_.snapshot();
+  const TenantEntry* entry = snapshot->find(tenant);
+  if (!spent || entry == nullptr || !entry->policy) return 0;
+  return tell_due(tenant, entry->policy->spend_alerts, *spent, now);
+}
+
+int SpendWatch::look_at_organization(WallTime now) {
+  const auto snapshot = directory_.snapshot();
+  const std::vector<SpendAlert>& alerts = snapshot->organization_alerts();
+  const std::int64_t month = month_of(now);
+  const auto is_told = [month](const SpendAlert& alert) { return alert.told_month == month; };
+  if (std::ranges::all_of(alerts, is_told)) return 0;
+  const auto spent = spent_by_all(now);
+  return spent ? tell_due(TenantId(), alerts, *spent, now) : 0;
+}
+
+int SpendWatch::tell_due(const TenantId& tenant, const std::vector<SpendAlert>& alerts, Money spent,
+                         WallTime now) {
+  const std::int64_t month = month_of(now);
+  int told = 0;
+  for (const SpendAlert& due : alerts) {
+    if (!is_due(due, spent, month)) continue;
+    if (!tell(tenant, due, spent, month, now)) continue;
+    if (!mark_told(tenant, due, month, now)) continue;  // deleted meanwhile, or the next look tries
+    ++told;
+    log_warn("spend_alert", {{"tenant", tenant.str()},
+                             {"alert", due.id},
+                             {"threshold_cents", due.threshold_cents},
+                             {"spent_cents", spent.whole_cents()}});
   }
   return told;
 }
@@ -70,7 +136,7 @@ bool SpendWatch::tell(const TenantId& tenant, const SpendAlert& alert, Money spe
   if (!webhooks_) return true;
   nlohmann::ordered_json data;
   data["id"] = alert.id;
-  data["object"] = "project.spend_alert";
+  data["object"] = tenant.empty() ? "organization.spend_alert" : "project.spend_alert";
   data["threshold_amount"] = alert.threshold_cents;
   data["spent_amount"] = spent.whole_cents();
   data["currency"] = "USD";
@@ -84,37 +150,27 @@ bool SpendWatch::tell(const TenantId& tenant, const SpendAlert& alert, Money spe
   return told.has_value();
 }
 
-int SpendWatch::look_at(const TenantId& tenant, WallTime now) {
-  const auto use = ledger_.period_use(tenant, KeyId(), now);
-  if (!use) {
-    log_error("spend_not_read", {{"tenant", tenant.str()}, {"reason", use.error().message}});
-    return 0;
+bool SpendWatch::mark_told(const TenantId& tenant, const SpendAlert& due, std::int64_t month,
+                           WallTime now) {
+  const auto mark = [&](std::vector<SpendAlert>& alerts) -> Result<void> {
+    const auto alert = std::ranges::find(alerts, due.id, &SpendAlert::id);
+    if (alert == alerts.end()) return Error{Code::kNotFound, "it is gone"};
+    alert->told_month = month;
+    return {};
+  };
+  constexpr const char* kEvent = "spend_alert.triggered";
+  if (tenant.empty()) {
+    return directory_
+        .modify_organization_alerts(
+            the_server(), kEvent,
+            [&](OrganizationAlerts& alerts) { return mark(alerts.spend_alerts); }, now, {}, due.id)
+        .has_value();
   }
-  const std::int64_t month = month_of(now);
-  const auto snapshot = directory_.snapshot();
-  const TenantEntry* entry = snapshot->find(tenant);
-  if (entry == nullptr || !entry->policy) return 0;
-  int told = 0;
-  for (const SpendAlert& due : entry->policy->spend_alerts) {
-    if (!is_due(due, use->spend_this_month, month)) continue;
-    if (!tell(tenant, due, use->spend_this_month, month, now)) continue;
-    const auto marked = directory_.modify_policy(
-        the_server(), tenant, "spend_alert.triggered",
-        [&](TenantPolicy& policy) -> Result<void> {
-          const auto alert = std::ranges::find(policy.spend_alerts, due.id, &SpendAlert::id);
-          if (alert == policy.spend_alerts.end()) return Error{Code::kNotFound, "it is gone"};
-          alert->told_month = month;
-          return {};
-        },
-        now, {}, due.id);
-    if (!marked) continue;  // deleted meanwhile, or the next look tries again
-    ++told;
-    log_warn("spend_alert", {{"tenant", tenant.str()},
-                             {"alert", due.id},
-                             {"threshold_cents", due.threshold_cents},
-                             {"spent_cents", use->spend_this_month.whole_cents()}});
-  }
-  return told;
+  return directory_
+      .modify_policy(
+          the_server(), tenant, kEvent,
+          [&](TenantPolicy& policy) { return mark(policy.spend_alerts); }, now, {}, due.id)
+      .has_value();
 }
 
 }  // namespace tessera

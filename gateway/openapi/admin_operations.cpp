@@ -217,11 +217,15 @@ void add_limit_schemas(Json& schemas) {
   const Members alert = {{"threshold_amount", integer(0, Money::kMaxCents)},
                          {"currency", constant("USD")},
                          {"interval", constant("month")}};
-  schemas["SpendAlert"] = object(joined(
-      joined({{"id", text()}, {"object", constant("project.spend_alert")}}, alert),
-      {{"notification_channel", object(joined(channel, {{"subject_prefix", nullable(text())}}))},
-       {"last_triggered_month", nullable(unix_time())}}));
-  schemas["SpendAlertList"] = list_of("SpendAlert");
+  const auto add_alert = [&](const std::string& name, std::string_view object_word) {
+    schemas[name] = object(joined(
+        joined({{"id", text()}, {"object", constant(object_word)}}, alert),
+        {{"notification_channel", object(joined(channel, {{"subject_prefix", nullable(text())}}))},
+         {"last_triggered_month", nullable(unix_time())}}));
+    schemas[name + "List"] = list_of(name);
+  };
+  add_alert("SpendAlert", "project.spend_alert");
+  add_alert("OrganizationSpendAlert", "organization.spend_alert");
   schemas["SpendAlertRequest"] = request(joined(
       alert,
       {{"notification_channel",
@@ -296,6 +300,14 @@ void add_organization(Adder add) {
                     optional("interval", constant("month"))}));
   add.remove(kSpend, "Removes it.",
              and_deleted(organization_spend_members(), "organization.spend_limit.deleted"));
+  constexpr std::string_view kAlerts = "/v1/organization/spend_alerts";
+  constexpr std::string_view kAlert = "/v1/organization/spend_alerts/{alert}";
+  add.get(kAlerts, "Lists alerts about what all projects spend.", ref("OrganizationSpendAlertList"),
+          page_parameters());
+  add.post(kAlerts, "Makes one.", ref("OrganizationSpendAlert"), ref("SpendAlertRequest"));
+  add.get(kAlert, "One of them.", ref("OrganizationSpendAlert"));
+  add.post(kAlert, "Changes it.", ref("OrganizationSpendAlert"), ref("SpendAlertRequest"));
+  add.remove(kAlert, "Deletes it.", deleted("organization.spend_alert.deleted"));
 }
 
 }  // namespace

@@ -2,8 +2,7 @@
 
 `client.admin.organization` of the release on PyPI, with strict validation: what the client's own
 types do not allow raises. Namespaces without a counterpart here (users, groups, roles, invites,
-certificates, external keys and storage, data retention, hosted tools, service tiers, limits and
-alerts of the whole organization) are not asked.
+certificates, external keys and storage, data retention, hosted tools, service tiers) are not asked.
 """
 
 import unittest
@@ -93,6 +92,22 @@ class OpenAiAdmin(unittest.TestCase):
         self.assertEqual(changed.threshold_amount, 400)
         self.assertEqual([a.id for a in alerts.list(self.id)], [alert.id])
         self.assertTrue(alerts.delete(alert.id, project_id=self.id).deleted)
+
+    def test_spend_limit_and_alerts_of_the_organization(self):
+        limit = self.admin.spend_limit
+        made = limit.update(threshold_amount=500_000, currency="USD", interval="month")
+        self.assertEqual((made.threshold_amount, made.enforcement.status), (500_000, "enforcing"))
+        self.assertTrue(limit.delete().deleted)
+        alerts = self.admin.spend_alerts
+        fields = {"currency": "USD", "interval": "month",
+                  "notification_channel": {"type": "email", "recipients": ["a@example.org"]}}
+        alert = alerts.create(threshold_amount=300, **fields)
+        self.assertEqual(alert.object, "organization.spend_alert")
+        self.assertEqual(alerts.retrieve(alert.id).to_dict(), alert.to_dict())
+        self.assertEqual(alerts.update(alert.id, threshold_amount=400, **fields).threshold_amount,
+                         400)
+        self.assertEqual([a.id for a in alerts.list()], [alert.id])
+        self.assertTrue(alerts.delete(alert.id).deleted)
 
     def test_model_permissions(self):
         permissions = self.admin.projects.model_permissions

@@ -96,9 +96,13 @@ class SchemaFuzz(unittest.TestCase):
             f"/v1/organization/projects/{tenant.id}/spend_alerts",
             {"threshold_amount": 1, "currency": "USD", "interval": "month",
              "notification_channel": {"type": "email", "recipients": []}}).expect(200).json["id"]
+        of_all = self.server.admin.post(
+            "/v1/organization/spend_alerts",
+            {"threshold_amount": 1, "currency": "USD", "interval": "month",
+             "notification_channel": {"type": "email", "recipients": []}}).expect(200).json["id"]
         self.fuzz(self.server.admin.key,
                   {"project": [tenant.id, "missing"], "account": [account, "missing"],
-                   "limit": ["rl_all", "rl_bot", "rl_"], "alert": [alert, "missing"],
+                   "limit": ["rl_all", "rl_bot", "rl_"], "alert": [alert, of_all, "missing"],
                    "key": [tenant.key.key_id, "missing"]},
                   lambda path: path.startswith(("/v1/organization", "/admin")))
 

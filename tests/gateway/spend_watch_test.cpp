@@ -96,5 +96,32 @@ TEST_F(SpendWatchTest, WhatWasToldIsInTheAuditLogAndStaysToldAfterARestart) {
   EXPECT_EQ(told, 1);
 }
 
+TEST_F(SpendWatchTest, AnAlertOfTheOrganizationIsAboutWhatAllSpendTogether) {
+  const auto add = [](OrganizationAlerts& alerts) -> Result<void> {
+    alerts.spend_alerts.push_back({.id = "all", .threshold_cents = 100});
+    return {};
+  };
+  ASSERT_TRUE(
+      directory_->modify_organization_alerts(admin_, "spend_alert.created", add, kMay, {}, "all"));
+  const TenantId other = directory_->create_tenant(admin_, {.name = "other"}, kMay).value().id;
+  {
+    SpendWatch watch(*directory_, ledger_, clock_);
+    watch.stop();
+    spend(60, kMay);
+    EXPECT_EQ(watch.look(), 0);
+    tenant_ = other;
+    spend(40, kMay);
+    EXPECT_EQ(watch.look(), 1);
+    EXPECT_EQ(watch.look(), 0) << "once";
+  }
+  directory_ = TenantDirectory::open(*store_, peppers_).value();
+  SpendWatch watch(*directory_, ledger_, clock_);
+  watch.stop();
+  EXPECT_EQ(watch.look(), 0) << "once, also after a restart";
+  clock_.advance(kJune - clock_.wall_now());
+  spend(100, kJune);
+  EXPECT_EQ(watch.look(), 1);
+}
+
 }  // namespace
 }  // namespace tessera

@@ -203,6 +203,59 @@ class SpendAlerts(unittest.TestCase):
             self.admin.post(place, self.alert(i)).expect(200)
         self.admin.post(place, self.alert(1)).expect(400)
 
+    def test_the_organization_has_alerts_of_its_own(self):
+        place = "/v1/organization/spend_alerts"
+        made = self.admin.post(place, self.alert(800_000_000)).expect(200).json
+        self.assertEqual((made["object"], made["threshold_amount"], made["last_triggered_month"]),
+                         ("organization.spend_alert", 800_000_000, None))
+        self.assertEqual(self.admin.get(place).expect(200).json["data"], [made])
+        one = f"{place}/{made['id']}"
+        seen = self.admin.get(one).expect(200)
+        self.assertEqual(seen.json, made)
+        changed = self.admin.ask("POST", one, self.alert(700_000_000),
+                                 if_match=seen.headers["etag"]).expect(200).json
+        self.assertEqual((changed["id"], changed["threshold_amount"]), (made["id"], 700_000_000))
+        self.admin.ask("POST", one, self.alert(5), if_match=seen.headers["etag"]).expect(412)
+        for wrong in (self.alert(-1), self.alert(5, currency="EUR"), {}, []):
+            self.admin.post(place, wrong).expect(400)
+        tenant = self.server.new_tenant("not-an-admin")
+        tenant.key.get(place).expect(403)
+        theirs = f"/v1/organization/projects/{tenant.id}/spend_alerts/{made['id']}"
+        self.admin.get(theirs).expect(404)
+        self.admin.ask("DELETE", one, if_match='"0"').expect(412)
+        gone = self.admin.delete(one).expect(200).json
+        self.assertEqual(gone, {"id": made["id"], "object": "organization.spend_alert.deleted",
+                                "deleted": True})
+        self.admin.get(one).expect(404)
+        log = self.admin.get("/v1/organization/audit_logs?resource_ids[]=" + made["id"]).json
+        self.assertEqual([entry["type"] for entry in log["data"]],
+                         ["spend_alert.deleted", "spend_alert.updated", "spend_alert.created"])
+        self.assertTrue(all("project" not in entry for entry in log["data"]))
+
+    def test_the_organizations_is_told_once_also_after_a_restart(self):
+        server = harness.Server("--prices", limits_test.write_prices()).start()
+        self.addCleanup(server.close)
+        place = "/v1/organization/spend_alerts"
+        tenants = [server.new_tenant(name) for name in ("a", "b")]
+        low = server.admin.post(place, self.alert(1)).expect(200).json["id"]
+        spent = {tenant.id: 0 for tenant in tenants}
+        while sum(spent.values()) <= 10**10:  # a cent, by two who each spend less
+            for tenant in tenants:
+                usage = tenant.key.chat(harness.BASE, "Hello!", max_tokens=16,
+                                        ignore_eos=True).expect(200).json["usage"]
+                spent[tenant.id] += usage["completion_tokens"] * 2000 * 10**6
+        self.assertTrue(all(cost < 10**10 for cost in spent.values()))
+
+        def month():
+            return server.admin.get(f"{place}/{low}").expect(200).json["last_triggered_month"]
+        told = harness.wait_until(month, what="the alert")
+        server.kill()
+        server.start()
+        self.assertEqual(month(), told)
+        log = server.admin.get("/v1/organization/audit_logs"
+                               "?event_types[]=spend_alert.triggered").expect(200).json["data"]
+        self.assertEqual([entry["spend_alert.triggered"]["id"] for entry in log], [low])
+
     def test_is_told_once_when_so_much_was_spent_also_after_a_restart(self):
         tenant = self.server.new_tenant("spender")
         place = f"/v1/organization/projects/{tenant.id}/spend_alerts"

@@ -122,6 +122,26 @@ class Webhooks(unittest.TestCase):
         self.assertEqual((events[0]["type"], events[0]["project_id"], events[0]["data"]["id"]),
                          ("spend_alert.triggered", tenant.id, alert["id"]))
 
+    def test_a_spend_alert_of_the_organization_comes_to_the_platform_only(self):
+        tenant, own, all_ = self.tenant("hears"), self.receiver(), self.receiver()
+        tenant.key.post("/v1/tenant/webhooks", {"url": own.url}).expect(200)
+        made = self.server.admin.post("/v1/organization/webhooks",
+                                      {"url": all_.url}).expect(200).json
+        self.addCleanup(self.server.admin.delete, f"/v1/organization/webhooks/{made['id']}")
+        alert = self.server.admin.post(
+            "/v1/organization/spend_alerts",
+            {"threshold_amount": 0, "currency": "USD", "interval": "month",
+             "notification_channel": {"type": "email", "recipients": []}}).expect(200).json
+        self.addCleanup(self.server.admin.delete, f"/v1/organization/spend_alerts/{alert['id']}")
+        headers, body = all_.next()
+        event = json.loads(body)
+        self.assertEqual(headers["webhook-signature"],
+                         signature(made["signing_secret"], headers, body))
+        self.assertEqual((event["type"], event["data"]["object"], event["data"]["id"]),
+                         ("spend_alert.triggered", "organization.spend_alert", alert["id"]))
+        self.assertNotIn("project_id", event)
+        self.assertTrue(own.got.empty())
+
     def test_an_event_outlives_the_server(self):
         tenant, receiver = self.tenant("crashes"), self.receiver(503)
         made = tenant.key.post("/v1/tenant/webhooks", {"url": receiver.url}).expect(200).json

@@ -777,5 +777,82 @@ TEST_F(TenantDirectoryTest, AGuardSeesWhatWouldBeChangedAndItsErrorRefusesTheCha
   EXPECT_FALSE(directory_->snapshot()->find(tenant.id)->tenant.archived_at);
 }
 
+TEST_F(TenantDirectoryTest, AllThatIsSaidOfATenantChangesInOneWrite) {
+  const Tenant tenant = make_tenant("acme");
+  const int writes = store_->num_writes;
+  const auto change = [](TenantSettings& settings) -> Result<void> {
+    settings.name = "Acme";
+    settings.limits.max_adapters = 3;
+    settings.policy.weight = 7;
+    settings.policy.labels["team"] = "red";
+    return {};
+  };
+  const auto changed = directory_->modify_tenant(admin_, tenant.id, change, kNow);
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(store_->num_writes, writes + 1);
+  EXPECT_EQ(changed->limits_revision, 1U);
+  reopen();
+  const TenantEntry* entry = directory_->snapshot()->find(tenant.id);
+  ASSERT_NE(entry, nullptr);
+  EXPECT_EQ(entry->tenant.name, "Acme");
+  EXPECT_EQ(entry->tenant.slug, tenant.slug);
+  EXPECT_EQ(entry->limits.max_adapters, 3);
+  EXPECT_EQ(*entry->policy, *changed->policy);
+}
+
+TEST_F(TenantDirectoryTest, AChangeOfATenantThatCannotBeLeavesAllOfItAsItWas) {
+  const Tenant tenant = make_tenant("acme");
+  const auto modify = [&](const Caller& actor, auto edit) {
+    const auto change = [&](TenantSettings& settings) -> Result<void> {
+      settings.policy.weight = 7;
+      edit(settings);
+      return {};
+    };
+    return directory_->modify_tenant(actor, tenant.id, change, kNow);
+  };
+  EXPECT_FALSE(modify(admin_, [](TenantSettings& settings) { settings.name.clear(); }));
+  EXPECT_FALSE(modify(admin_, [](TenantSettings& settings) { settings.limits.max_adapters = -1; }));
+  const Caller nobody{.tenant = tenant.id, .key = KeyId("k")};
+  EXPECT_EQ(modify(nobody, [](TenantSettings&) {}).error().code, Code::kInsufficientScope);
+  const TenantEntry* entry = directory_->snapshot()->find(tenant.id);
+  EXPECT_EQ(entry->tenant.name, "acme");
+  EXPECT_EQ(entry->policy, nullptr);
+  EXPECT_EQ(entry->limits_revision, 0U);
+}
+
+TEST_F(TenantDirectoryTest, ATenantIsMadeWithItsLimitsAndPolicy) {
+  const Tenant tenant = directory_
+                            ->create_tenant(admin_,
+                                            {.name = "acme",
+                                             .limits = {.max_adapters = 2},
+                                             .policy = {.weight = 3, .tier = "flex"}},
+                                            kNow)
+                            .value();
+  reopen();
+  const TenantEntry* entry = directory_->snapshot()->find(tenant.id);
+  EXPECT_EQ(entry->limits.max_adapters, 2);
+  ASSERT_NE(entry->policy, nullptr);
+  EXPECT_EQ(entry->policy->weight, 3);
+  EXPECT_EQ(entry->policy->tier, "flex");
+}
+
+TEST_F(TenantDirectoryTest, AlertsOfTheOrganizationAreKeptAndAreAnAdminsBusiness) {
+  const auto add = [](OrganizationAlerts& alerts) -> Result<void> {
+    alerts.spend_alerts.push_back({.id = "alert_1", .threshold_cents = 5});
+    return {};
+  };
+  const auto modify = [&](const Caller& actor) {
+    return directory_->modify_organization_alerts(actor, "spend_alert.created", add, kNow, {},
+                                                  "alert_1");
+  };
+  EXPECT_EQ(modify(Caller()).error().code, Code::kInsufficientScope);
+  EXPECT_TRUE(directory_->snapshot()->organization_alerts().empty());
+  ASSERT_TRUE(modify(admin_));
+  reopen();
+  ASSERT_EQ(directory_->snapshot()->organization_alerts().size(), 1U);
+  EXPECT_EQ(directory_->snapshot()->organization_alerts()[0].threshold_cents, 5);
+  EXPECT_EQ(directory_->snapshot()->organization(), nullptr) << "alerts are no limits";
+}
+
 }  // namespace
 }  // namespace tessera
