@@ -29,6 +29,7 @@ struct EngineCore::Request : Sequence {
         counts(tokens, sampling),
         stream(std::move(token_stream)) {
     tenant = std::move(request.tenant);
+    weight = std::max(request.weight, 1);
     queue_rank = request.queue_rank;
     cache_salt = request.cache_salt;
     adapter = request.adapter;

@@ -136,6 +136,7 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     post("/v1/organization/projects", Access::kAdmin, kMaxAdminBytes, create_project),
     get("/v1/organization/projects/{project}", Access::kAdmin, get_project),
     post("/v1/organization/projects/{project}", Access::kAdmin, kMaxAdminBytes, modify_project),
+    patch("/v1/organization/projects/{project}", Access::kAdmin, kMaxAdminBytes, modify_project),
     command("/v1/organization/projects/{project}/archive", Access::kAdmin, archive_project),
     get("/v1/organization/projects/{project}/service_accounts", Access::kAdmin,
         list_service_accounts),

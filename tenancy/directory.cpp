@@ -140,6 +140,7 @@ Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTena
                                               WallTime now) {
   if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
   if (auto named = check_name(request.name); !named) return named.error();
+  if (auto checked = check_limits(request.limits); !checked) return checked.error();
   const MutexLock lock(change_);
   DirectorySnapshot next = *snapshot();
   const auto slug = choose_slug(request, next);
@@ -147,12 +148,17 @@ Result<Tenant> TenantDirectory::create_tenant(const Caller& actor, const NewTena
 
   TenantEntry entry;
   entry.tenant = {TenantId("proj_" + new_ulid(now)), request.name, *slug, now};
+  entry.limits = request.limits;
   const std::string& id = entry.tenant.id.str();
-  next.put(entry);
   Batch batch;
   batch.expect(Family::kMeta, keys::tenant(id), std::nullopt)
       .put(Family::kMeta, keys::tenant(id), encode(entry.tenant))
       .put(Family::kMeta, keys::limits(id), encode(entry.limits));
+  if (request.policy != TenantPolicy()) {
+    entry.policy = std::make_shared<const TenantPolicy>(request.policy);
+    batch.put(Family::kMeta, keys::policy(id), encode(request.policy));
+  }
+  next.put(entry);
   const auto audit = new_audit_record("project.created", actor.key, entry.tenant.id, id, now);
   if (auto done = commit(std::move(batch), audit, std::move(next)); !done) return done.error();
   return entry.tenant;
@@ -201,6 +207,35 @@ Result<Tenant> TenantDirectory::rename_tenant(const Caller& actor, const TenantI
   return update_tenant(
       new_audit_record("project.updated", actor.key, id, id.str(), now),
       [&](Tenant& tenant) { tenant.name = name; }, guard);
+}
+
+Result<TenantEntry> TenantDirectory::modify_tenant(
+    const Caller& actor, const TenantId& id,
+    const std::function<Result<void>(TenantSettings&)>& change, WallTime now, const Guard& guard) {
+  if (auto allowed = check_is_admin(actor); !allowed) return allowed.error();
+  TenantEntry changed;
+  const auto edit = [&](TenantEntry& entry, Batch& batch) -> Result<void> {
+    const TenantPolicy policy = entry.policy ? *entry.policy : TenantPolicy();
+    TenantSettings settings{entry.tenant.name, entry.limits, policy};
+    if (auto edited = change(settings); !edited) return edited;
+    if (auto named = check_name(settings.name); !named) return named;
+    if (auto checked = check_limits(settings.limits); !checked) return checked;
+    const bool is_limited_anew = settings.limits != entry.limits || settings.policy != policy;
+    if (is_limited_anew) ++entry.limits_revision;
+    entry.tenant.name = settings.name;
+    entry.limits = settings.limits;
+    if (settings.policy != policy) {
+      entry.policy = std::make_shared<const TenantPolicy>(settings.policy);
+      batch.put(Family::kMeta, keys::policy(id.str()), encode(settings.policy));
+    }
+    batch.put(Family::kMeta, keys::tenant(id.str()), encode(entry.tenant))
+        .put(Family::kMeta, keys::limits(id.str()), encode(entry.limits));
+    changed = entry;
+    return {};
+  };
+  const auto audit = new_audit_record("project.updated", actor.key, id, id.str(), now);
+  if (auto done = update(audit, edit, guard); !done) return done.error();
+  return changed;
 }
 
 Result<Tenant> TenantDirectory::archive_tenant(const Caller& actor, const TenantId& id,

@@ -29,6 +29,15 @@ namespace tessera {
 struct NewTenant {
   std::string name;
   std::string slug = {};  // empty: made from the name
+  TenantLimits limits = {};
+  TenantPolicy policy = {};
+};
+
+// What an admin says of a tenant.
+struct TenantSettings {
+  std::string name = {};
+  TenantLimits limits = {};
+  TenantPolicy policy = {};
 };
 
 struct NewApiKey {
@@ -75,6 +84,11 @@ class TenantDirectory {
   // Whoever has api.tenant.write may rename his own tenant too.
   Result<Tenant> rename_tenant(const Caller& actor, const TenantId& id, const std::string& name,
                                WallTime now, const Guard& guard = {});
+  // Lets `change` edit all that is said of a tenant, as it is now, in one write; returns what it
+  // has become, as modify_limits does.
+  Result<TenantEntry> modify_tenant(const Caller& actor, const TenantId& id,
+                                    const std::function<Result<void>(TenantSettings&)>& change,
+                                    WallTime now, const Guard& guard = {});
   Result<Tenant> archive_tenant(const Caller& actor, const TenantId& id, WallTime now,
                                 const Guard& guard = {});
   // Also raises the revision of the tenant's limits, which its callers carry.

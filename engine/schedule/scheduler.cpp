@@ -10,6 +10,10 @@ namespace {
 // Sequences that a step leaves to wait for a beginning; more are not looked at, and may start.
 constexpr int kMaxAwaiting = 256;
 
+// What the fair queue is charged for a token of a tenant of weight one: so much that weights divide
+// it well, and so little that no sum of tokens overflows.
+constexpr std::int64_t kTokenCost = 10'000;
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerLimits& limits)
@@ -181,10 +185,10 @@ void Scheduler::stop_running(Sequence& sequence) {
   pool_.release(sequence.blocks);
 }
 
-// Every computed token costs its tenant the same.
+// Every computed token costs its tenant the same, divided by its weight.
 void Scheduler::put(Sequence& sequence, int num_rows, StepBatch& batch) {
   batch.add(sequence, num_rows);
-  waiting_.charge(sequence.tenant, num_rows);
+  waiting_.charge(sequence.tenant, num_rows * kTokenCost / sequence.weight);
 }
 
 void Scheduler::advance(const StepBatch& batch) {

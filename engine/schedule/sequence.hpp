@@ -69,6 +69,7 @@ struct Sequence {
   int unread_end = 0;
 
   std::string tenant;                    // the fairness key
+  int weight = 1;                        // >= 1: of its tokens as many cost what one does
   int queue_rank = 0;                    // see FairQueue
   bool long_rope = false;                // StepInput::long_rope
   std::uint64_t cache_salt = 0;          // who may share its blocks

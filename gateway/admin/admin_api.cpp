@@ -6,6 +6,7 @@
 
 #include "gateway/admin/etags.hpp"
 #include "gateway/admin/key_json.hpp"
+#include "gateway/admin/project_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/api/fields.hpp"
 #include "gateway/handlers.hpp"
@@ -16,7 +17,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::size_t kMaxNameChars = 128;
 constexpr std::int64_t kMaxKeySeconds = 31'536'000;  // a year
 
 // A JSON value is made from anything, so a Result of one has to be told that it is no error.
@@ -26,19 +26,6 @@ Result<ordered_json> made(ordered_json value) {
 
 Error no_such(std::string_view what) {
   return {Code::kNotFound, "There is no such " + std::string(what) + "."};
-}
-
-ordered_json project_json(const Tenant& tenant) {
-  ordered_json json;
-  json["id"] = tenant.id.str();
-  json["object"] = "organization.project";
-  json["name"] = tenant.name;
-  json["slug"] = tenant.slug;
-  json["created_at"] = unix_seconds(tenant.created_at);
-  json["archived_at"] = nullptr;
-  if (tenant.archived_at) json["archived_at"] = unix_seconds(*tenant.archived_at);
-  json["status"] = tenant.archived_at ? "archived" : "active";
-  return json;
 }
 
 TenantId tenant_argument(const Call& call) {
@@ -52,7 +39,7 @@ Result<Guard> project_guard(const Call& call) {
       [id = tenant_argument(call)](const DirectorySnapshot& snapshot) -> Result<ordered_json> {
         const auto* entry = snapshot.find(id);
         if (!entry) return no_such("project");
-        return made(project_json(entry->tenant));
+        return made(project_json(*entry));
       });
 }
 
@@ -65,6 +52,12 @@ Result<ordered_json> shown_account(const DirectorySnapshot& snapshot, const Tena
   return made(account_json(account->second));
 }
 
+// One that was there a moment ago: projects are never deleted.
+ordered_json shown_project(const Platform& platform, const TenantId& id) {
+  const auto snapshot = platform.directory->snapshot();
+  return project_json(*snapshot->find(id));
+}
+
 ServiceAccountId account_argument(const Call& call) {
   return ServiceAccountId(call.arguments.at(1));
 }
@@ -75,18 +68,6 @@ Result<Guard> account_guard(const Call& call) {
                 const DirectorySnapshot& snapshot) { return shown_account(snapshot, tenant, id); });
 }
 
-// Reads a body whose one field is a name.
-Result<std::string> read_name(const Call& call) {
-  const auto body = parse_json(call.request.body);
-  if (!body) return body.error();
-  std::string name;
-  Fields fields(*body);
-  fields.required("name", name);
-  fields.text("name", kMaxNameChars, name);
-  if (auto read = fields.finish(); !read) return read.error();
-  return name;
-}
-
 // A service account's name; all have the role "member".
 Result<std::string> read_account_change(const Call& call) {
   const auto body = parse_json(call.request.body);
@@ -94,7 +75,7 @@ Result<std::string> read_account_change(const Call& call) {
   std::string name;
   Fields fields(*body);
   fields.required("name", name);
-  fields.text("name", kMaxNameChars, name);
+  fields.text("name", kMaxProjectNameChars, name);
   fields.unsupported("role", {"member"});
   if (auto read = fields.finish(); !read) return read.error();
   return name;
@@ -112,7 +93,7 @@ Result<NewAccount> read_new_account(const Call& call) {
   NewAccount account;
   Fields fields(*body);
   fields.required("name", account.name);
-  fields.text("name", kMaxNameChars, account.name);
+  fields.text("name", kMaxProjectNameChars, account.name);
   fields.boolean("create_service_account_only", account.without_key);
   fields.integer("expires_in_seconds", {1, kMaxKeySeconds}, account.key_seconds);
   if (account.without_key && account.key_seconds) {
@@ -133,43 +114,55 @@ std::optional<WallTime> expiry_of(const NewAccount& account, WallTime now) {
 
 Result<Reply> list_projects(Platform& platform, Call& call) {
   const bool archived_too = call.target.parameter("include_archived") == "true";
-  std::vector<ordered_json> objects;
-  for (const Tenant& tenant : platform.directory->snapshot()->tenants()) {
-    if (!tenant.archived_at || archived_too) objects.push_back(project_json(tenant));
+  const auto snapshot = platform.directory->snapshot();
+  std::vector<ordered_json> ids;
+  for (const Tenant& tenant : snapshot->tenants()) {
+    if (!tenant.archived_at || archived_too) ids.push_back({{"id", tenant.id.str()}});
   }
-  return list_reply(call.target, std::move(objects));
+  return list_reply(call.target, std::move(ids), [&](ordered_json& project) {
+    project = project_json(*snapshot->find(TenantId(project["id"].get<std::string>())));
+  });
 }
 
 Result<Reply> create_project(Platform& platform, Call& call) {
   const auto body = parse_json(call.request.body);
   if (!body) return body.error();
-  NewTenant request;
+  TenantSettings settings;
+  std::string slug;
   Fields fields(*body);
-  fields.required("name", request.name);
-  fields.text("name", kMaxNameChars, request.name);
-  fields.text("slug", kMaxNameChars, request.slug);
+  fields.required("name", settings.name);
+  fields.text("slug", kMaxProjectNameChars, slug);
+  read_project(fields, settings);
   if (auto read = fields.finish(); !read) return read.error();
-  const auto tenant = platform.directory->create_tenant(call.caller, request, call.received_wall);
+  const auto tenant = platform.directory->create_tenant(
+      call.caller, {settings.name, slug, settings.limits, settings.policy}, call.received_wall);
   if (!tenant) return tenant.error();
-  return json_reply(project_json(*tenant));
+  return json_reply(shown_project(platform, tenant->id));
 }
 
 Result<Reply> get_project(Platform& platform, Call& call) {
   const auto snapshot = platform.directory->snapshot();
   const auto* entry = snapshot->find(tenant_argument(call));
   if (!entry) return no_such("project");
-  return tagged_reply(project_json(entry->tenant));
+  return tagged_reply(project_json(*entry));
 }
 
 Result<Reply> modify_project(Platform& platform, Call& call) {
-  const auto name = read_name(call);
-  if (!name) return name.error();
+  const auto body = parse_json(call.request.body);
+  if (!body) return body.error();
   const auto guard = project_guard(call);
   if (!guard) return guard.error();
-  const auto tenant = platform.directory->rename_tenant(call.caller, tenant_argument(call), *name,
-                                                        call.received_wall, *guard);
-  if (!tenant) return tenant.error();
-  return tagged_reply(project_json(*tenant));
+  const auto changed = platform.directory->modify_tenant(
+      call.caller, tenant_argument(call),
+      [&](TenantSettings& settings) -> Result<void> {
+        Fields fields(*body);
+        if (body->is_object() && body->empty()) fields.required("name", settings.name);
+        read_project(fields, settings);
+        return fields.finish();
+      },
+      call.received_wall, *guard);
+  if (!changed) return changed.error();
+  return tagged_reply(project_json(*changed));
 }
 
 Result<Reply> archive_project(Platform& platform, Call& call) {
@@ -178,7 +171,7 @@ Result<Reply> archive_project(Platform& platform, Call& call) {
   const auto tenant = platform.directory->archive_tenant(call.caller, tenant_argument(call),
                                                          call.received_wall, *guard);
   if (!tenant) return tenant.error();
-  return tagged_reply(project_json(*tenant));
+  return tagged_reply(shown_project(platform, tenant->id));
 }
 
 Result<Reply> list_service_accounts(Platform& platform, Call& call) {

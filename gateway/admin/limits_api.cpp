@@ -8,6 +8,7 @@
 
 #include "gateway/admin/etags.hpp"
 #include "gateway/admin/meter_json.hpp"
+#include "gateway/admin/tenant_limits_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
 #include "storage/json.hpp"
@@ -19,35 +20,6 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view kLimitPrefix = "rl_";
 constexpr std::string_view kLimitId = "rl_all";
-
-// The limits that are always there, by their names on the wire.
-struct NamedLimit {
-  std::string_view name;
-  std::int64_t TenantLimits::*member;
-};
-constexpr NamedLimit kLimits[] = {
-    {"max_requests_per_1_minute", &TenantLimits::requests_per_minute},
-    {"max_tokens_per_1_minute", &TenantLimits::tokens_per_minute},
-    {"max_concurrent_requests", &TenantLimits::max_concurrent_requests},
-    {"max_output_tokens_per_request", &TenantLimits::max_output_tokens},
-    {"max_adapters", &TenantLimits::max_adapters},
-    {"max_adapter_bytes", &TenantLimits::max_adapter_bytes},
-    {"max_adapter_rank", &TenantLimits::max_adapter_rank},
-    {"max_concurrent_uploads", &TenantLimits::max_concurrent_uploads},
-    {"max_uploads_per_1_day", &TenantLimits::uploads_per_day},
-};
-// And those that may be.
-struct NamedOption {
-  std::string_view name;
-  std::optional<std::int64_t> TenantLimits::*member;
-};
-constexpr NamedOption kOptions[] = {
-    {"burst_requests", &TenantLimits::burst_requests},
-    {"burst_tokens", &TenantLimits::burst_tokens},
-    {"max_requests_per_1_day", &TenantLimits::requests_per_day},
-    {"max_tokens_per_1_day", &TenantLimits::tokens_per_day},
-    {"max_tokens_per_1_month", &TenantLimits::tokens_per_month},
-};
 
 Error no_such_limit() {
   return {Code::kNotFound, "There is no such rate limit."};
@@ -63,13 +35,7 @@ ordered_json limit_object(std::string_view model) {
 
 ordered_json limits_json(const TenantLimits& limits) {
   ordered_json json = limit_object("*");
-  for (const auto& [name, member] : kLimits) json[std::string(name)] = limits.*member;
-  for (const auto& [name, member] : kOptions) {
-    const auto& limit = limits.*member;
-    json[std::string(name)] = limit ? ordered_json(*limit) : ordered_json(nullptr);
-  }
-  json["burst_requests"] = limits.request_burst();
-  json["burst_tokens"] = limits.token_burst();
+  add_tenant_limits(json, limits);
   return json;
 }
 
@@ -109,12 +75,7 @@ Result<Guard> limits_guard(const Call& call, const TenantId& tenant, const std::
 // Overwrites the limits that the body has; their ranges are the directory's business.
 Result<void> apply(const ordered_json& body, TenantLimits& limits) {
   Fields fields(body);
-  for (const auto& [name, member] : kLimits) {
-    std::optional<std::int64_t> value;
-    fields.integer(name, {0, INT64_MAX}, value);
-    if (value) limits.*member = *value;
-  }
-  for (const auto& [name, member] : kOptions) read_limit(body, fields, name, limits.*member);
+  read_tenant_limits(body, fields, limits);
   return fields.finish();
 }
 

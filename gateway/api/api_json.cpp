@@ -43,7 +43,8 @@ Reply json_reply(const ordered_json& body, int status) {
   return response;
 }
 
-Result<Reply> list_reply(const Target& target, Objects objects) {
+Result<Reply> list_reply(const Target& target, Objects objects,
+                         const std::function<void(ordered_json&)>& complete) {
   const auto limit = integer_parameter(target, "limit", 1, kMaxPageSize);
   if (!limit) return limit.error();
   const std::string_view order = target.parameter("order").value_or("asc");
@@ -70,7 +71,9 @@ Result<Reply> list_reply(const Target& target, Objects objects) {
   body["object"] = "list";
   body["data"] = ordered_json::array();
   for (std::ptrdiff_t i = begin; i < end; ++i) {
-    body["data"].push_back(std::move(objects[static_cast<std::size_t>(i)]));
+    ordered_json& object = objects[static_cast<std::size_t>(i)];
+    if (complete) complete(object);
+    body["data"].push_back(std::move(object));
   }
   const auto id_of = [](const ordered_json& object) { return object["id"]; };
   body["first_id"] = body["data"].empty() ? ordered_json(nullptr) : id_of(body["data"].front());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,8 +22,10 @@ Reply json_reply(const nlohmann::ordered_json& body, int status = 200);
 
 // The page of `objects` (all of them, in the list's own order) that the query's limit, after,
 // before and order ask for, as OpenAI's list object. An object is found by its "id".
+// `complete` says of those on the page what else is to be told; before, an "id" is enough.
 // Errors: kInvalidValue for a limit out of range, an unknown order or an unknown id.
-Result<Reply> list_reply(const Target& target, std::vector<nlohmann::ordered_json> objects);
+Result<Reply> list_reply(const Target& target, std::vector<nlohmann::ordered_json> objects,
+                         const std::function<void(nlohmann::ordered_json&)>& complete = {});
 
 // The query parameter as an integer in [min, max], or nullopt if it is absent.
 // Errors: kInvalidValue.

@@ -1,4 +1,7 @@
 // tenant_command.cpp — `tessera tenant`: the platform's tenants.
+#include <charconv>
+#include <string_view>
+
 #include "gateway/cli/commands.hpp"
 #include "gateway/cli/remote.hpp"
 
@@ -14,13 +17,49 @@ std::string project(const std::string& id) {
   return std::string(kProjects) + "/" + percent_encoded(id);
 }
 
+// "team=red,region=eu"
+std::string labels_text(const Json& labels) {
+  std::string text;
+  for (const auto& [name, value] : labels.items()) {
+    text += (text.empty() ? "" : ",") + name + '=' + value.get<std::string>();
+  }
+  return text;
+}
+
 void print_tenants(const Remote& remote, const Json& tenants) {
-  print_objects(remote, tenants, {"ID", "NAME", "SLUG", "STATUS", "CREATED"},
+  print_objects(remote, tenants,
+                {"ID", "NAME", "SLUG", "STATUS", "WEIGHT", "TIER", "LABELS", "CREATED"},
                 [](const Json& tenant) {
-                  return Arguments{cell_text(tenant["id"]), cell_text(tenant["name"]),
-                                   cell_text(tenant["slug"]), cell_text(tenant["status"]),
-                                   time_text(tenant["created_at"])};
+                  return Arguments{cell_text(tenant["id"]),       cell_text(tenant["name"]),
+                                   cell_text(tenant["slug"]),     cell_text(tenant["status"]),
+                                   cell_text(tenant["weight"]),   cell_text(tenant["tier"]),
+                                   labels_text(tenant["labels"]), time_text(tenant["created_at"])};
                 });
+}
+
+// One of "weight=5", "tier=flex", "label.team=red" and "label.team=", which takes the label away.
+Result<void> add_setting(const std::string& text, Json& body) {
+  constexpr std::string_view kLabel = "label.";
+  const std::size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  const std::string value = equals == text.npos ? "" : text.substr(equals + 1);
+  if (name == "weight") {
+    std::int64_t weight = 0;
+    const char* const end = value.data() + value.size();
+    const auto parsed = std::from_chars(value.data(), end, weight);
+    if (parsed.ec != std::errc() || parsed.ptr != end) {
+      return Error{Code::kInvalidValue, "'" + text + "' is not weight=NUMBER."};
+    }
+    body["weight"] = weight;
+  } else if (name == "tier") {
+    body["tier"] = value;
+  } else if (name.starts_with(kLabel) && name.size() > kLabel.size()) {
+    body["labels"][name.substr(kLabel.size())] = value.empty() ? Json(nullptr) : Json(value);
+  } else {
+    return Error{Code::kInvalidValue,
+                 "'" + text + "' is not weight=NUMBER, tier=NAME or label.NAME=VALUE."};
+  }
+  return {};
 }
 
 Result<void> print_answer(const Remote& remote, const Result<Json>& answer) {
@@ -36,7 +75,7 @@ int tenant_command(std::span<const std::string> arguments) {
   bool all = false;
   const RemoteCommand command = {
       .name = "tenant",
-      .summary = "Lists, makes and archives tenants.",
+      .summary = "Lists, makes, changes and archives tenants.",
       .actions =
           {{"list", "", "every tenant", 0, 0,
             [&](const Remote& remote, const Arguments&) {
@@ -58,14 +97,27 @@ int tenant_command(std::span<const std::string> arguments) {
             [](const Remote& remote, const Arguments& names) {
               return print_answer(remote, remote.post(project(names[0]), {{"name", names[1]}}));
             }},
+           {"set", "TENANT NAME=VALUE...", "change its weight, tier or labels", 2, 32,
+            [](const Remote& remote, const Arguments& names) -> Result<void> {
+              Json body = Json::object();
+              for (const std::string& text : std::span(names).subspan(1)) {
+                if (auto added = add_setting(text, body); !added) return added;
+              }
+              return print_answer(remote, remote.post(project(names[0]), body));
+            }},
            {"archive", "TENANT", "refuse its keys from now on; its data stays", 1, 1,
             [](const Remote& remote, const Arguments& names) {
               return print_answer(remote,
                                   remote.post(project(names[0]) + "/archive", Json::object()));
             }}},
-      .options = {
-          text_option("--slug", "SLUG", "create: its part of URLs (default: from the name)", slug),
-          switch_option("--all", "list: archived ones too", all)}};
+      .options = {text_option("--slug", "SLUG", "create: its part of URLs (default: from the name)",
+                              slug),
+                  switch_option("--all", "list: archived ones too", all)},
+      .notes =
+          "weight=1...100: its share of the engine beside tenants that wait too\n"
+          "tier=default|flex|priority: of requests that name none\n"
+          "label.NAME=VALUE: your own, without effect; label.NAME= takes it away\n"
+          "Example: tessera tenant set proj_01… weight=5 label.team=red\n"};
   return run_remote_command(command, arguments);
 }
 

@@ -122,16 +122,27 @@ ServiceTier permitted_tier(const Caller& caller, ServiceTier asked) {
   return service_tier_from_string(allowed.front()).value_or(ServiceTier::kDefault);
 }
 
+// Who asks for none gets his project's.
+ServiceTier asked_tier(const Caller& caller, const InferenceOptions& options) {
+  if (options.names_tier || !caller.tenant_policy) return options.tier;
+  return service_tier_from_string(caller.tenant_policy->tier).value_or(options.tier);
+}
+
 // A tier that the model is not sold in is served, and paid, as the default one.
 ServiceTier tier_of(const Platform& platform, const Caller& caller,
                     const PreparedInference& prepared) {
-  const ServiceTier asked = permitted_tier(caller, prepared.options.tier);
+  const ServiceTier asked = permitted_tier(caller, asked_tier(caller, prepared.options));
   const std::string_view name = priced_name(platform, prepared.model);
   return platform.prices.sells(name, to_string(asked)) ? asked : ServiceTier::kDefault;
 }
 
 int queue_rank(ServiceTier tier) {
   return tier == ServiceTier::kPriority ? -1 : tier == ServiceTier::kFlex ? 1 : 0;
+}
+
+int weight_of(const Caller& caller) {
+  const TenantPolicy* const policy = caller.tenant_policy.get();
+  return policy && policy->weight ? static_cast<int>(*policy->weight) : 1;
 }
 
 const char* prompt_param(AnswerKind kind) {
@@ -154,6 +165,7 @@ GenerationRequest request_of(const Platform& platform, const Call& call,
                             .adapter = prepared.model.adapter,
                             .mix = prepared.model.mix,
                             .tenant = call.caller.tenant.str(),
+                            .weight = weight_of(call.caller),
                             .queue_rank = queue_rank(prepared.options.tier),
                             .cache_salt = cache_salt(platform, call.caller.tenant),
                             .constraint = prepared.constraint};

@@ -140,7 +140,7 @@ Result<ChatRequest> parse_chat_request(const Json& body, std::string_view text) 
   read_chat_max_tokens(fields, request.options.max_tokens);
   read_chat_logprobs(fields, request.options.sampling.num_logprobs);
   read_safety_identifier(fields, request.options.user);
-  read_service_tier(fields, request.options.tier);
+  read_service_tier(fields, request.options);
   check_metadata(fields);
   refuse_unsupported_chat_fields(fields);
   auto conversation = read_conversation(fields, text);

@@ -154,15 +154,16 @@ std::optional<ServiceTier> service_tier_from_string(std::string_view name) {
   return std::nullopt;
 }
 
-void read_service_tier(Fields& fields, ServiceTier& tier) {
+void read_service_tier(Fields& fields, InferenceOptions& options) {
   std::string name;
   fields.text("service_tier", kMaxUserChars, name);
-  if (name.empty() || name == "auto" || name == "default") return;
+  if (name.empty() || name == "auto") return;
+  options.names_tier = true;
   if (name == "flex") {
-    tier = ServiceTier::kFlex;
+    options.tier = ServiceTier::kFlex;
   } else if (name == "priority" || name == "fast") {
-    tier = ServiceTier::kPriority;
-  } else {
+    options.tier = ServiceTier::kPriority;
+  } else if (name != "default") {
     fields.fail(Code::kInvalidValue, "service_tier",
                 "'service_tier' must be auto, default, flex, priority or fast.");
   }

@@ -43,6 +43,7 @@ struct InferenceOptions {
   bool include_usage = false;  // one more chunk with the usage
   bool obfuscate = false;      // a stream's chunks are padded, so that their sizes tell nothing
   ServiceTier tier = ServiceTier::kDefault;
+  bool names_tier = false;  // else the caller's project may have one
   OutputFormat format;
   // Who is asking, by which the traffic of a split alias is divided; empty if it is not said.
   std::string user;     // `safety_identifier`, or else `user`
@@ -59,8 +60,8 @@ void read_options(Fields& fields, std::string_view text, InferenceOptions& optio
 void read_max_tokens(Fields& fields, std::string_view name, std::int64_t min,
                      std::optional<int>& out);
 
-// "auto" is the default one.
-void read_service_tier(Fields& fields, ServiceTier& tier);
+// "auto" names none.
+void read_service_tier(Fields& fields, InferenceOptions& options);
 
 // Up to 16 strings, which are not kept.
 void check_metadata(Fields& fields);

@@ -61,7 +61,11 @@ void add_project_schemas(Json& schemas) {
                                {"slug", text()},
                                {"created_at", unix_time()},
                                {"archived_at", nullable(unix_time())},
-                               {"status", words({"active", "archived"})}});
+                               {"status", words({"active", "archived"})},
+                               {"weight", integer(1, kMaxWeight)},
+                               {"tier", words({"default", "flex", "priority"})},
+                               {"labels", map(text())},
+                               {"limits", ref("ProjectLimits")}});
   schemas["ProjectList"] = list_of("Project");
   const Members account = {{"id", text()},
                            {"object", constant("organization.project.service_account")},
@@ -75,17 +79,29 @@ void add_project_schemas(Json& schemas) {
   schemas["NewServiceAccount"] = request({{"name", text(1, kMaxNameChars)},
                                           optional("create_service_account_only", boolean()),
                                           optional("expires_in_seconds", integer(1, 31'536'000))});
-  schemas["Name"] = request({{"name", text(1, kMaxNameChars)}});
+}
+
+// Our own members of a project, as they are set.
+Members project_settings() {
+  return {optional("weight", integer(1, kMaxWeight)),
+          optional("tier", words({"default", "flex", "priority", "fast"})),
+          optional("labels", map(nullable(text()))),
+          optional("limits", ref("ProjectLimitsRequest"))};
 }
 
 void add_projects(Adder add) {
   add.get("/v1/organization/projects", "Lists projects, which are tenants.", ref("ProjectList"),
           page_parameters_and({{"include_archived", words({"true", "false"})}}));
-  add.post("/v1/organization/projects", "Makes a project.", ref("Project"),
-           request({{"name", text(1, kMaxNameChars)}, optional("slug", text(0, kMaxNameChars))}));
+  add.post(
+      "/v1/organization/projects", "Makes a project.", ref("Project"),
+      request(joined({{"name", text(1, kMaxNameChars)}, optional("slug", text(0, kMaxNameChars))},
+                     project_settings())));
   add.get("/v1/organization/projects/{project}", "One project.", ref("Project"));
-  add.post("/v1/organization/projects/{project}", "Renames a project.", ref("Project"),
-           ref("Name"));
+  const Json change =
+      request(joined({optional("name", text(1, kMaxNameChars))}, project_settings()));
+  add.post("/v1/organization/projects/{project}", "Changes a project.", ref("Project"), change);
+  add.post("/v1/organization/projects/{project}", "The same.", ref("Project"), change).method =
+      "PATCH";
   add.post("/v1/organization/projects/{project}/archive", "Ends a project.", ref("Project"),
            nullptr);
   add.get("/v1/organization/projects/{project}/service_accounts", "Lists service accounts.",
@@ -163,12 +179,16 @@ Members optional_limits(const Json& limit) {
           {"max_tokens_per_1_month", limit}};
 }
 
+Members project_limits() {
+  return joined(
+      joined(fixed_limits(integer()), {{"burst_requests", integer()}, {"burst_tokens", integer()}}),
+      optional_limits(nullable(integer())));
+}
+
 Json rate_limit() {
   const Json maybe = nullable(integer());
   const Json project =
-      object(joined(joined(joined(rate_limit_head(), fixed_limits(integer())),
-                           {{"burst_requests", integer()}, {"burst_tokens", integer()}}),
-                    joined(optional_limits(maybe), rate_limit_tail())));
+      object(joined(joined(rate_limit_head(), project_limits()), rate_limit_tail()));
   const Json model =
       object(joined(rate_limit_head(), joined({{"max_requests_per_1_minute", maybe},
                                                {"max_tokens_per_1_minute", maybe},
@@ -181,11 +201,11 @@ Json rate_limit() {
 }
 
 // A limit of a project that is null stays as it is, one that may be absent goes.
-Json rate_limit_request() {
+Json limits_request(const Members& more) {
   const Json limit = integer(0, INT64_MAX);
-  Members members = joined(
-      joined(fixed_limits(limit), optional_limits(limit)),
-      {{"burst_requests", limit}, {"burst_tokens", limit}, {"max_spend_cents_per_1_month", limit}});
+  Members members = joined(joined(fixed_limits(limit), optional_limits(limit)),
+                           {{"burst_requests", limit}, {"burst_tokens", limit}});
+  members = joined(members, more);
   for (Member& member : members) member.required = false;
   return request(members);
 }
@@ -209,7 +229,10 @@ Members address_members() {
 void add_limit_schemas(Json& schemas) {
   schemas["RateLimit"] = rate_limit();
   schemas["RateLimitList"] = list_of("RateLimit");
-  schemas["RateLimitRequest"] = rate_limit_request();
+  schemas["RateLimitRequest"] =
+      limits_request({{"max_spend_cents_per_1_month", integer(0, INT64_MAX)}});
+  schemas["ProjectLimits"] = object(project_limits());
+  schemas["ProjectLimitsRequest"] = limits_request({});
   schemas["SpendLimit"] = object(spend_limit_members());
   const Members channel = {
       {"type", constant("email")},

@@ -313,5 +313,23 @@ TEST(Scheduler, ATenantThatAsksMoreIsServedNoMoreWhileOthersWait) {
   EXPECT_LE(finished_floods, 6);
 }
 
+TEST(Scheduler, ATenantOfThreeTimesTheWeightIsServedThreeTimesAsMuch) {
+  Simulation simulation({.max_seqs = 1, .num_blocks = 64, .block_size = 4, .adapters = {}});
+  const std::vector<TokenId> prompt(8, 1);
+  for (int i = 0; i < 40; ++i) {
+    simulation.add("heavy" + std::to_string(i), prompt, 8, "heavy", 0).weight = 3;
+    simulation.add("light" + std::to_string(i), prompt, 8, "light", 0);
+  }
+  const auto num_finished = [&](const std::string& who) {
+    int finished = 0;
+    for (int i = 0; i < 40; ++i) {
+      finished += simulation.at(who + std::to_string(i)).state == SequenceState::kFinished ? 1 : 0;
+    }
+    return finished;
+  };
+  while (num_finished("heavy") < 30) simulation.step(16);
+  EXPECT_NEAR(num_finished("light"), 10, 1);
+}
+
 }  // namespace
 }  // namespace tessera

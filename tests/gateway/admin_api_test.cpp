@@ -55,6 +55,61 @@ TEST_F(AdminApiTest, OnlyAKeyThatNamesNoScopesGetsTheDefaults) {
   EXPECT_EQ(refused.error().param, "scopes");
 }
 
+TEST_F(AdminApiTest, AProjectShowsAndTakesWeightTierLabelsAndLimits) {
+  const Json before = body_of(ask(get_project, {project_}, ""));
+  EXPECT_EQ(before.at("weight"), 1);
+  EXPECT_EQ(before.at("tier"), "default");
+  EXPECT_EQ(before.at("labels"), Json::object());
+  EXPECT_EQ(before.at("limits").at("max_adapters"), 64);
+  const Json after = body_of(ask(modify_project, {project_},
+                                 R"({"weight": 5, "tier": "fast", "labels": {"a": "1", "b": "2"},
+                                     "limits": {"max_adapters": 3}})"));
+  EXPECT_EQ(after.at("name"), "p") << "what the body lacks stays";
+  EXPECT_EQ(after.at("weight"), 5);
+  EXPECT_EQ(after.at("tier"), "priority");
+  EXPECT_EQ(after.at("limits").at("max_adapters"), 3);
+  const Json last =
+      body_of(ask(modify_project, {project_}, R"({"labels": {"a": null, "c": "3"}, "weight": 1})"));
+  EXPECT_EQ(last.at("labels"), (Json{{"b", "2"}, {"c", "3"}}));
+  EXPECT_EQ(last.at("weight"), 1);
+  EXPECT_EQ(body_of(ask(get_project, {project_}, "")), last);
+}
+
+TEST_F(AdminApiTest, AProjectIsMadeWithThemAtOnce) {
+  const Json made = body_of(ask(create_project, {}, R"({"name": "q", "weight": 100,
+                                                        "labels": {"a": ""}, "tier": "flex",
+                                                        "limits": {"max_adapters": 0}})"));
+  EXPECT_EQ(made.at("weight"), 100);
+  EXPECT_EQ(made.at("tier"), "flex");
+  EXPECT_EQ(made.at("limits").at("max_adapters"), 0);
+}
+
+TEST_F(AdminApiTest, WhatAProjectCannotBeIsRefusedByName) {
+  const std::string big(600, 'x');
+  for (const auto& [body, param] : std::vector<std::pair<std::string, std::string>>{
+           {R"({})", "name"},
+           {R"({"weight": 0})", "weight"},
+           {R"({"weight": 101})", "weight"},
+           {R"({"weight": 1.5})", "weight"},
+           {R"({"weight": "1"})", "weight"},
+           {R"({"tier": "gold"})", "tier"},
+           {R"({"labels": []})", "labels"},
+           {R"({"labels": {"a": 1}})", "labels.a"},
+           {R"({"labels": {"": "x"}})", "labels"},
+           {R"({"labels": {"a": ")" + big + "\"}}", "labels"},
+           {R"({"limits": 5})", "limits"},
+           {R"({"limits": {"max_adapters": "5"}})", "limits.max_adapters"},
+           {R"({"limits": {"nonsense": 5}})", "limits.nonsense"},
+           {R"({"limits": {"max_adapter_rank": 257}})", "max_adapter_rank"},
+           {R"({"geography": "EU"})", "geography"},
+           {R"({"colour": "red"})", "colour"}}) {
+    const auto refused = ask(modify_project, {project_}, body);
+    ASSERT_FALSE(refused) << body;
+    EXPECT_EQ(refused.error().param, param) << body;
+  }
+  EXPECT_EQ(body_of(ask(get_project, {project_}, "")).at("labels"), Json::object());
+}
+
 TEST_F(AdminApiTest, RateLimitsThatTheBodyLacksStayAsTheyAre) {
   const auto change = [&](const std::string& body) {
     return ask(modify_rate_limit, {project_, "rl_all"}, body);

@@ -52,6 +52,51 @@ class AdminObjects(unittest.TestCase):
                     self.admin.ask("DELETE", path, if_match=seen + '"').expect(400)
                     self.admin.ask("DELETE", path, if_match='"0"').expect(412)
 
+    def test_a_project_has_a_weight_a_tier_labels_and_limits(self):
+        shown = self.admin.get(self.place).expect(200)
+        self.assertEqual([shown.json[name] for name in ("weight", "tier", "labels")],
+                         [1, "default", {}])
+        change = {"weight": 7, "tier": "flex", "labels": {"team": "red"},
+                  "limits": {"max_adapters": 3}}
+        for method in ("POST", "PATCH"):
+            self.admin.ask(method, self.place, change, if_match='"0"').expect(412)
+        changed = self.admin.ask("PATCH", self.place, change,
+                                 if_match=shown.headers["etag"]).expect(200)
+        self.assertEqual(changed.json["name"], shown.json["name"])
+        self.assertEqual((changed.json["weight"], changed.json["tier"], changed.json["labels"],
+                          changed.json["limits"]["max_adapters"]), (7, "flex", {"team": "red"}, 3))
+        self.assertNotEqual(changed.headers["etag"], shown.headers["etag"])
+        listed = self.admin.get("/v1/organization/projects?limit=100").expect(200).json["data"]
+        self.assertIn(changed.json, listed)
+        [limits] = self.admin.get(f"{self.place}/rate_limits").expect(200).json["data"]
+        self.assertEqual(limits["max_adapters"], 3)
+        made = self.admin.post("/v1/organization/projects",
+                               {"name": "at once"} | change).expect(200).json
+        self.assertEqual((made["weight"], made["labels"], made["limits"]["max_adapters"]),
+                         (7, {"team": "red"}, 3))
+        gone = self.admin.ask("PATCH", self.place, {"labels": {"team": None}}).expect(200).json
+        self.assertEqual((gone["labels"], gone["weight"]), ({}, 7))
+        for wrong in ({}, [], {"weight": 0}, {"weight": 101}, {"weight": "1"}, {"weight": 10**30},
+                      {"weight": 1.5}, {"tier": "gold"}, {"tier": 1}, {"labels": "x"},
+                      {"labels": {"a": 1}}, {"labels": {"a" * 65: "b"}}, {"labels": {"a": "b" * 513}},
+                      {"labels": {str(i): "" for i in range(17)}}, {"limits": []},
+                      {"limits": {"max_adapters": -1}}, {"limits": {"x": 1}}, {"name": ""},
+                      {"slug": "other"}, {"geography": "EU"}, {"x": 1}):
+            for method in ("POST", "PATCH"):
+                self.admin.ask(method, self.place, wrong).expect(400)
+        self.tenant.key.ask("PATCH", self.place, change).expect(403)
+        self.admin.ask("PATCH", "/v1/organization/projects/proj_none", change).expect(404)
+
+    def test_what_is_said_of_a_project_outlives_a_kill(self):
+        server = harness.Server().start()
+        self.addCleanup(server.close)
+        made = server.admin.post("/v1/organization/projects", {
+            "name": "kept", "weight": 9, "tier": "priority", "labels": {"a": "b"}}).expect(200)
+        server.kill()
+        server.start()
+        place = f"/v1/organization/projects/{made.json['id']}"
+        self.assertEqual(server.admin.get(place).expect(200).json, made.json)
+
     def test_rate_limits_carry_their_tags(self):
         def listed():
             return self.admin.get(f"{self.place}/rate_limits").expect(200).json["data"]

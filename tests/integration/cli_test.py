@@ -42,6 +42,16 @@ class CommandLine(unittest.TestCase):
         self.assertNotIn(tenant, self.run_tessera("tenant", "list"))
         self.assertIn(tenant, self.run_tessera("tenant", "list", "--all"))
 
+    def test_a_tenants_weight_tier_and_labels(self):
+        tenant = self.new_tenant("settled by hand")
+        changed = self.json_of("tenant", "set", tenant, "weight=5", "tier=flex", "label.team=red")
+        self.assertEqual((changed["weight"], changed["tier"], changed["labels"]),
+                         (5, "flex", {"team": "red"}))
+        self.assertIn("team=red", self.run_tessera("tenant", "show", tenant))
+        self.assertEqual(self.json_of("tenant", "set", tenant, "label.team=")["labels"], {})
+        for wrong in ("weight=", "weight=x", "weight=0", "tier=gold", "colour=red", "label.=x"):
+            self.run_tessera("tenant", "set", tenant, wrong, status=1)
+
     def test_keys(self):
         tenant = self.new_tenant("keys by hand")
         made = self.json_of("key", "create", tenant, "--name", "reader", "--scope",
@@ -50,7 +60,7 @@ class CommandLine(unittest.TestCase):
         listed = self.json_of("key", "list", tenant)
         self.assertEqual([key["id"] for key in listed], [made["id"]])
         rotated = self.json_of("key", "rotate", tenant, made["id"], "--grace", "0")
-        old, new = (harness.Client(self.server, key["value"]).get("/v1/usage/self").status
+        old, new = (harness.Client(self.server, key["value"]).get("/v1/tenant").status
                     for key in (made, rotated))
         self.assertEqual((old, new), (401, 200))
         self.run_tessera("key", "delete", tenant, made["id"])

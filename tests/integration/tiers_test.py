@@ -59,6 +59,20 @@ class Tiers(unittest.TestCase):
                 self.assertEqual(answer["service_tier"], tier, (allowed, asked))
         self.server.admin.post(place, {"allowed_tiers": ["gold"]}).expect(400)
 
+    def test_who_asks_for_no_tier_gets_his_projects(self):
+        tenant = self.server.new_tenant("tiers-of-projects")
+        place = f"/v1/organization/projects/{tenant.id}"
+        self.server.admin.ask("PATCH", place, {"tier": "flex"}).expect(200)
+        for asked, told in ((None, "flex"), ("auto", "flex"), ("default", "default"),
+                            ("priority", "priority")):
+            answer = self.ask(tenant.key, asked, max_tokens=1).expect(200).json
+            self.assertEqual(answer["service_tier"], told, asked)
+        rows = self.server.admin.get("/v1/organization/usage/completions?start_time=0"
+                                     f"&project_ids[]={tenant.id}&group_by[]=service_tier")
+        counted = {r["service_tier"]: r["num_model_requests"]
+                   for bucket in rows.expect(200).json["data"] for r in bucket["results"]}
+        self.assertEqual(counted, {"flex": 2, "default": 1, "priority": 1})
+
     def test_every_chunk_of_a_stream_tells_it(self):
         tenant = self.server.new_tenant("streams")
         stream = tenant.key.chat_stream(harness.BASE, "Hello!", max_tokens=3, service_tier="flex")
