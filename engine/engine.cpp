@@ -20,6 +20,7 @@ Engine::Engine(std::unique_ptr<Backend> backend, const ModelSpec& spec, HostCach
       max_requests_(config.max_requests),
       core_(std::move(backend), spec, host_cache, std::move(config)),
       stats_(core_.stats()) {
+  beat();
   host_cache_.set_wake([this] { wake(); });
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
@@ -123,6 +124,7 @@ void Engine::run(const std::stop_token& stop) {
       // takes all that came with it.
       std::this_thread::yield();
     }
+    beat();
     computed = turn();
     publish();
   }
@@ -157,11 +159,22 @@ void Engine::fail(std::string_view what) {
   arrived_.clear();
 }
 
+void Engine::beat() {
+  beat_at_.store(std::chrono::steady_clock::now().time_since_epoch().count(),
+                 std::memory_order_relaxed);
+}
+
+std::chrono::nanoseconds Engine::heartbeat_age() const {
+  using SteadyClock = std::chrono::steady_clock;
+  const SteadyClock::duration beat(beat_at_.load(std::memory_order_relaxed));
+  return SteadyClock::now().time_since_epoch() - beat;
+}
+
 void Engine::wait_for_work() {
   const auto has_news = [this] { return woken_ || cancel_all_ || !inbox_.empty(); };
   std::unique_lock lock(mutex_);
   if (core_.num_requests() == 0) {
-    changed_.wait(lock, has_news);
+    while (!changed_.wait_for(lock, kHeartbeat, has_news)) beat();
   } else {
     changed_.wait_for(lock, kAdapterPoll, has_news);
   }

@@ -8,6 +8,7 @@
 // Thread-safe; owned by the gateway's main, which outlives every stream's reader.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -56,6 +57,11 @@ class Engine {
   // Whether the device held the adapter after the last step.
   bool holds_adapter(const AdapterDigest& digest) const;
 
+  // How long the thread has given no sign of life: it gives one before each step, and every
+  // kHeartbeat while there is nothing to do.
+  static constexpr std::chrono::milliseconds kHeartbeat{1000};
+  std::chrono::nanoseconds heartbeat_age() const;
+
   EngineStats stats() const;
   int max_context() const { return core_.max_context(); }
 
@@ -73,6 +79,7 @@ class Engine {
   bool may_displace(const std::string& tenant) const;
   void request_eviction(const Eviction& eviction);
   void run(const std::stop_token& stop);
+  void beat();
   void wait_for_work();
   bool turn();
   void take_inbox();
@@ -84,6 +91,7 @@ class Engine {
 
   EngineCore core_;                  // the engine thread's, but for check() and max_context()
   std::vector<Submission> arrived_;  // the engine thread's; empty between calls
+  std::atomic<std::chrono::steady_clock::rep> beat_at_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;  // news for the engine thread, or the last request is gone

@@ -55,6 +55,7 @@ UsageTotals totals_of(const UsageRecord& record) {
 UsageLedger::UsageLedger(Store& store)
     : store_(store),
       books_(std::make_unique<UsageBooks>(store)),
+      synced_at_(std::chrono::steady_clock::now().time_since_epoch().count()),
       syncer_([this](const std::stop_token& stop) { sync_periodically(stop); }),
       writer_([this] { write_waiting(); }) {
   // What a kill has left to add up is read now, not at the first request, which tells a failure.
@@ -222,17 +223,27 @@ Result<void> UsageLedger::write_each(std::span<const UsageRecord> records) {
 }
 
 Result<void> UsageLedger::flush() {
+  const auto begun = std::chrono::steady_clock::now();
+  bool dirty = false;
   {
     const MutexLock lock(mutex_);
     if (auto written = write_unwritten(); !written) return written;
-    if (!std::exchange(dirty_, false)) return {};
+    dirty = std::exchange(dirty_, false);
   }
-  auto synced = store_.sync();
-  if (!synced) {
+  auto synced = dirty ? store_.sync() : Result<void>();
+  if (synced) {
+    synced_at_.store(begun.time_since_epoch().count(), std::memory_order_relaxed);
+  } else {
     const MutexLock lock(mutex_);
     dirty_ = true;
   }
   return synced;
+}
+
+std::chrono::nanoseconds UsageLedger::sync_age() const {
+  using SteadyClock = std::chrono::steady_clock;
+  const SteadyClock::duration synced(synced_at_.load(std::memory_order_relaxed));
+  return SteadyClock::now().time_since_epoch() - synced;
 }
 
 // Folds the books a little at a time, too.

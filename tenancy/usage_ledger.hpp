@@ -11,6 +11,7 @@
 // Each record is linked into a hash chain (tenancy/hash_chain.hpp).
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -122,6 +123,9 @@ class UsageLedger {
 
   // Makes everything recorded so far survive power loss. Errors: those of Store.
   Result<void> flush();
+  // For how long there has been something that is not known to survive power loss; below
+  // kSyncInterval or so as long as the disk does its work.
+  std::chrono::nanoseconds sync_age() const;
 
   // Zero if there is no record. Errors: kCorrupt, those of Store; so for all below.
   Result<UsageTotals> totals_by_tenant(const TenantId& tenant) const;
@@ -159,6 +163,7 @@ class UsageLedger {
   std::unique_ptr<ChainEnd> end_ TESSERA_GUARDED_BY(mutex_);  // null: to be read
   std::deque<UsageRecord> unwritten_ TESSERA_GUARDED_BY(mutex_);
   bool dirty_ TESSERA_GUARDED_BY(mutex_) = false;
+  std::atomic<std::chrono::steady_clock::rep> synced_at_;
   Mutex sleep_;  // the syncer's
   std::condition_variable_any wake_;
   std::mutex queue_;

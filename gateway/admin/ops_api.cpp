@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/readiness.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
 #include "gateway/version.hpp"
@@ -154,14 +155,23 @@ Result<Reply> get_version(Platform& platform, Call&) {
 }
 
 Result<Reply> readyz(Platform& platform, Call&) {
-  const bool store_works = platform.store->get(Family::kMeta, "readyz").has_value();
-  const bool ready = store_works && !platform.is_draining();
+  const ServerSigns signs{.store_works = platform.store->get(Family::kMeta, "readyz").has_value(),
+                          .draining = platform.is_draining(),
+                          .engine_heartbeat_age = platform.engine->heartbeat_age(),
+                          .ledger_sync_age = platform.ledger->sync_age()};
+  const auto reasons = reasons_against(signs);
+  const auto whole_ms = [](std::chrono::nanoseconds age) {
+    return std::chrono::floor<std::chrono::milliseconds>(age).count();
+  };
   ordered_json body;
-  body["status"] = ready ? "ready" : "not ready";
-  body["store"] = store_works ? "ok" : "failing";
-  body["draining"] = platform.is_draining();
+  body["status"] = reasons.empty() ? "ready" : "not ready";
+  body["reasons"] = reasons;
+  body["store"] = signs.store_works ? "ok" : "failing";
+  body["draining"] = signs.draining;
+  body["engine_heartbeat_age_ms"] = whole_ms(signs.engine_heartbeat_age);
+  body["ledger_sync_age_ms"] = whole_ms(signs.ledger_sync_age);
   body["model"] = platform.model.name();
-  return json_reply(body, ready ? 200 : 503);
+  return json_reply(body, reasons.empty() ? 200 : 503);
 }
 
 Result<Reply> get_metrics(Platform& platform, Call&) {

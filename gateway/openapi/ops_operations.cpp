@@ -5,10 +5,15 @@ namespace tessera::openapi {
 
 void describe_ops(Surface& surface) {
   surface.schemas["Liveness"] = object({{"status", constant("alive")}});
-  surface.schemas["Readiness"] = object({{"status", words({"ready", "not ready"})},
-                                         {"store", words({"ok", "failing"})},
-                                         {"draining", boolean()},
-                                         {"model", text()}});
+  surface.schemas["Readiness"] =
+      object({{"status", words({"ready", "not ready"})},
+              {"reasons",
+               array(words({"store_failing", "draining", "engine_silent", "ledger_not_synced"}))},
+              {"store", words({"ok", "failing"})},
+              {"draining", boolean()},
+              {"engine_heartbeat_age_ms", integer()},
+              {"ledger_sync_age_ms", integer()},
+              {"model", text()}});
   surface.operations.push_back({.method = "GET",
                                 .pattern = "/openapi.json",
                                 .summary = "This document.",

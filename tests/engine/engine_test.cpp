@@ -118,6 +118,16 @@ TEST_F(EngineTest, SleepsUntilAnAdapterIsLoadedAndWakesForIt) {
   EXPECT_EQ(reader.wait_for_finish().reason, FinishReason::kLength);
 }
 
+TEST_F(EngineTest, GivesASignOfLifeAlsoWhileThereIsNothingToDo) {
+  const auto asked = steady_clock::now();
+  const auto has_beaten_since = [&] {
+    const auto age = engine_->heartbeat_age();
+    return age < steady_clock::now() - asked;
+  };
+  while (!has_beaten_since()) std::this_thread::yield();
+  EXPECT_LT(engine_->heartbeat_age(), 10 * Engine::kHeartbeat);
+}
+
 TEST_F(EngineTest, ACancelledRequestIsFinishedEvenWhileItWaits) {
   shelf_.close_gate();
   Reader reader;

@@ -330,13 +330,34 @@ class FullableStore final : public Store {
     if (is_full) return Error{Code::kStorageFull, "no space left"};
     return store_.write(batch, durability);
   }
-  Result<void> sync() override { return store_.sync(); }
+  Result<void> sync() override {
+    if (is_full) return Error{Code::kStorageFull, "no space left"};
+    return store_.sync();
+  }
 
   std::atomic<bool> is_full = false;
 
  private:
   Store& store_;
 };
+
+TEST_F(UsageLedgerTest, ItsSyncIsAsOldAsTheLastThatSucceeded) {
+  using SteadyClock = std::chrono::steady_clock;
+  ledger_.reset();
+  FullableStore fullable(*store_);
+  UsageLedger ledger(fullable);
+  ASSERT_TRUE(ledger.record(request(1, "a", "")));
+  fullable.is_full = true;
+  const auto full_since = SteadyClock::now();
+  EXPECT_FALSE(ledger.flush());
+  const auto asked = SteadyClock::now();
+  EXPECT_GE(ledger.sync_age(), asked - full_since);
+  fullable.is_full = false;
+  const auto begun = SteadyClock::now();
+  ASSERT_TRUE(ledger.flush());
+  const auto age = ledger.sync_age();
+  EXPECT_LE(age, SteadyClock::now() - begun);
+}
 
 TEST_F(UsageLedgerTest, WhatAFullDiskRefusesIsWrittenOnceThereIsRoom) {
   ledger_.reset();
