@@ -56,6 +56,7 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     post("/v1/detokenize", Access::kInference, kMaxJsonBytes, detokenize),
     get("/v1/models", Access::kInference, list_models),
     get("/v1/models/{model}", Access::kInference, get_model),
+    get("/v1/usage/self", Access::kInference, get_own_usage),
     // a tenant's adapters
     package("/v1/adapters", create_adapter),
     package("/v1/adapters/{name}/versions", create_adapter_version),
@@ -109,7 +110,6 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     post("/v1/uploads/{upload}/complete", Access::kAdapterWrite, kMaxJsonBytes, complete_upload),
     command("/v1/uploads/{upload}/cancel", Access::kAdapterWrite, cancel_upload),
     // a tenant's own numbers
-    get("/v1/usage/self", Access::kTenantRead, get_own_usage),
     get("/v1/tenant/usage/completions", Access::kTenantRead, get_own_completions_usage),
     get("/v1/tenant/usage/export", Access::kTenantRead, export_own_usage),
     get("/v1/tenant/audit_logs", Access::kTenantRead, list_own_audit_logs),
@@ -228,6 +228,7 @@ constexpr auto kApiRoutes = std::to_array<Route>({
     get("/admin/v1/live", Access::kAdmin, get_live),
     get("/admin/v1/backups", Access::kAdmin, list_backups),
     command("/admin/v1/backups", Access::kAdmin, create_backup),
+    command("/admin/v1/backup", Access::kAdmin, create_backup),
     remove("/admin/v1/backups/{backup}", Access::kAdmin, delete_backup),
     post("/admin/v1/restore/verify", Access::kAdmin, kMaxAdminBytes, verify_backup),
     get("/admin/v1/config", Access::kAdmin, get_config),

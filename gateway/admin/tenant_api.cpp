@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/calendar_json.hpp"
 #include "gateway/admin/etags.hpp"
 #include "gateway/admin/meter_json.hpp"
 #include "gateway/api/api_json.hpp"
@@ -22,15 +23,6 @@ ordered_json window_json(const LimitsView::Window& window) {
   json["limit"] = window.limit;
   json["remaining"] = window.remaining;
   json["reset_ms"] = std::chrono::ceil<std::chrono::milliseconds>(window.reset).count();
-  return json;
-}
-
-// An amount of a calendar's period: its limit is null if there is none.
-ordered_json period_json(std::optional<std::int64_t> limit, std::int64_t used, WallTime reset) {
-  ordered_json json;
-  json["limit"] = limit ? ordered_json(*limit) : ordered_json(nullptr);
-  json["used"] = used;
-  json["resets_at"] = unix_seconds(reset);
   return json;
 }
 
@@ -89,19 +81,13 @@ Result<Reply> get_own_limits(Platform& platform, Call& call) {
   const LimitsView view = platform.admission.view(call.caller, now);
   const PeriodUse use = platform.admission.use(call.caller, now);
   const TenantLimits& limits = call.caller.limits;
-  const WallTime midnight = end_of(Period::kDay, now.wall);
-  const WallTime month_end = end_of(Period::kMonth, now.wall);
   ordered_json json;
   json["object"] = "tenant.limits";
   json["requests_per_minute"] = window_json(view.requests);
   json["tokens_per_minute"] = window_json(view.tokens);
   json["concurrent_requests"] = {{"limit", view.max_concurrent_requests},
                                  {"used", view.concurrent_requests}};
-  json["requests_per_day"] = period_json(limits.requests_per_day, use.requests_today, midnight);
-  json["tokens_per_day"] = period_json(limits.tokens_per_day, use.tokens_today, midnight);
-  json["tokens_per_month"] = period_json(limits.tokens_per_month, use.tokens_this_month, month_end);
-  json["spend_cents_per_month"] =
-      period_json(limits.spend_cents_per_month, use.spend_this_month.whole_cents(), month_end);
+  add_calendar_use(json, limits, use, now.wall);
   json["max_output_tokens_per_request"] = limits.max_output_tokens;
   const MeterLimits own = call.caller.key_policy ? call.caller.key_policy->limits : MeterLimits();
   add_meter_limits(json["key"] = ordered_json::object(), own);

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "gateway/admin/calendar_json.hpp"
 #include "gateway/api/api_json.hpp"
 #include "gateway/handlers.hpp"
 
@@ -327,6 +328,8 @@ Result<Reply> get_own_usage(Platform& platform, Call& call) {
   body["tokens_per_minute"] = window_json(view.tokens);
   body["concurrent_requests"]["limit"] = view.max_concurrent_requests;
   body["concurrent_requests"]["used"] = view.concurrent_requests;
+  const Now now = now_of(platform.clock);
+  add_calendar_use(body, call.caller.limits, platform.admission.use(call.caller, now), now.wall);
   body["adapters"]["limit"] = call.caller.limits.max_adapters;
   body["adapters"]["used"] = stored.adapters;
   body["adapter_bytes"]["limit"] = call.caller.limits.max_adapter_bytes;

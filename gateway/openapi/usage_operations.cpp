@@ -182,6 +182,7 @@ void add_operations(std::vector<Operation>& operations) {
   add("GET", "/admin/v1/live", "What the server is doing right now.", {200, ref("Live")});
   add("GET", "/admin/v1/backups", "Lists backups.", {200, ref("BackupList")}, page_parameters());
   add("POST", "/admin/v1/backups", "Makes one.", {201, ref("Backup")});
+  add("POST", "/admin/v1/backup", "The same.", {201, ref("Backup")});
   add("DELETE", "/admin/v1/backups/{backup}", "Deletes one.", {200, deleted("backup")});
 }
 
