@@ -51,6 +51,13 @@ Result<void> write_package(Store& store, const PackageRef& package, const Staged
   return put_package(store, package, *config_bytes, *tensor_bytes);
 }
 
+// Before one more is put: a table that is filled at a start is spread anew seldom.
+void make_room(auto& table) {
+  constexpr std::size_t kTimes = 8;
+  const auto room = static_cast<float>(table.bucket_count()) * table.max_load_factor();
+  if (static_cast<float>(table.size() + 1) > room) table.reserve(kTimes * (table.size() + 1));
+}
+
 }  // namespace
 
 struct PackageShelf::State : std::enable_shared_from_this<State> {
@@ -89,11 +96,10 @@ struct PackageShelf::State : std::enable_shared_from_this<State> {
     MutexLock lock(mutex);
     std::vector<AdapterDigest> gone;
     for (const AdapterDigest& digest : entries.at(content).digests) {
-      auto& contents = by_digest.at(digest);
-      std::erase(contents, content);
-      if (!contents.empty()) continue;
-      by_digest.erase(digest);
-      gone.push_back(digest);
+      auto [at, end] = by_digest.equal_range(digest);
+      while (at->second != content) ++at;
+      by_digest.erase(at);
+      if (!by_digest.contains(digest)) gone.push_back(digest);
     }
     entries.erase(content);
     changed.notify_all();
@@ -104,7 +110,8 @@ struct PackageShelf::State : std::enable_shared_from_this<State> {
       TESSERA_REQUIRES(mutex) {
     if (std::ranges::find(entry.digests, digest) != entry.digests.end()) return;
     entry.digests.push_back(digest);
-    by_digest[digest].push_back(content);
+    make_room(by_digest);
+    by_digest.emplace(digest, content);
   }
 
   // The package, once it is neither being written nor erased; null if it then is not there, and
@@ -126,7 +133,7 @@ struct PackageShelf::State : std::enable_shared_from_this<State> {
   mutable Mutex mutex;
   std::condition_variable_any changed;
   Entries entries TESSERA_GUARDED_BY(mutex);
-  std::unordered_map<AdapterDigest, std::vector<ContentDigest>, DigestHash> by_digest
+  std::unordered_multimap<AdapterDigest, ContentDigest, DigestHash> by_digest
       TESSERA_GUARDED_BY(mutex);
   std::deque<PackageRef> to_erase TESSERA_GUARDED_BY(mutex);
 
@@ -171,6 +178,7 @@ void PackageShelf::run_eraser(State& state, const std::stop_token& stop) {
 
 void PackageShelf::restore(const PackageRef& package, const AdapterDigest& digest) {
   MutexLock lock(state_->mutex);
+  make_room(state_->entries);
   State::Entry& entry = state_->entries[package.content];
   if (!entry.kept) {
     entry.kept = state_->make_pin(package);
@@ -260,10 +268,9 @@ PackagePin PackageShelf::find(const ContentDigest& content) const {
 PackagePin PackageShelf::find(const AdapterDigest& digest) const {
   PackagePin found;  // outlives the lock, in case it turns out to be the last
   MutexLock lock(state_->mutex);
-  const auto contents = state_->by_digest.find(digest);
-  if (contents == state_->by_digest.end()) return nullptr;
-  for (const ContentDigest& content : contents->second) {
-    found = state_->entries.at(content).alive.lock();
+  const auto [first, end] = state_->by_digest.equal_range(digest);
+  for (auto at = first; at != end; ++at) {
+    found = state_->entries.at(at->second).alive.lock();
     if (found) return found;
   }
   return nullptr;

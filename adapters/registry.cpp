@@ -64,19 +64,17 @@ Result<void> Precondition::check(std::string_view etag) const {
 }
 
 Result<RegistryContents> read_registry(Store& store) {
-  auto tenants = read_registry_index(store);
+  RegistryContents contents{.tenants = {}, .shelf = PackageShelf(store)};
+  const auto seen = [&](std::string_view tenant, const AdapterVersion& version) {
+    if (version.has_bytes()) contents.shelf.restore(version.package, version.digest);
+    if (version.status != VersionStatus::kValidating) return;
+    std::pair name(TenantId(std::string(tenant)), version.adapter);
+    auto& interrupted = contents.interrupted;
+    if (interrupted.empty() || interrupted.back() != name) interrupted.push_back(std::move(name));
+  };
+  auto tenants = read_registry_index(store, seen);
   if (!tenants) return tenants.error();
-  RegistryContents contents{.tenants = *std::move(tenants), .shelf = PackageShelf(store)};
-  for (const auto& [tenant, adapters] : contents.tenants) {
-    for (const auto& [name, info] : adapters) {
-      bool is_interrupted = false;
-      for (const auto& [number, version] : info->versions) {
-        if (version->has_bytes()) contents.shelf.restore(version->package, version->digest);
-        is_interrupted |= version->status == VersionStatus::kValidating;
-      }
-      if (is_interrupted) contents.interrupted.emplace_back(tenant, name);
-    }
-  }
+  contents.tenants = *std::move(tenants);
   if (auto swept = contents.shelf.sweep(); !swept) return swept.error();
   return contents;
 }

@@ -20,31 +20,40 @@ std::string_view cut_name(std::string_view& key) {
   return name;
 }
 
-// Collects the three kinds of records while they are scanned.
+// Collects the three kinds of records while they are scanned. Each kind comes in the order of its
+// adapters' names, so the adapters stand in a row and are gone along once for each kind.
 class RegistryReader {
  public:
+  explicit RegistryReader(const VersionSeen& seen) : seen_(seen) {}
+
   Result<void> add_adapter(std::string_view key, std::string_view value) {
     auto info = parse_adapter_record(value);
     if (!info) return info.error();
-    const TenantId tenant{std::string(cut_name(key))};
+    const std::string_view names = key;
+    const std::string_view tenant = cut_name(key);
+    if (read_.empty() || read_.back().tenant() != tenant) {
+      tenants_.try_emplace(TenantId(std::string(tenant)));
+    }
     info->name = key;
-    auto& adapters = tenants_[tenant];
-    adapters.insert_or_assign(adapters.end(), std::string(key), std::move(*info));
+    read_.push_back({.names = std::string(names) + '\0',
+                     .info = std::make_shared<AdapterInfo>(*std::move(info))});
     return {};
   }
 
   Result<void> add_version(std::string_view key, std::string_view value) {
-    auto version = parse_version_record(value);
-    if (!version) return version.error();
+    auto parsed = parse_version_record(value);
+    if (!parsed) return parsed.error();
+    const std::string_view whole = key;
     AdapterInfo* info = find(key);
     if (info == nullptr || key.size() != sizeof(std::uint32_t)) {
       return corrupt("an adapter version in the store belongs to no adapter");
     }
-    version->adapter = info->name;
-    version->version = static_cast<int>(keys::number_at_end(key));
-    const int number = version->version;
-    info->versions.insert_or_assign(info->versions.end(), number,
-                                    std::make_shared<const AdapterVersion>(std::move(*version)));
+    const int number = static_cast<int>(keys::number_at_end(key));
+    parsed->adapter = info->name;
+    parsed->version = number;
+    const auto version = std::make_shared<const AdapterVersion>(*std::move(parsed));
+    info->versions.insert_or_assign(info->versions.end(), number, version);
+    seen_(whole.substr(0, whole.find('\0')), *version);
     return {};
   }
 
@@ -58,46 +67,47 @@ class RegistryReader {
     if (info == nullptr || !std::ranges::all_of(alias->target.shares, exists)) {
       return corrupt("an adapter alias in the store points at no version");
     }
-    info->aliases.insert_or_assign(std::string(key), *std::move(alias));
+    info->aliases.insert_or_assign(info->aliases.end(), std::string(key), *std::move(alias));
     return {};
   }
 
+  void rewind() { at_ = 0; }
+
   RegistryIndex::Tenants finish() {
-    RegistryIndex::Tenants tenants;
-    for (auto& [tenant, infos] : tenants_) {
-      RegistryIndex::Adapters& adapters = tenants[tenant];
-      for (auto& [name, info] : infos) {
-        adapters.emplace_hint(adapters.end(), name,
-                              std::make_shared<const AdapterInfo>(std::move(info)));
+    RegistryIndex::Adapters* adapters = nullptr;
+    std::string_view last_tenant;
+    for (Read& read : read_) {
+      if (adapters == nullptr || read.tenant() != last_tenant) {
+        last_tenant = read.tenant();
+        adapters = &tenants_.at(TenantId(std::string(last_tenant)));
       }
+      adapters->emplace_hint(adapters->end(), read.info->name, std::move(read.info));
     }
-    return tenants;
+    return std::move(tenants_);
   }
 
  private:
-  // The adapter that a key's first two names are about; leaves the rest of the key. Keys come in
-  // order, so it is often the one that was found last.
+  struct Read {
+    std::string names;  // of tenant and adapter, with a NUL behind each
+    std::shared_ptr<AdapterInfo> info;
+
+    std::string_view tenant() const { return std::string_view(names).substr(0, names.find('\0')); }
+  };
+
+  // The adapter that a key's first two names are about; leaves the rest of the key.
   AdapterInfo* find(std::string_view& key) {
     const std::string_view whole = key;
-    const std::string_view tenant = cut_name(key);
-    const std::string_view name = cut_name(key);
-    const std::string_view both = whole.substr(0, whole.size() - key.size());
-    if (both == last_names_) return last_found_;
-    last_names_ = both;
-    last_found_ = look_up(TenantId(std::string(tenant)), name);
-    return last_found_;
+    cut_name(key);
+    cut_name(key);
+    const std::string_view names = whole.substr(0, whole.size() - key.size());
+    while (at_ < read_.size() && read_[at_].names < names) ++at_;
+    return at_ < read_.size() && read_[at_].names == names ? read_[at_].info.get() : nullptr;
   }
 
-  AdapterInfo* look_up(const TenantId& tenant, std::string_view name) {
-    const auto adapters = tenants_.find(tenant);
-    if (adapters == tenants_.end()) return nullptr;
-    const auto info = adapters->second.find(name);
-    return info == adapters->second.end() ? nullptr : &info->second;
-  }
-
-  std::unordered_map<TenantId, std::map<std::string, AdapterInfo, std::less<>>> tenants_;
-  std::string last_names_;
-  AdapterInfo* last_found_ = nullptr;
+  const VersionSeen& seen_;
+  std::vector<Read> read_;
+  std::size_t at_ = 0;  // where the last one was found
+  RegistryIndex::Tenants tenants_;
 };
 
 }  // namespace
@@ -135,11 +145,12 @@ void RegistryIndex::erase(const TenantId& tenant, std::string_view name) {
   adapters.erase(found);
 }
 
-Result<RegistryIndex::Tenants> read_registry_index(const Store& store) {
+Result<RegistryIndex::Tenants> read_registry_index(const Store& store, const VersionSeen& seen) {
   using Add = Result<void> (RegistryReader::*)(std::string_view, std::string_view);
-  RegistryReader reader;
+  RegistryReader reader(seen);
   const auto scan = [&](const std::string& prefix, Add add) -> Result<void> {
     Result<void> added;
+    reader.rewind();
     const auto visit = [&](std::string_view key, std::string_view value) {
       added = (reader.*add)(key.substr(prefix.size()), value);
       return added.has_value();

@@ -4,6 +4,7 @@
 // whoever looked one up keeps what he saw, and a look-up costs a lock that is held for a moment.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -42,7 +43,9 @@ class RegistryIndex {
   Tenants tenants_ TESSERA_GUARDED_BY(mutex_);
 };
 
-// What the store holds. Errors: kCorrupt if records contradict each other or cannot be read; kIo.
-Result<RegistryIndex::Tenants> read_registry_index(const Store& store);
+// What the store holds; `seen` is called for each version as it is read. Errors: kCorrupt if
+// records contradict each other or cannot be read; kIo.
+using VersionSeen = std::function<void(std::string_view tenant, const AdapterVersion& version)>;
+Result<RegistryIndex::Tenants> read_registry_index(const Store& store, const VersionSeen& seen);
 
 }  // namespace tessera

@@ -178,13 +178,17 @@ Result<void> open_storage(Platform& platform) {
   auto store = open_rocks_store(config.data / "store");
   if (!store) return explained(store.error(), "The store cannot be opened");
   platform.store = *std::move(store);
-  // Most of a start with many keys and adapters is to read both; a core for each.
-  auto adapter_records =
-      std::async(std::launch::async, [&store = *platform.store] { return read_registry(store); });
   auto peppers = PepperFile::open(config.data / "peppers");
   if (!peppers) return explained(peppers.error(), "The pepper file cannot be used");
   platform.peppers.emplace(*std::move(peppers));
-  auto directory = TenantDirectory::open(*platform.store, *platform.peppers);
+  // Most of a start with many keys and adapters is to read both, at once. Adapters are read here:
+  // they are many small objects, and the first thread's memory grows in larger steps than
+  // another's.
+  auto directory_opened = std::async(std::launch::async, [&platform] {
+    return TenantDirectory::open(*platform.store, *platform.peppers);
+  });
+  auto adapter_records = read_registry(*platform.store);
+  auto directory = directory_opened.get();
   if (!directory) return explained(directory.error(), "The tenants cannot be read");
   platform.directory = *std::move(directory);
   platform.key_uses.emplace(*platform.store, platform.clock);
@@ -210,7 +214,7 @@ Result<void> open_storage(Platform& platform) {
                                                       platform.webhooks.get());
   auto adapters = AdapterRegistry::open(*platform.store, base_of(*platform.model.packed, config),
                                         platform.journal.get(), platform.clock.wall_now(),
-                                        adapter_records.get());
+                                        std::move(adapter_records));
   if (!adapters) return explained(adapters.error(), "The adapters cannot be read");
   platform.adapters = *std::move(adapters);
   return {};

@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -19,13 +20,15 @@ class FlatJson {
  public:
   static constexpr std::size_t kMaxMembers = 32;
 
+  FlatJson() {}  // an object without members; user-provided, so that nothing is zeroed
+
   // nullopt unless `text` is an object as to_text() writes it (no white space), without a
   // backslash. Values are not looked at but for where they end.
   static std::optional<FlatJson> cut(std::string_view text);
 
   // The member's value as it stands, "\"text\"" or "17"; nullopt if there is none.
   std::optional<std::string_view> find(std::string_view name) const;
-  bool has(std::string_view name) const { return find(name).has_value(); }
+  bool has(std::string_view name) const;
 
   // How values are read; nullopt if `value` is of another kind.
   static std::optional<std::string_view> as_text(std::string_view value);
@@ -56,16 +59,34 @@ class FlatJson {
 
  private:
   struct Member {
-    std::string_view name;
-    std::string_view value;
+    const char* name;
+    const char* value;
+    std::uint32_t name_mark;
+    std::uint32_t value_bytes;
   };
+
+  // Its length, first and last byte: hardly ever the same for two names of a record.
+  static std::uint32_t mark_of(std::string_view name) {
+    if (name.empty()) return 0;
+    const std::uint32_t first = static_cast<unsigned char>(name.front());
+    const std::uint32_t last = static_cast<unsigned char>(name.back());
+    return static_cast<std::uint32_t>(name.size()) << 16 | first << 8 | last;
+  }
+  // One of 64, by which most names that are not there are known without a look at those that are.
+  static std::uint64_t bit_of(std::uint32_t mark) {
+    return std::uint64_t{1} << (mark * 0x165667B1U >> 26);
+  }
+  bool cut_members(std::string_view text);
+  // The member's index; size_ if there is none.
+  std::size_t index_of(std::string_view name) const;
 
   // Bytes of the value, or the scalar, that `text` begins with; 0 if it is none.
   static std::size_t value_size(std::string_view text);
   static std::size_t scalar_size(std::string_view text);
 
-  std::array<Member, kMaxMembers> members_;
+  std::array<Member, kMaxMembers> members_;  // the first `size_` of them
   std::size_t size_ = 0;
+  std::uint64_t bits_ = 0;        // of their names
   mutable std::size_t next_ = 0;  // where the last search ended: fields are asked for in order
 };
 

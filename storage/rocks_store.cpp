@@ -48,12 +48,13 @@ constexpr std::array<std::string_view, kNumFamilies> kFamilyNames{"meta", "chunk
 constexpr std::size_t kTableBytes = std::size_t{16} << 20;  // that are worth a table of their own
 constexpr std::string_view kIngestedFile = "ingest-";       // then a number: on its way in
 
-constexpr std::size_t kCacheBytes = std::size_t{64} << 20;    // of uncompressed blocks
-constexpr double kFilterBitsPerKey = 10.0;                    // a false alarm in a hundred
-constexpr double kFilterShare = 0.02;                         // of a memtable, for its filter
-constexpr std::size_t kMaxLogBytes = std::size_t{256} << 20;  // bounds the time of a restart
-constexpr std::size_t kLogBytesLeft = std::size_t{1} << 20;   // that a closed store may still have
-constexpr std::chrono::seconds kRestBeforeMerges{10};         // from the opening on
+constexpr std::size_t kCacheBytes = std::size_t{64} << 20;      // of uncompressed blocks
+constexpr std::size_t kMetaBlockBytes = std::size_t{16} << 10;  // before compression
+constexpr double kFilterBitsPerKey = 10.0;                      // a false alarm in a hundred
+constexpr double kFilterShare = 0.02;                           // of a memtable, for its filter
+constexpr std::size_t kMaxLogBytes = std::size_t{256} << 20;    // bounds the time of a restart
+constexpr std::size_t kLogBytesLeft = std::size_t{1} << 20;  // that a closed store may still have
+constexpr std::chrono::seconds kRestBeforeMerges{10};        // from the opening on
 
 rocksdb::Slice slice(std::string_view bytes) {
   return {bytes.data(), bytes.size()};
@@ -118,6 +119,8 @@ rocksdb::ColumnFamilyOptions family_options(Family family,
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(kFilterBitsPerKey));
   rocksdb::ColumnFamilyOptions options;
   options.disable_auto_compactions = true;  // until LateMerges
+  // A start reads all of it, with a fixed cost for each block; who serves seldom reads any.
+  if (family == Family::kMeta) table.block_size = kMetaBlockBytes;
   if (family == Family::kChunks) {
     // Weights do not compress, and the page cache holds them well enough.
     options.compression = rocksdb::kNoCompression;

@@ -40,7 +40,7 @@ Result<void> load_range(const Store& store, const std::string& prefix, int first
           decoded = record.error();
           return false;
         }
-        take(std::string(rest), *std::move(record), value);
+        take(rest, *std::move(record), value);
         return true;
       });
   return decoded ? scanned : decoded;
@@ -85,7 +85,7 @@ class KeyLoader {
     bool is_odd = false;
     auto loaded = load_range<ApiKeyRecord>(
         store_, keys::api_keys(), begin_of(piece), begin_of(piece + 1),
-        [&](const std::string& id, const ApiKeyRecord& key, std::string_view text) {
+        [&](std::string_view id, const ApiKeyRecord& key, std::string_view text) {
           lacks_pepper |= !peppers_.has(key.pepper_version) ||
                           (key.retired && !peppers_.has(key.retired->pepper_version));
           is_odd |= key.id.str() != id || std::max(id.size(), key.tenant.str().size()) > kMaxId;
@@ -124,24 +124,25 @@ class KeyLoader {
 Result<std::map<TenantId, TenantEntry>> load_tenants(const Store& store) {
   std::map<TenantId, TenantEntry> tenants;
   auto loaded =
-      load_all<Tenant>(store, keys::tenants(), [&](const std::string& id, Tenant tenant, auto) {
-        tenants[TenantId(id)].tenant = std::move(tenant);
+      load_all<Tenant>(store, keys::tenants(), [&](std::string_view id, Tenant tenant, auto) {
+        tenants[TenantId(std::string(id))].tenant = std::move(tenant);
       });
   if (loaded) {
     loaded = load_all<TenantLimits>(store, keys::all_limits(),
-                                    [&](const std::string& id, const TenantLimits& limits, auto) {
-                                      tenants[TenantId(id)].limits = limits;
+                                    [&](std::string_view id, const TenantLimits& limits, auto) {
+                                      tenants[TenantId(std::string(id))].limits = limits;
                                     });
   }
   if (loaded) {
-    loaded = load_all<TenantPolicy>(
-        store, keys::all_policies(), [&](const std::string& id, TenantPolicy policy, auto) {
-          tenants[TenantId(id)].policy = std::make_shared<const TenantPolicy>(std::move(policy));
-        });
+    loaded = load_all<TenantPolicy>(store, keys::all_policies(),
+                                    [&](std::string_view id, TenantPolicy policy, auto) {
+                                      tenants[TenantId(std::string(id))].policy =
+                                          std::make_shared<const TenantPolicy>(std::move(policy));
+                                    });
   }
   if (loaded) {
     loaded = load_all<ServiceAccount>(store, keys::service_accounts(),
-                                      [&](const std::string&, ServiceAccount account, auto) {
+                                      [&](std::string_view, ServiceAccount account, auto) {
                                         auto& accounts = tenants[account.tenant].service_accounts;
                                         const ServiceAccountId id = account.id;
                                         accounts.insert_or_assign(id, std::move(account));

@@ -6,14 +6,19 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <new>
 #include <utility>
+
+#include <sys/mman.h>
 
 #include "tenancy/records.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
+// Of a block: the first is small, as most stores are; others are whole large pages.
+constexpr std::size_t kFirstBlockBytes = std::size_t{1} << 16;
+constexpr std::size_t kBlockBytes = std::size_t{1} << 21;
 
 std::uint32_t hash_of(std::string_view id) {
   return static_cast<std::uint32_t>(std::hash<std::string_view>()(id) >> 7U);
@@ -30,22 +35,40 @@ std::string_view short_at(const char* at) {
   return {at + 1, static_cast<unsigned char>(*at)};
 }
 
+constexpr std::align_val_t kAlignment{kBlockBytes};
+
+// Where the kernel gives large pages to who asks, each block costs one page fault, not hundreds.
+char* new_block(std::size_t bytes) {
+  char* const block = static_cast<char*>(::operator new(bytes, kAlignment));
+  if (bytes >= kBlockBytes) madvise(block, bytes, MADV_HUGEPAGE);
+  return block;
+}
+
 }  // namespace
+
+void LoadedKeys::FreeBlock::operator()(char* block) const {
+  ::operator delete(block, kAlignment);
+}
 
 void LoadedKeys::Pile::add(const ApiKeyRecord& record, std::string_view text) {
   const std::string& id = record.id.str();
-  const std::string& tenant = record.tenant.str();
-  char* const bytes = room_for(2 + id.size() + tenant.size() + text.size());
-  std::ranges::copy(text, put_short(tenant, put_short(id, bytes)));
+  char* const bytes = room_for(1 + id.size() + text.size());
+  std::ranges::copy(text, put_short(id, bytes));
   entries_.push_back(
       {.bytes = bytes, .text_bytes = static_cast<std::uint32_t>(text.size()), .hash = hash_of(id)});
+  tenants_.push_back(number_of(record.tenant));
+}
+
+std::uint32_t LoadedKeys::Pile::number_of(const TenantId& tenant) {
+  const auto next = static_cast<std::uint32_t>(tenant_numbers_.size());
+  return tenant_numbers_.try_emplace(tenant, next).first->second;
 }
 
 char* LoadedKeys::Pile::room_for(std::size_t bytes) {
   if (bytes > left_) {
-    const std::size_t size = std::max(bytes, kBlockBytes);
-    blocks_.push_back(std::make_unique_for_overwrite<char[]>(size));
-    left_ = size;
+    const std::size_t usual = blocks_.empty() ? kFirstBlockBytes : kBlockBytes;
+    left_ = std::max(bytes, usual);
+    blocks_.emplace_back(new_block(left_));
   }
   // From the end of the block: what is left is before it.
   left_ -= bytes;
@@ -54,10 +77,10 @@ char* LoadedKeys::Pile::room_for(std::size_t bytes) {
 
 LoadedKeys::LoadedKeys(std::vector<Pile> piles) {
   put_in_order(piles);
+  index_tenants(piles);
   for (Pile& pile : piles) std::ranges::move(pile.blocks_, std::back_inserter(blocks_));
   decoded_ = std::make_unique<Decoded[]>(entries_.size());
   index_ids();
-  index_tenants();
 }
 
 LoadedKeys::~LoadedKeys() {
@@ -84,11 +107,17 @@ void LoadedKeys::index_ids() {
   }
 }
 
-void LoadedKeys::index_tenants() {
-  following_.assign(entries_.size(), kNone);
-  for (std::uint32_t index = 0; index < entries_.size(); ++index) {
-    const auto [first, is_new] = first_of_tenant_.emplace(tenant_at(index), index);
-    if (!is_new) following_[index] = std::exchange(first->second, index);
+void LoadedKeys::index_tenants(const std::vector<Pile>& piles) {
+  following_.reserve(entries_.size());
+  for (const Pile& pile : piles) {
+    std::vector<std::uint32_t*> firsts(pile.tenant_numbers_.size());
+    for (const auto& [tenant, number] : pile.tenant_numbers_) {
+      firsts[number] = &first_of_tenant_.try_emplace(tenant, kNone).first->second;
+    }
+    for (const std::uint32_t number : pile.tenants_) {
+      const auto index = static_cast<std::uint32_t>(following_.size());
+      following_.push_back(std::exchange(*firsts[number], index));
+    }
   }
 }
 
@@ -96,14 +125,9 @@ std::string_view LoadedKeys::id_at(std::uint32_t index) const {
   return short_at(entries_[index].bytes);
 }
 
-std::string_view LoadedKeys::tenant_at(std::uint32_t index) const {
-  const std::string_view id = id_at(index);
-  return short_at(id.data() + id.size());
-}
-
 std::string_view LoadedKeys::text_at(std::uint32_t index) const {
-  const std::string_view tenant = tenant_at(index);
-  return {tenant.data() + tenant.size(), entries_[index].text_bytes};
+  const std::string_view id = id_at(index);
+  return {id.data() + id.size(), entries_[index].text_bytes};
 }
 
 std::uint32_t LoadedKeys::index_of(std::string_view id) const {
@@ -136,7 +160,7 @@ std::shared_ptr<const ApiKeyRecord> LoadedKeys::find(const KeyId& id) const {
 
 std::vector<KeyId> LoadedKeys::ids_of(const TenantId& tenant) const {
   std::vector<KeyId> ids;
-  const auto first = first_of_tenant_.find(tenant.str());
+  const auto first = first_of_tenant_.find(tenant);
   if (first == first_of_tenant_.end()) return ids;
   for (std::uint32_t index = first->second; index != kNone; index = following_[index]) {
     ids.emplace_back(std::string(id_at(index)));

@@ -22,6 +22,11 @@
 namespace tessera {
 
 class LoadedKeys : public std::enable_shared_from_this<LoadedKeys> {
+  struct FreeBlock {
+    void operator()(char* block) const;
+  };
+  using Block = std::unique_ptr<char[], FreeBlock>;
+
  public:
   // Some of the keys; filled by one thread, moved into the whole.
   class Pile {
@@ -33,16 +38,19 @@ class LoadedKeys : public std::enable_shared_from_this<LoadedKeys> {
     friend class LoadedKeys;
 
     struct Entry {
-      const char* bytes;  // size of the id, id, size of the tenant, tenant, text
+      const char* bytes;  // size of the id, id, text
       std::uint32_t text_bytes;
       std::uint32_t hash;  // of the id
     };
 
     char* room_for(std::size_t bytes);
+    std::uint32_t number_of(const TenantId& tenant);
 
-    std::vector<std::unique_ptr<char[]>> blocks_;
+    std::vector<Block> blocks_;
     std::size_t left_ = 0;  // of the last block
     std::vector<Entry> entries_;
+    std::vector<std::uint32_t> tenants_;  // of each entry
+    std::unordered_map<TenantId, std::uint32_t> tenant_numbers_;
   };
 
   // At most 2^32 - 2 keys, no two with one id.
@@ -60,19 +68,18 @@ class LoadedKeys : public std::enable_shared_from_this<LoadedKeys> {
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
   std::string_view id_at(std::uint32_t index) const;
-  std::string_view tenant_at(std::uint32_t index) const;
   std::string_view text_at(std::uint32_t index) const;
   std::uint32_t index_of(std::string_view id) const;
   void put_in_order(const std::vector<Pile>& piles);
   void index_ids();
-  void index_tenants();
+  void index_tenants(const std::vector<Pile>& piles);
   const ApiKeyRecord* decoded(std::uint32_t index) const;
 
-  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::vector<Block> blocks_;
   std::vector<Pile::Entry> entries_;
   std::vector<std::uint32_t> slots_;      // by hash of the id, the next free one: index, or kNone
   std::vector<std::uint32_t> following_;  // of the same tenant, or kNone
-  std::unordered_map<std::string_view, std::uint32_t> first_of_tenant_;
+  std::unordered_map<TenantId, std::uint32_t> first_of_tenant_;
   using Decoded = std::atomic<const ApiKeyRecord*>;
   std::unique_ptr<Decoded[]> decoded_;  // null where nobody has asked; owned
 };

@@ -536,15 +536,30 @@ void from_json(const Json& json, MeterLimits& limits) {
   fields(limits, Reader{json});
 }
 
+// False, and the record of no use, if its text has to be parsed.
 template <class Record>
-std::optional<Record> decode_flat(std::string_view text) {
+bool decode_flat(std::string_view text, Record& record) {
   const auto json = FlatJson::cut(text);
-  if (!json) return std::nullopt;
-  Record record{};
+  if (!json) return false;
   FlatReader reader(*json);
   fields(record, std::ref(reader));
-  if (!reader.ok()) return std::nullopt;
-  return record;
+  return reader.ok();
+}
+
+template <class Record>
+Result<Record> decode_parsed(std::string_view text) {
+  const Error corrupt{Code::kCorrupt, "a record of the store cannot be read"};
+  const auto json = parse_json(text);
+  if (!json || !json->is_object()) return corrupt;
+  try {
+    Record record{};
+    fields(record, Reader{*json});
+    return record;
+  } catch (const Json::exception&) {
+    return corrupt;
+  } catch (const BadValue&) {
+    return corrupt;
+  }
 }
 
 template <class Record>
@@ -592,19 +607,9 @@ std::string encode(const KeyCharge& charge) {
 
 template <class Record>
 Result<Record> decode(std::string_view text) {
-  if (auto flat = decode_flat<Record>(text)) return *std::move(flat);
-  const Error corrupt{Code::kCorrupt, "a record of the store cannot be read"};
-  const auto json = parse_json(text);
-  if (!json || !json->is_object()) return corrupt;
-  try {
-    Record record{};
-    fields(record, Reader{*json});
-    return record;
-  } catch (const Json::exception&) {
-    return corrupt;
-  } catch (const BadValue&) {
-    return corrupt;
-  }
+  Result<Record> record;  // returned where it is read: a key's is large
+  if (!decode_flat(text, *record)) record = decode_parsed<Record>(text);
+  return record;
 }
 
 template <class Record>

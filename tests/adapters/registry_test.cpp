@@ -164,6 +164,31 @@ TEST_F(Registry, EverythingIsThereAfterAReopen) {
   EXPECT_EQ(registry->usage(kAnn).bytes, Upload(1).bytes() + Upload(2).bytes());
 }
 
+// The records of a start come by kind, each kind in the order of the names.
+TEST_F(Registry, NamesThatBeginAlikeAreReadApart) {
+  const TenantId longer(kAnn.str() + "a");
+  unsigned seed = 1;
+  for (const TenantId& tenant : {longer, kAnn, kBob}) {
+    ASSERT_TRUE(registry->create(version_request(tenant, "bare")));
+    for (const char* name : {"bot-2", "bot", "bot.a", "b"}) {
+      ASSERT_TRUE(Upload(seed++).publish(*registry, tenant, name));
+    }
+  }
+  ASSERT_TRUE(Upload(seed).publish(*registry, kAnn, "bot"));
+  reopen();
+  seed = 1;
+  for (const TenantId& tenant : {longer, kAnn, kBob}) {
+    EXPECT_TRUE((*registry->get(tenant, "bare"))->versions.empty());
+    for (const char* name : {"bot-2", "bot", "bot.a", "b"}) {
+      const auto resolved = registry->resolve(tenant, std::string(name) + "@1");
+      ASSERT_TRUE(resolved) << name;
+      EXPECT_EQ(resolved->digest, Upload(seed++).facts().digest);
+    }
+  }
+  EXPECT_EQ(registry->resolve(kAnn, "bot")->display_name, "bot@2");
+  EXPECT_EQ(registry->list(longer).size(), 5U);
+}
+
 TEST_F(Registry, ARefusedWriteLeavesNothing) {
   FaultyStore full(*store);
   auto opened = AdapterRegistry::open(full, test_base());

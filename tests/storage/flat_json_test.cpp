@@ -28,6 +28,18 @@ TEST(FlatJson, CutsAnObjectIntoMembers) {
   EXPECT_EQ(items, (std::vector<std::string>{"\"x\"", "\"y,]\""}));
 }
 
+TEST(FlatJson, WhatIsAbsentIsNotFoundWhateverItsLetters) {
+  const auto flat = FlatJson::cut(R"({"ab":1,"":2,"cd":3})");
+  ASSERT_TRUE(flat);
+  EXPECT_EQ(flat->find(""), "2");
+  for (char first = '!'; first <= '~'; ++first) {
+    for (char second = '!'; second <= '~'; ++second) {
+      const std::string name = {first, second};
+      EXPECT_EQ(flat->has(name), name == "ab" || name == "cd") << name;
+    }
+  }
+}
+
 TEST(FlatJson, AnEmptyObjectAndAnEmptyListHaveNothing) {
   const auto flat = FlatJson::cut("{}");
   ASSERT_TRUE(flat);
