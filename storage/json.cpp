@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "storage/plain_json.hpp"
+
 namespace tessera {
 namespace {
 
@@ -128,6 +130,9 @@ Result<nlohmann::ordered_json> parse_json(std::string_view text, const JsonLimit
   if (text.size() > limits.max_bytes) {
     return Error{Code::kPayloadTooLarge,
                  "JSON text is longer than " + std::to_string(limits.max_bytes) + " bytes"};
+  }
+  if (auto plain = parse_plain_json(text, limits)) {
+    return Result<Json>(boost::system::in_place_value, *std::move(plain));
   }
   // The parser takes a NUL for the end of its input, whatever follows.
   if (const auto nul = text.find('\0'); nul != text.npos) {
