@@ -7,13 +7,13 @@
 #include <thread>
 #include <vector>
 
-#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 
 #include <nlohmann/json.hpp>
 
 #include "gateway/cli/commands.hpp"
+#include "gateway/cli/malloc_choices.hpp"
 #include "gateway/cli/options.hpp"
 #include "gateway/http/server.hpp"
 #include "gateway/platform.hpp"
@@ -205,15 +205,6 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);  // if it is refused, accept() will say when it matters
 }
 
-// Left to itself, glibc raises both bounds to as much as the largest thing that was ever freed,
-// tens of megabytes after one large schema, and every arena keeps that much of what is freed later.
-void return_freed_memory() {
-  constexpr int kMappedFrom = 4 << 20;  // bytes: larger ones are mapped, and go back when freed
-  constexpr int kKept = 8 << 20;        // bytes: at the end of each arena
-  mallopt(M_MMAP_THRESHOLD, kMappedFrom);
-  mallopt(M_TRIM_THRESHOLD, kKept);
-}
-
 struct Addresses {
   std::string api;
   std::string ops;
@@ -296,6 +287,7 @@ void wait_for_end(const sigset_t& signals, TlsContexts* tls) {
 }
 
 int serve(const ServerConfig& config, const BackendMaker& make) {
+  choose_malloc();
   set_log_level(log_level_from_string(config.log_level).value_or(LogLevel::kInfo));
   const sigset_t signals = block_signals();
   raise_descriptor_limit();

@@ -1,8 +1,11 @@
 """startup_test.py — what `tessera serve` refuses to start with, each in one clear line."""
 
+import os
+import pathlib
 import shutil
 import subprocess
 import unittest
+from unittest import mock
 
 import harness
 
@@ -64,6 +67,21 @@ class Startup(unittest.TestCase):
         self.assertEqual(server.operations("/livez").status, 200)
         self.assertEqual(server.operations("/startupz").json["status"], "started")
         self.assertEqual(server.operations("/version").json["model"], harness.BASE)
+
+    def test_it_chooses_how_its_memory_is_kept_unless_told(self):
+        for told in ({}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=8"}):
+            with mock.patch.dict(os.environ, told):
+                server = harness.Server().start()
+            self.addCleanup(server.close)
+            process = pathlib.Path(f"/proc/{server.process.pid}")
+            chosen = dict(line.split("=", 1) for line in
+                          (process / "environ").read_text().split("\0") if line)
+            self.assertEqual(chosen["GLIBC_TUNABLES"],
+                             told.get("GLIBC_TUNABLES",
+                                      "glibc.malloc.tcache_count=1024:glibc.malloc.hugetlb=1"))
+            self.assertEqual((process / "comm").read_text().strip(),
+                             pathlib.Path(harness.BINARY).name)
+            self.assertEqual(server.terminate(), 0)
 
     def test_an_unknown_option_is_named(self):
         self.refused("--modle", "--modle", "x")
