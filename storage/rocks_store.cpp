@@ -23,6 +23,9 @@
 #include <thread>
 #include <utility>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
@@ -89,12 +92,24 @@ class ForwardingLogger final : public rocksdb::Logger {
 
 // Recovery from a full disk is ours: the next write tries again. RocksDB's own waits until there is
 // room for a whole memtable, and while it waits nobody else may try.
-class NoAutoRecovery final : public rocksdb::EventListener {
+//
+// To write a memtable to a table, or to merge tables, is half a second of computing: who serves
+// goes first, and leaves enough.
+class Background final : public rocksdb::EventListener {
  public:
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { step_back(); }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override { step_back(); }
+
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
                             bool* auto_recovery) override {
     *auto_recovery = false;
   }
+
+ private:
+  // The thread that calls: RocksDB's own.
+  static void step_back() { setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice); }
+
+  static constexpr int kNice = 10;
 };
 
 rocksdb::DBOptions database_options() {
@@ -105,7 +120,7 @@ rocksdb::DBOptions database_options() {
   options.max_open_files = 256;
   options.max_background_jobs = 2;
   options.info_log = std::make_shared<ForwardingLogger>();
-  options.listeners.push_back(std::make_shared<NoAutoRecovery>());
+  options.listeners.push_back(std::make_shared<Background>());
   // A torn tail is what a crash leaves; damage before it is lost data and must not pass in silence.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   return options;
