@@ -143,7 +143,9 @@ Result<AddedTokens> AddedTokens::from_json(const nlohmann::ordered_json& node,
 std::vector<TextPiece> AddedTokens::cut(std::string_view text, bool normalized,
                                         bool parse_special) const {
   const Finder& finder = normalized ? after_ : before_;
+  constexpr std::size_t kUsualPieces = 8;
   std::vector<TextPiece> pieces;
+  pieces.reserve(kUsualPieces);
   std::size_t done = 0;    // the text before this is in `pieces`
   std::size_t search = 0;  // the next match begins here or later
   while (const auto match = finder.find(text, search)) {

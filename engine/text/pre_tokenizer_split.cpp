@@ -141,6 +141,7 @@ void PreTokenizer::Split::apply(std::string_view text, std::vector<std::string_v
   if (behavior == Behavior::kContiguous) cut = contiguous(cut);
   if (behavior == Behavior::kMergedWithPrevious) cut = merged_with_previous(cut);
   if (behavior == Behavior::kMergedWithNext) cut = merged_with_next(cut);
+  if (words.empty()) words.reserve(cut.size());
   for (const Span& span : cut) {
     if (span.begin == span.end || (behavior == Behavior::kRemoved && span.is_match)) continue;
     words.push_back(text.substr(span.begin, span.end - span.begin));

@@ -115,6 +115,8 @@ bool Regex::map_to_classes(std::string_view text, std::string& classes) const {
 }
 
 void Regex::find_all(std::string_view text, std::vector<Match>& matches) const {
+  constexpr std::size_t kUsualMatchBytes = 4;
+  if (matches.empty()) matches.reserve(text.size() / kUsualMatchBytes + 1);
   std::string classes;
   BytePositions positions(text, map_to_classes(text, classes));
   const MatchData data(pcre2_match_data_create(1, nullptr));

@@ -215,7 +215,9 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, EncodeOptions opti
 
   const Stages& stages = *stages_;
   WordEncoder words(stages.pre_tokenizer, stages.model);
+  constexpr std::size_t kUsualTokenBytes = 4;
   std::vector<TokenId> ids;
+  ids.reserve(text.size() / kUsualTokenBytes + 1);
   if (options.add_special) ids = stages.post_processor.prefix;
   for (const TextPiece& raw : stages.added.cut(text, false, options.parse_special)) {
     if (raw.token) {

@@ -1,5 +1,12 @@
 #include "gateway/api/rate_limits.hpp"
 
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
 #include <nlohmann/json.hpp>
 
 #include "gateway/http/error_body.hpp"
@@ -7,40 +14,59 @@
 namespace tessera {
 namespace {
 
-std::string whole_seconds(std::chrono::nanoseconds duration) {
-  return std::to_string(std::chrono::ceil<std::chrono::seconds>(duration).count());
+// These stand in every answer of inference: each is put together in one string, not of many.
+void append(std::string& out, std::string_view text) {
+  out += text;
+}
+void append(std::string& out, std::int64_t number) {
+  std::array<char, 24> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  out.append(digits.data(), end);
 }
 
-// "rpm";q=600;w=60: a policy of so many a minute.
-std::string per_minute(std::string_view name, std::int64_t quota) {
-  return '"' + std::string(name) + "\";q=" + std::to_string(quota) + ";w=60";
+template <class... Parts>
+std::string joined(const Parts&... parts) {
+  constexpr std::size_t kUsualChars = 96;
+  std::string out;
+  out.reserve(kUsualChars);
+  (append(out, parts), ...);
+  return out;
 }
 
-// "rpm";r=599;t=1: what is left of it, and in how many seconds all of it is back.
-std::string left(std::string_view name, const LimitsView::Window& window) {
-  return '"' + std::string(name) + "\";r=" + std::to_string(window.remaining) +
-         ";t=" + whole_seconds(window.reset);
+std::int64_t whole_seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::ceil<std::chrono::seconds>(duration).count();
+}
+
+void add_window(Headers& headers, const std::array<const char*, 3>& names,
+                const LimitsView::Window& window) {
+  headers.emplace_back(names[0], std::to_string(window.limit));
+  headers.emplace_back(names[1], std::to_string(window.remaining));
+  headers.emplace_back(names[2], go_duration(window.reset));
 }
 
 }  // namespace
 
 void add_rate_limit_headers(Headers& headers, const LimitsView& view) {
-  const auto add_window = [&](const std::string& what, const LimitsView::Window& window) {
-    headers.emplace_back("x-ratelimit-limit-" + what, std::to_string(window.limit));
-    headers.emplace_back("x-ratelimit-remaining-" + what, std::to_string(window.remaining));
-    headers.emplace_back("x-ratelimit-reset-" + what, go_duration(window.reset));
-  };
-  add_window("requests", view.requests);
-  add_window("tokens", view.tokens);
-  headers.emplace_back("RateLimit-Policy",
-                       per_minute("rpm", view.requests.limit) + ", " +
-                           per_minute("tpm", view.tokens.limit) +
-                           ", \"conc\";q=" + std::to_string(view.max_concurrent_requests) +
-                           ";qu=\"concurrent-requests\"");
+  add_window(headers,
+             {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+              "x-ratelimit-reset-requests"},
+             view.requests);
+  add_window(
+      headers,
+      {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"},
+      view.tokens);
+  // q: a policy of so many a minute.
+  headers.emplace_back(
+      "RateLimit-Policy",
+      joined("\"rpm\";q=", view.requests.limit, ";w=60, \"tpm\";q=", view.tokens.limit,
+             ";w=60, \"conc\";q=", view.max_concurrent_requests, ";qu=\"concurrent-requests\""));
+  // r: what is left of it; t: in how many seconds all of it is back.
   const auto free_slots =
       std::max<std::int64_t>(view.max_concurrent_requests - view.concurrent_requests, 0);
-  headers.emplace_back("RateLimit", left("rpm", view.requests) + ", " + left("tpm", view.tokens) +
-                                        ", \"conc\";r=" + std::to_string(free_slots));
+  headers.emplace_back(
+      "RateLimit", joined("\"rpm\";r=", view.requests.remaining, ";t=",
+                          whole_seconds(view.requests.reset), ", \"tpm\";r=", view.tokens.remaining,
+                          ";t=", whole_seconds(view.tokens.reset), ", \"conc\";r=", free_slots));
 }
 
 HttpResponse refusal_response(const RateRefusal& refusal, const RequestId& request) {

@@ -390,7 +390,9 @@ HttpResponse error_answer(const Error& error, const Exchange& exchange) {
 
 void add_common_headers(Platform& platform, const Exchange& exchange, HttpResponse& response) {
   const Call& call = exchange.call;
+  constexpr std::size_t kUsualHeaders = 18;
   Headers& headers = response.headers;
+  headers.reserve(kUsualHeaders);
   headers.emplace_back("X-Request-Id", call.id.str());
   const std::string_view client_id = client_request_id(call.request.headers);
   if (!client_id.empty()) headers.emplace_back("x-client-request-id", client_id);

@@ -136,7 +136,7 @@ struct Spoken {
 Spoken read_spoken(Fields& fields, const std::string& role) {
   Spoken spoken;
   if (role != "assistant") {
-    fields.unsupported("tool_calls", {Json::array()});
+    if (fields.any("tool_calls")) fields.unsupported("tool_calls", {Json::array()});
     fields.unsupported("reasoning_content");
     fields.unsupported("reasoning");
     fields.unsupported("refusal");
@@ -177,6 +177,7 @@ Result<Json> read_message(const Json& value, const std::string& path) {
   const Json* content = spoken.tool_calls ? fields.any("content") : fields.required_any("content");
   if (auto read = fields.finish(); !read) return read.error();
 
+  const bool is_answer = role == "tool";
   Json message;
   message["role"] = std::move(role);
   message["content"] = nullptr;
@@ -191,7 +192,7 @@ Result<Json> read_message(const Json& value, const std::string& path) {
     if (!calls) return calls.error();
     message["tool_calls"] = *std::move(calls);
   }
-  if (message["role"] == "tool") message["tool_call_id"] = std::move(call_id);
+  if (is_answer) message["tool_call_id"] = std::move(call_id);
   if (!name.empty()) message["name"] = std::move(name);
   return made(std::move(message));
 }
@@ -202,12 +203,12 @@ Result<void> match_calls(Json& messages) {
   std::map<std::string, std::string> name_by_id;
   for (std::size_t i = 0; i < messages.size(); ++i) {
     Json& message = messages[i];
-    if (message.contains("tool_calls")) {
-      for (const Json& call : message["tool_calls"]) {
+    if (const auto calls = message.find("tool_calls"); calls != message.end()) {
+      for (const Json& call : *calls) {
         name_by_id[call["id"].get<std::string>()] = call["function"]["name"].get<std::string>();
       }
     }
-    if (message["role"] != "tool") continue;
+    if (message["role"].get_ref<const std::string&>() != "tool") continue;
     const auto called = name_by_id.find(message["tool_call_id"].get<std::string>());
     if (called == name_by_id.end()) {
       const std::string path = indexed("messages", i) + ".tool_call_id";

@@ -49,12 +49,14 @@ void read_safety_identifier(Fields& fields, std::string& user) {
   if (!identifier.empty()) user = std::move(identifier);
 }
 
+// (What asks for nothing is made for those who give the field alone: hardly anybody does.)
 void refuse_unsupported_chat_fields(Fields& fields) {
-  fields.unsupported("store", {false});
-  fields.unsupported("functions", {Json::array()});
-  fields.unsupported("function_call", {"none", "auto"});
-  fields.unsupported("modalities", {Json::array({"text"})});
-  fields.unsupported("verbosity", {"medium"});
+  const auto has = [&](std::string_view name) { return fields.any(name) != nullptr; };
+  if (has("store")) fields.unsupported("store", {false});
+  if (has("functions")) fields.unsupported("functions", {Json::array()});
+  if (has("function_call")) fields.unsupported("function_call", {"none", "auto"});
+  if (has("modalities")) fields.unsupported("modalities", {Json::array({"text"})});
+  if (has("verbosity")) fields.unsupported("verbosity", {"medium"});
   for (const std::string_view name :
        {"prediction", "audio", "web_search_options", "prompt_cache_retention",
         "prompt_cache_options", "moderation"}) {

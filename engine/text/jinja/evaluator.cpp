@@ -424,7 +424,9 @@ void Evaluator::bind_extra(Evaluator& inside, const Signature& signature, Argume
 }  // namespace
 
 std::string render(const Template& parsed, const Value& variables, Runtime& runtime) {
+  constexpr std::size_t kUsualGlobals = 24;  // with the variables
   const ScopePtr globals = runtime.make_scope(nullptr);
+  globals->variables.reserve(kUsualGlobals);
   add_globals(*globals);
   for (const auto& [name, value] : variables.dict()->items()) globals->set(*name.string(), value);
   Evaluator evaluator(runtime, runtime.make_scope(globals));
