@@ -9,7 +9,7 @@ shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 product_packages=(g++ cmake ninja-build pkg-config ccache mold git libboost1.81-dev librocksdb-dev
-  nlohmann-json3-dev libssl-dev libpcre2-dev libicu-dev libre2-dev libarchive-dev
+  nlohmann-json3-dev libsimdjson-dev libssl-dev libpcre2-dev libicu-dev libre2-dev libarchive-dev
   libseccomp-dev)
 bench_packages=(libgtest-dev libgmock-dev python3 python3-venv wrk)
 jobs=${TESSERA_JOBS:-$(nproc)}

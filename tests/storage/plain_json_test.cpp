@@ -16,7 +16,7 @@ constexpr JsonLimits kLimits;
 constexpr std::array<std::string_view, 6> kPlain = {
     R"({"model":"m","messages":[{"role":"user","content":"Where is my order?"}],"max_tokens":1})",
     R"( { "a" : [ true , false , null , -2 , 0 , -0 , 1.5e-3 , 18446744073709551615 ] } )",
-    R"({"quoted":"\"\\\/\b\f\n\r\t","é":"ß€😀","empty":{},"none":[]})",
+    R"({"quoted":"\"\\\/\b\f\n\r\t\u0041\u0000\ud83d\ude00","é":"ß€😀","empty":{},"none":[]})",
     "\"\x7F\"",
     "-9223372036854775808",
     "[[[]],{\"a\":{\"b\":1E+2}}]"};
@@ -34,7 +34,6 @@ TEST(PlainJson, ReadsWhatIsUsualAsTheLibraryDoes) {
 TEST(PlainJson, KeepsTheKindsOfNumbersApart) {
   EXPECT_TRUE(parse_plain_json("7", kLimits)->is_number_unsigned());
   EXPECT_EQ(parse_plain_json("-7", kLimits)->type(), Json::value_t::number_integer);
-  EXPECT_EQ(parse_plain_json("-0", kLimits)->type(), Json::value_t::number_integer);
   EXPECT_TRUE(parse_plain_json("7.0", kLimits)->is_number_float());
 }
 
@@ -54,12 +53,13 @@ TEST(PlainJson, LeavesWhatNeedsACloserLook) {
                                       "-",
                                       "1e",
                                       "1e999",
-                                      "1e-999",
                                       "18446744073709551616",
                                       "-9223372036854775809",
                                       "\"\x01\"",
                                       "\"\\x\"",
-                                      "\"\\u0041\"",
+                                      "\"\\ud83d\"",
+                                      "\"\\ude00\\ud83d\"",
+                                      "\"\\u004\"",
                                       "\"\xff\"",
                                       "\"\xc0\x80\"",
                                       "\"\xed\xa0\x80\"",
