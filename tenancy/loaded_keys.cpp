@@ -6,19 +6,16 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
-#include <new>
 #include <utility>
-
-#include <sys/mman.h>
 
 #include "tenancy/records.hpp"
 
 namespace tessera {
 namespace {
 
-// Of a block: the first is small, as most stores are; others are whole large pages.
+// Of a block: the first is small, as most stores are.
 constexpr std::size_t kFirstBlockBytes = std::size_t{1} << 16;
-constexpr std::size_t kBlockBytes = std::size_t{1} << 21;
+constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
 std::uint32_t hash_of(std::string_view id) {
   return static_cast<std::uint32_t>(std::hash<std::string_view>()(id) >> 7U);
@@ -35,19 +32,10 @@ std::string_view short_at(const char* at) {
   return {at + 1, static_cast<unsigned char>(*at)};
 }
 
-constexpr std::align_val_t kAlignment{kBlockBytes};
-
-// Where the kernel gives large pages to who asks, each block costs one page fault, not hundreds.
-char* new_block(std::size_t bytes) {
-  char* const block = static_cast<char*>(::operator new(bytes, kAlignment));
-  if (bytes >= kBlockBytes) madvise(block, bytes, MADV_HUGEPAGE);
-  return block;
-}
-
 }  // namespace
 
 void LoadedKeys::FreeBlock::operator()(char* block) const {
-  ::operator delete(block, kAlignment);
+  delete[] block;
 }
 
 void LoadedKeys::Pile::add(const ApiKeyRecord& record, std::string_view text) {
@@ -68,7 +56,7 @@ char* LoadedKeys::Pile::room_for(std::size_t bytes) {
   if (bytes > left_) {
     const std::size_t usual = blocks_.empty() ? kFirstBlockBytes : kBlockBytes;
     left_ = std::max(bytes, usual);
-    blocks_.emplace_back(new_block(left_));
+    blocks_.emplace_back(new char[left_]);
   }
   // From the end of the block: what is left is before it.
   left_ -= bytes;

@@ -15,9 +15,8 @@ namespace tessera {
 namespace {
 
 constexpr char kVariable[] = "GLIBC_TUNABLES";
-// Pieces of each size that a thread keeps; and large pages, had with fewer faults, for what the
-// first thread reads at the start.
-constexpr char kChoices[] = "glibc.malloc.tcache_count=1024:glibc.malloc.hugetlb=1";
+// Pieces of each size that a thread keeps. (Large pages were tried: a start took longer.)
+constexpr char kChoices[] = "glibc.malloc.tcache_count=1024";
 
 std::vector<std::string> own_arguments() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
