@@ -13,8 +13,6 @@
 namespace tessera {
 namespace {
 
-// Of a block: the first is small, as most stores are.
-constexpr std::size_t kFirstBlockBytes = std::size_t{1} << 16;
 constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
 
 std::uint32_t hash_of(std::string_view id) {
@@ -34,10 +32,6 @@ std::string_view short_at(const char* at) {
 
 }  // namespace
 
-void LoadedKeys::FreeBlock::operator()(char* block) const {
-  delete[] block;
-}
-
 void LoadedKeys::Pile::add(const ApiKeyRecord& record, std::string_view text) {
   const std::string& id = record.id.str();
   char* const bytes = room_for(1 + id.size() + text.size());
@@ -54,9 +48,9 @@ std::uint32_t LoadedKeys::Pile::number_of(const TenantId& tenant) {
 
 char* LoadedKeys::Pile::room_for(std::size_t bytes) {
   if (bytes > left_) {
-    const std::size_t usual = blocks_.empty() ? kFirstBlockBytes : kBlockBytes;
-    left_ = std::max(bytes, usual);
-    blocks_.emplace_back(new char[left_]);
+    const std::size_t size = std::max(bytes, kBlockBytes);
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(size));
+    left_ = size;
   }
   // From the end of the block: what is left is before it.
   left_ -= bytes;

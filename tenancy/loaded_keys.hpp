@@ -22,11 +22,6 @@
 namespace tessera {
 
 class LoadedKeys : public std::enable_shared_from_this<LoadedKeys> {
-  struct FreeBlock {
-    void operator()(char* block) const;
-  };
-  using Block = std::unique_ptr<char[], FreeBlock>;
-
  public:
   // Some of the keys; filled by one thread, moved into the whole.
   class Pile {
@@ -46,7 +41,7 @@ class LoadedKeys : public std::enable_shared_from_this<LoadedKeys> {
     char* room_for(std::size_t bytes);
     std::uint32_t number_of(const TenantId& tenant);
 
-    std::vector<Block> blocks_;
+    std::vector<std::unique_ptr<char[]>> blocks_;
     std::size_t left_ = 0;  // of the last block
     std::vector<Entry> entries_;
     std::vector<std::uint32_t> tenants_;  // of each entry
@@ -75,7 +70,7 @@ class LoadedKeys : public std::enable_shared_from_this<LoadedKeys> {
   void index_tenants(const std::vector<Pile>& piles);
   const ApiKeyRecord* decoded(std::uint32_t index) const;
 
-  std::vector<Block> blocks_;
+  std::vector<std::unique_ptr<char[]>> blocks_;
   std::vector<Pile::Entry> entries_;
   std::vector<std::uint32_t> slots_;      // by hash of the id, the next free one: index, or kNone
   std::vector<std::uint32_t> following_;  // of the same tenant, or kNone
