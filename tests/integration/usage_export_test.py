@@ -239,11 +239,12 @@ class SpendAlerts(unittest.TestCase):
         tenants = [server.new_tenant(name) for name in ("a", "b")]
         low = server.admin.post(place, self.alert(1)).expect(200).json["id"]
         spent = {tenant.id: 0 for tenant in tenants}
-        while sum(spent.values()) <= 10**10:  # a cent, by two who each spend less
-            for tenant in tenants:
-                usage = tenant.key.chat(harness.BASE, "Hello!", max_tokens=16,
-                                        ignore_eos=True).expect(200).json["usage"]
-                spent[tenant.id] += usage["completion_tokens"] * 2000 * 10**6
+        for tenant in tenants:  # a cent, by two who each spend less
+            usage = tenant.key.chat(harness.BASE, "Hello!", max_tokens=3,
+                                    ignore_eos=True).expect(200).json["usage"]
+            spent[tenant.id] += (usage["completion_tokens"] * 2000
+                                 + usage["prompt_tokens"] * 100) * 10**6
+        self.assertGreater(sum(spent.values()), 10**10)
         self.assertTrue(all(cost < 10**10 for cost in spent.values()))
 
         def month():

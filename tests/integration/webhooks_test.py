@@ -139,7 +139,7 @@ class Webhooks(unittest.TestCase):
                          signature(made["signing_secret"], headers, body))
         self.assertEqual((event["type"], event["data"]["object"], event["data"]["id"]),
                          ("spend_alert.triggered", "organization.spend_alert", alert["id"]))
-        self.assertNotIn("project_id", event)
+        self.assertIsNone(event["project_id"])
         self.assertTrue(own.got.empty())
 
     def test_an_event_outlives_the_server(self):
