@@ -9,8 +9,8 @@
 
 namespace tessera {
 
-// requests_per_day, tokens_per_day, tokens_per_month and spend_cents_per_month: each with its limit,
-// null if there is none, what is used of it, and when it begins anew.
+// requests_per_day, tokens_per_day, tokens_per_month and spend_cents_per_month: each with its
+// limit, null if there is none, what is used of it, and when it begins anew.
 void add_calendar_use(nlohmann::ordered_json& json, const TenantLimits& limits,
                       const PeriodUse& use, WallTime now);
 
