@@ -1,7 +1,9 @@
 """attacks.py — the p99 of victims beside attackers, pair by pair with the same without them.
 
 Attackers come from another address than the victims (127.0.0.2) and share the load's core, so that
-what they take from the server's core is what the server gives them.
+what they take from the server's core is what the server gives them. They run there when the load has
+nothing to do (SCHED_IDLE): that an attacker's own computing holds up the clock of the victims' answers
+is no doing of the server's.
 """
 
 import contextlib
@@ -52,7 +54,7 @@ def victims(server, keys, seconds):
 def attack(server, kind, key):
     script = pathlib.Path(__file__).with_name("attacker.py")
     with subprocess.Popen(
-            ["taskset", "-c", gateway_server.LOAD_CORE, "nice", "-n", "10", sys.executable, script,
+            ["taskset", "-c", gateway_server.LOAD_CORE, "chrt", "--idle", "0", sys.executable, script,
              kind, str(server.api[1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"ATTACKER_KEY": key.key}) as attacker:
         if attacker.stdout.readline().strip() != "attacking":
