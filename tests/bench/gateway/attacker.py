@@ -1,9 +1,14 @@
-"""attacker.py — one kind of attack on a port until stdin ends: `attacker.py KIND PORT`."""
+"""attacker.py — one kind of attack on a port until stdin ends: `attacker.py KIND PORT`.
+
+Prints "attacking" when it has begun, and in the end how many a second it has thrown that were answered
+or closed, or how many connections it has opened.
+"""
 
 import asyncio
 import os
 import resource
 import sys
+import time
 
 HOST, FROM = "127.0.0.1", "127.0.0.2"
 CHAT = "/v1/chat/completions"
@@ -33,8 +38,9 @@ async def connect(port):
     return await asyncio.open_connection(HOST, port, local_addr=(FROM, 0))
 
 
-async def hold(port, count, say=None):
-    """`count` connections, opened again when they are closed, that say a byte now and then."""
+async def hold(port, count, ended, say=None):
+    """`count` connections, opened again when they are closed, that say a byte now and then. `ended`
+    is told of each that was opened."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one():
@@ -42,6 +48,7 @@ async def hold(port, count, say=None):
             try:
                 async with gate:
                     reader, writer = await connect(port)
+                ended.append(time.monotonic())
                 if say is None:
                     await reader.read()
                 else:
@@ -59,12 +66,14 @@ async def hold(port, count, say=None):
     return [asyncio.create_task(one()) for _ in range(count)]
 
 
-async def throw(port, message, a_second):
+async def throw(port, message, a_second, ended):
+    """`ended` is told of each that had its answer, or its end."""
     async def one():
         try:
             reader, writer = await connect(port)
             writer.write(message)
             await asyncio.wait_for(reader.read(65536), 10)
+            ended.append(time.monotonic())
             writer.close()
         except (OSError, asyncio.TimeoutError):
             pass
@@ -83,18 +92,24 @@ async def throw(port, message, a_second):
 async def main(kind, port):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    ended = []
     if kind == "slowloris":
-        tasks = await hold(port, SLOW_SOCKETS, SLOW_SECONDS)
+        tasks = await hold(port, SLOW_SOCKETS, ended, SLOW_SECONDS)
     elif kind == "sockets":
-        tasks = await hold(port, IDLE_SOCKETS)
+        tasks = await hold(port, IDLE_SOCKETS, ended)
         await asyncio.sleep(5)
     else:
         message, rate = {"json-bombs": (bomb(), BOMBS_A_SECOND),
                          "header-floods": (FLOOD, FLOODS_A_SECOND),
                          "smuggling": (PROBE, PROBES_A_SECOND)}[kind]
-        tasks = await throw(port, message, rate)
+        tasks = await throw(port, message, rate, ended)
     print("attacking", flush=True)
+    began = time.monotonic()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    if kind in ("slowloris", "sockets"):
+        print(len(ended), flush=True)
+    else:
+        print(sum(at > began for at in ended) / (time.monotonic() - began), flush=True)
     for task in tasks:
         task.cancel()
 

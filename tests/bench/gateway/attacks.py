@@ -32,15 +32,15 @@ def measure(report, quick):
     with gateway_server.served(data=data) as server:
         own = connections.unlimited_key(server)
         for kind in KINDS:
-            alone, beside = [], []
+            alone, beside, reached = [], [], []
             for _ in range(QUICK_ROUNDS if quick else ROUNDS):
                 alone.append(victims(server, keys, seconds))
-                with attack(server, kind, own):
+                with attack(server, kind, own, reached):
                     beside.append(victims(server, keys, seconds))
             failed = sum(each["refused"] + each["broken"] for each in beside)
             report.row(f"p99 alone, before {kind}", [each["p99_us"] for each in alone], "us")
             report.row(f"p99 beside {kind}", [each["p99_us"] for each in beside], "us",
-                       failed=failed)
+                       failed=failed, reached=f"{min(reached):.0f}")
             ratio = statistics.median(b["p99_us"] / a["p99_us"] for a, b in zip(alone, beside))
             report.bar(f"victims-beside-{kind}", ratio, BAR, at_least=False, digits=3)
             report.bar(f"victims-failed-beside-{kind}", failed, 0, at_least=False, digits=0)
@@ -51,7 +51,8 @@ def victims(server, keys, seconds):
 
 
 @contextlib.contextmanager
-def attack(server, kind, key):
+def attack(server, kind, key, reached):
+    """`reached` is told how many the attacker threw a second, or opened."""
     script = pathlib.Path(__file__).with_name("attacker.py")
     with subprocess.Popen(
             ["taskset", "-c", gateway_server.LOAD_CORE, "chrt", "--idle", "0", sys.executable, script,
@@ -64,4 +65,5 @@ def attack(server, kind, key):
             yield
         finally:
             attacker.stdin.close()  # that is its end
+            reached.append(float(attacker.stdout.readline()))
             attacker.wait()
