@@ -23,6 +23,10 @@ namespace tessera {
 class TESSERA_THREAD_ANNOTATION(capability("mutex")) Mutex {
  public:
   void lock() TESSERA_THREAD_ANNOTATION(acquire_capability()) { mutex_.lock(); }
+  // Whether it was free, and is the caller's now.
+  bool try_lock() TESSERA_THREAD_ANNOTATION(try_acquire_capability(true)) {
+    return mutex_.try_lock();
+  }
   void unlock() TESSERA_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(); }
 
  private:
@@ -36,6 +40,9 @@ class TESSERA_THREAD_ANNOTATION(scoped_lockable) MutexLock {
       : mutex_(mutex) {
     mutex_.lock();
   }
+  // Of a mutex that the caller has locked already.
+  MutexLock(Mutex& mutex, std::adopt_lock_t) TESSERA_THREAD_ANNOTATION(requires_capability(mutex))
+      : mutex_(mutex) {}
   ~MutexLock() TESSERA_THREAD_ANNOTATION(release_capability()) { mutex_.unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;

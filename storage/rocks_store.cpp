@@ -23,9 +23,6 @@
 #include <thread>
 #include <utility>
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
@@ -37,6 +34,7 @@
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
+#include "storage/background.hpp"
 #include "storage/keys.hpp"
 #include "storage/log.hpp"
 #include "storage/mutex.hpp"
@@ -93,8 +91,8 @@ class ForwardingLogger final : public rocksdb::Logger {
 // Recovery from a full disk is ours: the next write tries again. RocksDB's own waits until there is
 // room for a whole memtable, and while it waits nobody else may try.
 //
-// To write a memtable to a table, or to merge tables, is half a second of computing: who serves
-// goes first, and leaves enough.
+// To write a memtable to a table, or to merge tables, is half a second of computing: the threads
+// that do it, RocksDB's own, step back.
 class Background final : public rocksdb::EventListener {
  public:
   void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { step_back(); }
@@ -104,12 +102,6 @@ class Background final : public rocksdb::EventListener {
                             bool* auto_recovery) override {
     *auto_recovery = false;
   }
-
- private:
-  // The thread that calls: RocksDB's own.
-  static void step_back() { setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice); }
-
-  static constexpr int kNice = 10;
 };
 
 rocksdb::DBOptions database_options() {
@@ -234,9 +226,17 @@ class RocksStore final : public Store {
   }
 
   Result<void> write(const Batch& batch, Durability durability) override {
-    auto appended = append(batch);
-    if (!appended || durability == Durability::kBuffered) return appended;
-    return sync();
+    if (auto appended = append(batch); !appended) return appended.error();
+    return durability == Durability::kBuffered ? Result<void>() : sync();
+  }
+
+  Result<bool> write_at_once(const Batch& batch) override {
+    rocksdb::WriteBatch changes = changes_of(batch);
+    rocksdb::WriteOptions options;
+    options.no_slowdown = true;
+    if (!writer_.try_lock()) return false;
+    const MutexLock lock(writer_, std::adopt_lock);
+    return append(batch, changes, options);
   }
 
   Result<void> sync() override {
@@ -336,14 +336,24 @@ class RocksStore final : public Store {
     return bytes;
   }
 
-  Result<void> append(const Batch& batch) TESSERA_EXCLUDES(writer_) {
+  rocksdb::WriteBatch changes_of(const Batch& batch) const {
     rocksdb::WriteBatch changes(bytes_of(batch));
     for (const auto& put : batch.puts) {
       changes.Put(handle(put.family), slice(put.key), slice(put.value));
     }
     for (const auto& erase : batch.erases) changes.Delete(handle(erase.family), slice(erase.key));
+    return changes;
+  }
 
+  Result<bool> append(const Batch& batch) TESSERA_EXCLUDES(writer_) {
+    rocksdb::WriteBatch changes = changes_of(batch);
     const MutexLock lock(writer_);
+    return append(batch, changes, {});
+  }
+
+  // False if it would have to wait and the options say not to.
+  Result<bool> append(const Batch& batch, rocksdb::WriteBatch& changes,
+                      const rocksdb::WriteOptions& options) TESSERA_REQUIRES(writer_) {
     for (const auto& expected : batch.expectations) {
       const auto found = get(expected.family, expected.key);
       if (!found) return found.error();
@@ -351,12 +361,13 @@ class RocksStore final : public Store {
         return Error{Code::kPreconditionFailed, "it was changed by someone else meanwhile"};
       }
     }
-    auto status = database_->Write({}, &changes);
+    auto status = database_->Write(options, &changes);
+    if (options.no_slowdown && status.IsIncomplete()) return false;
     // After a failure, now or at any time before, RocksDB refuses writes until it is told to
     // resume.
     if (!status.ok() && database_->Resume().ok()) status = database_->Write({}, &changes);
     if (!status.ok()) return error_from(status, "cannot write to the store");
-    return {};
+    return true;
   }
 
   const std::unique_ptr<rocksdb::DB> database_;

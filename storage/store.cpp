@@ -4,6 +4,11 @@
 
 namespace tessera {
 
+Result<bool> Store::write_at_once(const Batch& batch) {
+  if (auto written = write(batch, Durability::kBuffered); !written) return written.error();
+  return true;
+}
+
 // Through the log, a few at a time.
 Result<void> Store::ingest(Family family, std::span<const Entry> entries) {
   constexpr std::size_t kEntriesInBatch = 8;

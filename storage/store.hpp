@@ -90,6 +90,11 @@ class Store {
   // will be there after a restart, as with any failing disk).
   virtual Result<void> write(const Batch& batch, Durability durability = Durability::kSynced) = 0;
 
+  // A buffered write() by somebody who must not wait for other writers, nor for room among what is
+  // not in tables yet: false if he would have to, and nothing was written. (A disk that stalls
+  // holds him up nevertheless.) Errors: those of write().
+  virtual Result<bool> write_at_once(const Batch& batch);
+
   // Makes every batch written so far, the buffered ones too, survive power loss. Errors: kIo.
   virtual Result<void> sync() = 0;
 
