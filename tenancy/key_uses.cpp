@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "storage/background.hpp"
 #include "storage/keys.hpp"
 #include "storage/log.hpp"
 
@@ -58,7 +59,6 @@ void KeyUses::note(const TenantId& tenant, const KeyId& key, WallTime now) {
     shard.uses.emplace(key, Use{.tenant = tenant, .minute = minute});
   } else if (found->second.minute < minute) {
     found->second.minute = minute;
-    found->second.written = false;
   }
 }
 
@@ -100,48 +100,63 @@ Result<std::map<KeyId, WallTime>> KeyUses::last_uses(const TenantId& tenant) con
 }
 
 Result<void> KeyUses::flush() {
-  const WallTime minute = minute_of(clock_.wall_now());
   for (Shard& shard : shards_) {
-    if (auto written = flush(shard, minute); !written) return written;
+    if (auto written = write(shard, WallTime::max(), nullptr); !written) return written;
   }
   return {};
 }
 
-// Others go on while the store writes: what was noted meanwhile is written next time.
-Result<void> KeyUses::flush(Shard& shard, WallTime minute) {
-  std::vector<std::pair<KeyId, WallTime>> told;
-  Batch batch;
-  {
-    const MutexLock lock(shard.mutex);
-    for (const auto& [key, use] : shard.uses) {
-      if (use.written) continue;
-      told.emplace_back(key, use.minute);
-      batch.put(Family::kMeta, keys::key_use(use.tenant.str(), key.str()), encode(use.minute));
-    }
-  }
-  if (!told.empty()) {
-    if (auto written = store_.write(batch, Durability::kBuffered); !written) return written;
-  }
+// Those whose last note in the store is of `written_by` or before.
+KeyUses::Told KeyUses::untold(const Shard& shard, WallTime written_by) {
+  Told told;
   const MutexLock lock(shard.mutex);
-  for (const auto& [key, when] : told) {
+  for (const auto& [key, use] : shard.uses) {
+    if (use.written < use.minute && use.written <= written_by) told.emplace_back(key, use);
+  }
+  return told;
+}
+
+// What was noted meanwhile is written another time.
+void KeyUses::note_written(Shard& shard, const Told& told, WallTime minute) {
+  const MutexLock lock(shard.mutex);
+  for (const auto& [key, use] : told) {
     const auto found = shard.uses.find(key);
-    if (found != shard.uses.end()) found->second.written = found->second.minute == when;
+    if (found != shard.uses.end()) found->second.written = use.minute;
   }
   std::erase_if(shard.uses, [minute](const auto& entry) {
-    return entry.second.written && entry.second.minute < minute;
+    return entry.second.written == entry.second.minute && entry.second.minute < minute;
   });
+}
+
+// With rests between the batches, if somebody may want to end them; none after that.
+Result<void> KeyUses::write(Shard& shard, WallTime written_by, const std::stop_token* rests) {
+  const Told told = untold(shard, written_by);
+  Batch batch;
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    const auto& [key, use] = told[i];
+    batch.put(Family::kMeta, keys::key_use(use.tenant.str(), key.str()), encode(use.minute));
+    if (batch.puts.size() < kWrittenAtOnce && i + 1 < told.size()) continue;
+    if (auto written = store_.write(batch, Durability::kBuffered); !written) return written;
+    batch = {};
+    if (rests) rest(*rests, kPause);
+  }
+  note_written(shard, told, minute_of(clock_.wall_now()));
   return {};
+}
+
+void KeyUses::rest(const std::stop_token& stop, std::chrono::milliseconds time) {
+  const MutexLock lock(mutex_);
+  wake_.wait_for(mutex_, stop, time, [] { return false; });
 }
 
 void KeyUses::write_periodically(const std::stop_token& stop) {
-  while (!stop.stop_requested()) {
-    {
-      const MutexLock lock(mutex_);
-      wake_.wait_for(mutex_, stop, kKeyUsesPeriod, [] { return false; });
-    }
-    if (stop.stop_requested()) return;
-    if (auto written = flush(); !written) {
-      log_error("key_uses_not_written", {{"reason", written.error().message}});
+  step_back();
+  for (;;) {
+    rest(stop, kKeyUsesPeriod);
+    for (Shard& shard : shards_) {
+      if (stop.stop_requested()) return;
+      const auto written = write(shard, clock_.wall_now() - kKeyUsesStep, &stop);
+      if (!written) log_error("key_uses_not_written", {{"reason", written.error().message}});
     }
   }
 }

@@ -1,8 +1,10 @@
 // key_uses.hpp — when each API key was last used, to the minute.
 //
-// A request leaves a note in memory; a thread writes the new ones every kKeyUsesPeriod, without
-// syncing. A kill loses the last seconds of it, which no admin who looks for unused keys will miss.
-// Notes of earlier minutes leave memory when they are written, so what is held is the keys at work.
+// A request leaves a note in memory; a thread writes them, those of one key no oftener than every
+// kKeyUsesStep, a few at a time and without syncing: with many keys at work they would be a good
+// part of what is written. A kill loses the last minutes of it, which no admin who looks for unused
+// keys will miss. Notes of earlier minutes leave memory when they are written, so what is held is
+// the keys at work.
 #pragma once
 
 #include <array>
@@ -12,8 +14,11 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <stop_token>
 #include <thread>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "storage/clock.hpp"
 #include "storage/ids.hpp"
@@ -22,7 +27,9 @@
 
 namespace tessera {
 
-inline constexpr std::chrono::seconds kKeyUsesPeriod{10};
+inline constexpr std::chrono::seconds kKeyUsesPeriod{
+    10};  // how often is looked what is to be written
+inline constexpr std::chrono::minutes kKeyUsesStep{10};
 
 // Thread-safe; `store` and `clock` outlive it.
 class KeyUses {
@@ -48,13 +55,16 @@ class KeyUses {
   void stop();
 
  private:
-  static constexpr std::size_t kNumShards = 16;
+  static constexpr std::size_t kNumShards = 64;
+  static constexpr std::size_t kWrittenAtOnce = 64;
+  static constexpr std::chrono::milliseconds kPause{3};  // in between: who serves goes first
 
   struct Use {
     TenantId tenant;
     WallTime minute = {};
-    bool written = false;
+    WallTime written = {};  // what the store has; zero: that is not known
   };
+  using Told = std::vector<std::pair<KeyId, Use>>;
   struct Shard {
     mutable Mutex mutex;
     std::unordered_map<KeyId, Use> uses TESSERA_GUARDED_BY(mutex);
@@ -64,7 +74,11 @@ class KeyUses {
   const Shard& shard_of(const KeyId& key) const {
     return shards_[std::hash<KeyId>{}(key) % kNumShards];
   }
-  Result<void> flush(Shard& shard, WallTime minute);
+  static Told untold(const Shard& shard, WallTime written_by) TESSERA_EXCLUDES(shard.mutex);
+  static void note_written(Shard& shard, const Told& told, WallTime minute)
+      TESSERA_EXCLUDES(shard.mutex);
+  Result<void> write(Shard& shard, WallTime written_by, const std::stop_token* rests);
+  void rest(const std::stop_token& stop, std::chrono::milliseconds time);
   void write_periodically(const std::stop_token& stop);
 
   Store& store_;

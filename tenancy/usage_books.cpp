@@ -24,6 +24,15 @@ std::array<std::string, 4> totals_keys(const UsageRecord& record) {
           keys::totals_of_day(tenant, "", day), keys::totals_of_day(tenant, record.key.str(), day)};
 }
 
+// The same for all records that add to the same totals.
+std::string callers_name(const UsageRecord& record) {
+  std::string name = keys::big_endian(std::uint64_t{day_of_start(record)});
+  for (const std::string& part : {record.key.str(), record.tenant.str(), record.adapter}) {
+    name.append(part).push_back('\0');
+  }
+  return name;
+}
+
 // None if the store has no such number: its totals are an older build's, and whole.
 Result<std::optional<std::uint64_t>> stored_through(const Store& store) {
   const auto text = store.get(Family::kLedger, keys::totals_through());
@@ -100,6 +109,7 @@ void UsageBooks::begin(Batch& batch) {
   const std::size_t num_needed = changed_.size() + folding_.size() + kFoldedAtOnce;
   if (totals_.size() <= kMaxTotals || totals_.size() <= 2 * num_needed) return;
   std::erase_if(totals_, [](const Entry& entry) { return !entry.second.changed; });
+  known_.clear();
 }
 
 Result<UsageBooks::Changes> UsageBooks::prepare(const UsageRecord& record) {
@@ -107,7 +117,17 @@ Result<UsageBooks::Changes> UsageBooks::prepare(const UsageRecord& record) {
   return prepare_here(record);
 }
 
+// Who asks again with the same key changes the same totals.
 Result<UsageBooks::Changes> UsageBooks::prepare_here(const UsageRecord& record) {
+  std::string name = callers_name(record);
+  const auto known = known_.find(name);
+  if (known != known_.end()) return known->second;
+  auto changes = changes_of(record);
+  if (changes) known_.emplace(std::move(name), *changes);
+  return changes;
+}
+
+Result<UsageBooks::Changes> UsageBooks::changes_of(const UsageRecord& record) {
   Changes changes{};
   auto keys = totals_keys(record);
   for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -213,14 +233,27 @@ Result<void> UsageBooks::add_stored(std::string_view prefix, std::string_view st
                                      });
 }
 
-// Totals that go on changing while they wait are written as they are by then.
-std::vector<UsageBooks::Folded> UsageBooks::begin_fold(bool wanted, Batch& batch) {
-  const MutexLock lock(mutex_);
-  if (folding_.empty()) {
-    if (!wanted && counted_ - folded_ < kMaxUnfolded) return {};
-    folding_.swap(changed_);
+// False if a fold is not due. Beside each other totals cost the store half of what they cost one
+// here and one there; to put so many in order takes a while, and nobody has to wait for it.
+bool UsageBooks::begin_fold(bool wanted) {
+  std::vector<Entry*> due;
+  {
+    const MutexLock lock(mutex_);
+    if (!folding_.empty()) return true;
+    if (!wanted && counted_ - folded_ < kMaxUnfolded) return false;
+    due.swap(changed_);
     folding_to_ = counted_;
   }
+  std::ranges::sort(due, std::ranges::greater(),
+                    [](const Entry* entry) -> const std::string& { return entry->first; });
+  const MutexLock lock(mutex_);
+  folding_.swap(due);
+  return true;
+}
+
+// Totals that go on changing while they wait are written as they are by then.
+std::vector<UsageBooks::Folded> UsageBooks::fold_next(Batch& batch) {
+  const MutexLock lock(mutex_);
   std::vector<Folded> folded;
   while (!folding_.empty() && folded.size() < kFoldedAtOnce) {
     Entry& entry = *folding_.back();
@@ -234,8 +267,9 @@ std::vector<UsageBooks::Folded> UsageBooks::begin_fold(bool wanted, Batch& batch
 }
 
 Result<bool> UsageBooks::fold_some(bool wanted) {
+  if (!begin_fold(wanted)) return false;
   Batch batch;
-  const auto folded = begin_fold(wanted, batch);
+  const auto folded = fold_next(batch);
   if (batch.puts.empty()) return false;
   auto written = store_.write(batch, Durability::kBuffered);
   const MutexLock lock(mutex_);

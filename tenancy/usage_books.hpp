@@ -88,10 +88,12 @@ class UsageBooks {
   Result<void> open() TESSERA_REQUIRES(mutex_);
   Result<void> count(std::uint64_t number, std::string_view record_key) TESSERA_REQUIRES(mutex_);
   Result<Changes> prepare_here(const UsageRecord& record) TESSERA_REQUIRES(mutex_);
+  Result<Changes> changes_of(const UsageRecord& record) TESSERA_REQUIRES(mutex_);
   void add_here(std::uint64_t number, const UsageRecord& record, const Changes& changes)
       TESSERA_REQUIRES(mutex_);
   Result<Entry*> entry(std::string key) TESSERA_REQUIRES(mutex_);
-  std::vector<Folded> begin_fold(bool wanted, Batch& batch);
+  bool begin_fold(bool wanted) TESSERA_EXCLUDES(mutex_);
+  std::vector<Folded> fold_next(Batch& batch) TESSERA_EXCLUDES(mutex_);
   Result<void> add_stored(std::string_view prefix, std::string_view start, Found& found) const;
 
   Store& store_;
@@ -102,6 +104,7 @@ class UsageBooks {
   std::uint64_t folded_ TESSERA_GUARDED_BY(mutex_) = 0;   // of the last that all stored totals have
   std::uint64_t folding_to_ TESSERA_GUARDED_BY(mutex_) = 0;  // the same once the fold is done
   std::unordered_map<std::string, Counted> totals_ TESSERA_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, Changes> known_ TESSERA_GUARDED_BY(mutex_);  // by who asks
   std::vector<Entry*> changed_ TESSERA_GUARDED_BY(mutex_);
   std::vector<Entry*> folding_ TESSERA_GUARDED_BY(mutex_);   // what is left of the fold
   std::set<std::uint32_t> days_ TESSERA_GUARDED_BY(mutex_);  // of what was added

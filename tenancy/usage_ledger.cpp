@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "storage/background.hpp"
 #include "storage/keys.hpp"
 #include "storage/log.hpp"
 #include "tenancy/hash_chain.hpp"
@@ -16,6 +17,8 @@
 
 namespace tessera {
 namespace {
+
+using SteadyClock = std::chrono::steady_clock;
 
 // Between two steps of a fold: whoever serves has most of the time.
 constexpr std::chrono::milliseconds kFoldPause{3};
@@ -83,6 +86,23 @@ Result<void> UsageLedger::record(const UsageRecord& record) {
   return write_or_keep(std::span(&record, 1));
 }
 
+std::optional<Result<void>> UsageLedger::record_at_once(const UsageRecord& record) {
+  const auto begun = SteadyClock::now();
+  if (begun.time_since_epoch().count() < rests_until_.load(std::memory_order_relaxed)) return {};
+  if (!mutex_.try_lock()) return {};
+  const MutexLock lock(mutex_, std::adopt_lock);
+  if (!unwritten_.empty()) return {};  // they come first in the chain
+  const auto written = write(std::span(&record, 1), Patience::kNone);
+  const auto ended = SteadyClock::now();
+  if (ended - begun >= kLongWrite) {
+    rests_until_.store((ended + kLongRest).time_since_epoch().count(), std::memory_order_relaxed);
+  }
+  if (written && !*written) return {};
+  if (written) return Result<void>();
+  keep(written.error(), std::span(&record, 1));
+  return written.error();
+}
+
 void UsageLedger::finish_waiting() {
   if (!writer_.joinable()) return;
   {
@@ -143,11 +163,16 @@ Result<void> UsageLedger::write_or_keep(std::span<const UsageRecord> records) {
   const MutexLock lock(mutex_);
   auto written = write_unwritten();  // they come first in the chain
   if (written) written = write(records);
-  if (written || written.error().code == Code::kCorrupt) return written;
+  if (!written) keep(written.error(), records);
+  return written;
+}
+
+// What the store could not take, and may take later.
+void UsageLedger::keep(const Error& error, std::span<const UsageRecord> records) {
+  if (error.code == Code::kCorrupt) return;
   for (const UsageRecord& record : records) {
     if (unwritten_.size() < kMaxUnwritten) unwritten_.push_back(record);
   }
-  return written;
 }
 
 std::size_t UsageLedger::num_unwritten() const {
@@ -173,9 +198,15 @@ Result<void> UsageLedger::find_end() {
   return {};
 }
 
-// All of them in one batch; one by one if one was there already.
 Result<void> UsageLedger::write(std::span<const UsageRecord> records) {
-  if (auto found = find_end(); !found) return found;
+  if (auto written = write(records, Patience::kAny); !written) return written.error();
+  return {};
+}
+
+// All of them in one batch; one by one if one was there already. False if that would have to wait
+// and there is no patience for it.
+Result<bool> UsageLedger::write(std::span<const UsageRecord> records, Patience patience) {
+  if (auto found = find_end(); !found) return found.error();
   Batch batch;
   ChainAppender chain(Chain::kUsage, *end_, batch);
   books_->begin(batch);
@@ -200,15 +231,24 @@ Result<void> UsageLedger::write(std::span<const UsageRecord> records) {
     linked.push_back({.record = &record, .number = number, .changes = *changes});
   }
   const ChainEnd end = chain.finish();
-  auto written = store_.write(batch, Durability::kBuffered);
+  const auto written = write(batch, patience);
   if (!written) {
     end_.reset();
-    return written.error().code == Code::kPreconditionFailed ? write_each(records) : written;
+    if (written.error().code != Code::kPreconditionFailed) return written.error();
+    if (auto each = write_each(records); !each) return each.error();
+    return true;
   }
+  if (!*written) return false;
   for (const Linked& each : linked) books_->add(each.number, *each.record, each.changes);
   *end_ = end;
   dirty_ = true;
-  return written;
+  return true;
+}
+
+Result<bool> UsageLedger::write(const Batch& batch, Patience patience) {
+  if (patience == Patience::kNone) return store_.write_at_once(batch);
+  if (auto written = store_.write(batch, Durability::kBuffered); !written) return written.error();
+  return true;
 }
 
 // One was recorded already, or another ledger has written to the chain.
@@ -241,13 +281,13 @@ Result<void> UsageLedger::flush() {
 }
 
 std::chrono::nanoseconds UsageLedger::sync_age() const {
-  using SteadyClock = std::chrono::steady_clock;
   const SteadyClock::duration synced(synced_at_.load(std::memory_order_relaxed));
   return SteadyClock::now().time_since_epoch() - synced;
 }
 
 // Folds the books a little at a time, too.
 void UsageLedger::sync_periodically(const std::stop_token& stop) {
+  step_back();
   auto next_sync = std::chrono::steady_clock::now() + kSyncInterval;
   std::chrono::milliseconds pause = kSyncInterval;
   while (!stop.stop_requested()) {

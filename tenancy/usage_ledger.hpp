@@ -99,6 +99,10 @@ class UsageLedger {
  public:
   static constexpr std::chrono::milliseconds kSyncInterval{1000};
   static constexpr std::size_t kMaxUnwritten = 100'000;
+  // After a write at once of kLongWrite the disk may stall: nobody writes at once for kLongRest, so
+  // that it holds up whoever must not wait once.
+  static constexpr std::chrono::milliseconds kLongWrite{2};
+  static constexpr std::chrono::milliseconds kLongRest{1000};
 
   explicit UsageLedger(Store& store);
   ~UsageLedger();  // syncs what is not yet synced
@@ -111,6 +115,9 @@ class UsageLedger {
   // (tried at the next record() and every kSyncInterval), if the process lives to see it: totals
   // lack it until then. Of kMaxUnwritten such records the oldest are kept.
   Result<void> record(const UsageRecord& record);
+  // The same by somebody who must not wait: nullopt, and nothing was done, if he would have to, for
+  // others who write, or because a write has lately taken long. Else what record() returns.
+  std::optional<Result<void>> record_at_once(const UsageRecord& record);
   // The same, later and without waiting: a thread of the ledger's writes what has come meanwhile in
   // one batch, and tells each `done` what record() would have returned. A disk that stalls so holds
   // up those whose records wait for it, and nobody else. `done` must not block.
@@ -147,9 +154,15 @@ class UsageLedger {
     std::vector<Done> done;  // of each
   };
 
+  enum class Patience : std::uint8_t { kNone, kAny };
+
   Result<void> write_or_keep(std::span<const UsageRecord> records);
+  void keep(const Error& error, std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
   Result<void> write_each(std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
   Result<void> write(std::span<const UsageRecord> records) TESSERA_REQUIRES(mutex_);
+  Result<bool> write(std::span<const UsageRecord> records, Patience patience)
+      TESSERA_REQUIRES(mutex_);
+  Result<bool> write(const Batch& batch, Patience patience);
   Result<void> find_end() TESSERA_REQUIRES(mutex_);
   Result<void> write_unwritten() TESSERA_REQUIRES(mutex_);
   bool wait_for_records();
@@ -164,7 +177,8 @@ class UsageLedger {
   std::deque<UsageRecord> unwritten_ TESSERA_GUARDED_BY(mutex_);
   bool dirty_ TESSERA_GUARDED_BY(mutex_) = false;
   std::atomic<std::chrono::steady_clock::rep> synced_at_;
-  Mutex sleep_;  // the syncer's
+  std::atomic<std::chrono::steady_clock::rep> rests_until_ = 0;  // from writing at once
+  Mutex sleep_;                                                  // the syncer's
   std::condition_variable_any wake_;
   std::mutex queue_;
   Waiting waiting_;          // guarded by queue_

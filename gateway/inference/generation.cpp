@@ -274,17 +274,21 @@ void Generation::close_books() {
   if (plan_.key_turn) plan_.key_turn->settle(!failure_ && !abandoned_, record);
 }
 
+// At once where that needs no waiting: for the ledger's thread it takes two more turns.
 void Generation::begin_record() {
   close_books();
   is_recorded_ = std::make_shared<std::atomic<bool>>(false);
-  services_.ledger.record_later(
-      plan_.record, [request = plan_.record.request, is_recorded = is_recorded_, wake = wake_,
+  const auto note = [request = plan_.record.request, is_recorded = is_recorded_,
                      key_turn = plan_.key_turn](const Result<void>& recorded) {
-        if (!recorded) log_unrecorded(request, recorded.error());
-        if (!recorded && key_turn) key_turn->hold();
-        is_recorded->store(true);
-        wake();
-      });
+    if (!recorded) log_unrecorded(request, recorded.error());
+    if (!recorded && key_turn) key_turn->hold();
+    is_recorded->store(true);
+  };
+  if (const auto recorded = services_.ledger.record_at_once(plan_.record)) return note(*recorded);
+  services_.ledger.record_later(plan_.record, [note, wake = wake_](const Result<void>& recorded) {
+    note(recorded);
+    wake();
+  });
 }
 
 // After the record: whoever sees the slot free finds what was charged for it.

@@ -416,6 +416,75 @@ TEST_F(UsageLedgerTest, WhatWaitsIsWrittenBeforeTheEnd) {
   EXPECT_EQ(num_records(), 20);
 }
 
+TEST_F(UsageLedgerTest, RecordsAtOnceAreRecordsLikeOthers) {
+  const auto first = ledger_->record_at_once(request(1, "a", ""));
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(*first);
+  ASSERT_TRUE(ledger_->record(request(2, "a", "")));
+  const auto again = ledger_->record_at_once(request(2, "a", ""));
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(*again);
+  EXPECT_EQ(num_records(), 2);
+  EXPECT_EQ(ledger_->totals_by_tenant(TenantId("a")).value().requests, 2);
+  EXPECT_TRUE(verify_chain(*store_, Chain::kUsage).value().holds());
+}
+
+// A store that others write to, or whose disk is slow.
+class BusyStore final : public Store {
+ public:
+  explicit BusyStore(Store& store) : store_(store) {}
+
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    return store_.get(family, key);
+  }
+  Result<void> scan(
+      Family family, std::string_view prefix, std::string_view start,
+      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
+    return store_.scan(family, prefix, start, visit);
+  }
+  Result<void> write(const Batch& batch, Durability durability) override {
+    return store_.write(batch, durability);
+  }
+  Result<bool> write_at_once(const Batch& batch) override {
+    if (is_busy) return false;
+    std::this_thread::sleep_for(delay);
+    return store_.write_at_once(batch);
+  }
+  Result<void> sync() override { return store_.sync(); }
+
+  bool is_busy = false;
+  std::chrono::milliseconds delay{0};
+
+ private:
+  Store& store_;
+};
+
+TEST_F(UsageLedgerTest, NothingIsRecordedAtOnceWhereThatWouldHaveToWait) {
+  BusyStore store(*store_);
+  UsageLedger ledger(store);
+  store.is_busy = true;
+  EXPECT_FALSE(ledger.record_at_once(request(1, "a", "")));
+  EXPECT_EQ(num_records(), 0);
+  EXPECT_EQ(ledger.totals_by_tenant(TenantId("a")).value().requests, 0);
+  ASSERT_TRUE(ledger.record(request(1, "a", ""))) << "who waits is not turned away";
+  store.is_busy = false;
+  ASSERT_TRUE(ledger.record_at_once(request(2, "a", "")));
+  EXPECT_EQ(num_records(), 2);
+  EXPECT_TRUE(verify_chain(*store_, Chain::kUsage).value().holds());
+}
+
+TEST_F(UsageLedgerTest, ADiskThatStallsHoldsUpWhoMustNotWaitOnce) {
+  BusyStore store(*store_);
+  UsageLedger ledger(store);
+  store.delay = UsageLedger::kLongWrite + 1ms;
+  ASSERT_TRUE(ledger.record_at_once(request(1, "a", "")));
+  store.delay = 0ms;
+  EXPECT_FALSE(ledger.record_at_once(request(2, "a", "")));
+  std::this_thread::sleep_for(UsageLedger::kLongRest + 10ms);
+  EXPECT_TRUE(ledger.record_at_once(request(2, "a", "")));
+  EXPECT_EQ(num_records(), 2);
+}
+
 TEST_F(UsageLedgerTest, WhatItRemembersGivesWayToWhatAnotherWrote) {
   UsageLedger other(*store_);
   ASSERT_TRUE(ledger_->record(request(1, "a", "")));
