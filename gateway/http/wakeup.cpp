@@ -3,7 +3,6 @@
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 namespace tessera {
@@ -35,13 +34,14 @@ void Alarm::fired(const std::shared_ptr<State>& state) {
   state->rang();
 }
 
-// The flag is cleared before the loop looks, so a wake after that posts anew.
 void Wakeup::wake() {
-  if (is_posted_.exchange(true)) return;
-  net::post(executor_, [self = shared_from_this()] {
-    self->is_posted_.exchange(false);
-    self->timer_.cancel();
-  });
+  if (!is_woken_.exchange(true)) queue_->push(shared_from_this());
+}
+
+// The flag is cleared before whoever waits looks, so a wake after that comes anew.
+void Wakeup::heard() {
+  is_woken_.exchange(false);
+  timer_.cancel();
 }
 
 net::awaitable<void> Wakeup::wait() {

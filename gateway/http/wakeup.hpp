@@ -1,9 +1,9 @@
 // wakeup.hpp — how another thread wakes a coroutine, and how little that costs.
 //
-// wake() posts to the loop that the coroutine runs on, so it is heard after the wait has begun
-// and cannot be lost; a stale one only causes one more look at what was waited for. Wakes that come
-// before the loop has heard the first are one. (Asio's channels are not used: in Boost 1.81 a
-// cancelled receive leaves them broken, asio issue 1241.)
+// The loop that the coroutine runs on hears of a wake between two of its steps (woken_queue.hpp),
+// so after the wait has begun: it cannot be lost; a stale one only causes one more look at what was
+// waited for. Wakes that come before the loop has heard the first are one. (Asio's channels are not
+// used: in Boost 1.81 a cancelled receive leaves them broken, asio issue 1241.)
 #pragma once
 
 #include <atomic>
@@ -16,6 +16,8 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
+
+#include "gateway/http/woken_queue.hpp"
 
 namespace tessera {
 
@@ -53,7 +55,7 @@ class Alarm {
 class Wakeup : public std::enable_shared_from_this<Wakeup> {
  public:
   explicit Wakeup(const boost::asio::any_io_executor& loop)
-      : executor_(loop), timer_(loop, Alarm::Time::max()) {}
+      : executor_(loop), queue_(WokenQueue::of(loop)), timer_(loop, Alarm::Time::max()) {}
 
   // May be called from any thread.
   void wake();
@@ -64,10 +66,15 @@ class Wakeup : public std::enable_shared_from_this<Wakeup> {
   boost::asio::awaitable<void> wait_until(Alarm::Time deadline);
 
  private:
+  friend class WokenQueue;
+
+  void heard();  // on the loop
+
   const boost::asio::any_io_executor executor_;
+  const std::shared_ptr<WokenQueue> queue_;
   boost::asio::steady_timer timer_;  // never fires: waited on until it is cancelled, on the loop
   std::optional<Alarm> alarm_;
-  std::atomic<bool> is_posted_ = false;
+  std::atomic<bool> is_woken_ = false;
 };
 
 }  // namespace tessera

@@ -97,9 +97,47 @@ TEST(Wakeup, WaitsNoLongerThanTheDeadline) {
   const auto deadline = Clock::now() + 20ms;
   const auto wakeup = std::make_shared<Wakeup>(loop.get_executor());
   net::co_spawn(loop, wait_once(wakeup, deadline, done), net::detached);
-  loop.run_for(10s);
+  while (!done && loop.run_one_for(10s) > 0) continue;
   EXPECT_TRUE(done);
   EXPECT_GE(Clock::now(), deadline);
+}
+
+// Whoever is woken often does not crowd out the others, and none of them is forgotten.
+TEST(Wakeup, HearsAllThatOneThreadWakesAtOnce) {
+  constexpr int kWakeups = 100, kRounds = 50;
+  IoLoops loops(1);
+  net::io_context& loop = loops.next();
+  std::vector<Counted> counted(kWakeups);
+  std::vector<std::shared_ptr<Wakeup>> wakeups;
+  int num_late = 0;
+  for (Counted& each : counted) {
+    wakeups.push_back(std::make_shared<Wakeup>(loop.get_executor()));
+    net::co_spawn(loop, follow(wakeups.back(), each, kRounds, 10s, num_late), net::detached);
+  }
+  loops.start();
+  for (int round = 1; round <= kRounds; ++round) {
+    for (int i = 0; i < kWakeups; ++i) {
+      counted[static_cast<std::size_t>(i)].made = round;
+      wakeups[static_cast<std::size_t>(i)]->wake();
+    }
+    for (Counted& each : counted) {
+      for (int seen = each.seen; seen < round; seen = each.seen) each.seen.wait(seen);
+    }
+  }
+  loops.stop();
+  EXPECT_EQ(num_late, 0);
+}
+
+// A loop that goes while somebody is still to be woken on it.
+TEST(Wakeup, OutlastsNoLoop) {
+  std::weak_ptr<Wakeup> left;
+  {
+    net::io_context loop;
+    const auto wakeup = std::make_shared<Wakeup>(loop.get_executor());
+    left = wakeup;
+    wakeup->wake();
+  }
+  EXPECT_TRUE(left.expired());
 }
 
 // Runs until the alarm has rung or nothing is left to be done.
