@@ -2,9 +2,11 @@
 //
 //     gateway_driver serve [--pause MS] OPTIONS       as `tessera serve`, with InstantBackend
 //     gateway_driver fill DATA TENANTS KEYS ADAPTERS KEYS_FILE
-//     gateway_driver load PORT RATE CONNECTIONS WARM_MS MEASURED_MS METHOD PATH BODY [KEYS_FILE]
+//     gateway_driver load [--awake] PORT RATE CONNECTIONS WARM_MS MEASURED_MS METHOD PATH BODY
+//                         [KEYS_FILE]
 //
-// `load` prints one line of JSON.
+// `load` prints one line of JSON. --awake: it never sleeps, so that what it takes to wake is in no
+// latency; for a load with a core of its own.
 #include <cstdio>
 #include <fstream>
 #include <span>
@@ -60,6 +62,8 @@ double percentile(const std::vector<double>& sorted, double percent) {
 }
 
 int load(Arguments arguments) {
+  const bool awake = arguments[0] == "--awake";
+  if (awake) arguments = arguments.subspan(1);
   LoadPlan plan{.port = static_cast<std::uint16_t>(std::stoi(arguments[0])),
                 .rate = std::stod(arguments[1]),
                 .num_connections = std::stoi(arguments[2]),
@@ -68,7 +72,8 @@ int load(Arguments arguments) {
                 .method = arguments[5],
                 .path = arguments[6],
                 .body = arguments[7],
-                .keys = {}};
+                .keys = {},
+                .sleeps = !awake};
   if (arguments.size() > 8) plan.keys = read_lines(arguments[8]);
   const LoadReport report = run_load(plan);
   std::printf(

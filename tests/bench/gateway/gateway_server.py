@@ -66,11 +66,12 @@ def served(*options, data=None, pause=0):
         shutil.rmtree(server.data, ignore_errors=True)
 
 
-def load(port, rate, connections, seconds, path=CHAT, body=BODY, keys=None, warm=1.0):
-    """What gateway_driver's open-loop load found."""
+def load(port, rate, connections, seconds, path=CHAT, body=BODY, keys=None, warm=1.0, awake=False):
+    """What gateway_driver's open-loop load found; `awake`: it does not sleep between requests."""
     method = "POST" if body else "GET"
     done = subprocess.run(
-        ["taskset", "-c", LOAD_CORE, DRIVER, "load", str(port), str(rate), str(connections),
+        ["taskset", "-c", LOAD_CORE, DRIVER, "load", *(["--awake"] if awake else []), str(port),
+         str(rate), str(connections),
          str(int(1000 * warm)), str(int(1000 * seconds)), method, path, body or "",
          *([str(keys)] if keys else [])],
         check=True, stdout=subprocess.PIPE, timeout=PATIENCE)

@@ -150,8 +150,8 @@ class Load {
   }
 
   void wait(SteadyClock::duration time) {
-    const auto nanos =
-        std::clamp<std::int64_t>(std::chrono::nanoseconds(time).count(), 0, 10'000'000);
+    const std::int64_t longest = plan_.sleeps ? 10'000'000 : 0;
+    const auto nanos = std::clamp<std::int64_t>(std::chrono::nanoseconds(time).count(), 0, longest);
     const timespec patience{.tv_sec = 0, .tv_nsec = nanos};
     epoll_event events[kEventsAtOnce];
     const int count = epoll_pwait2(epoll_, events, kEventsAtOnce, &patience, nullptr);

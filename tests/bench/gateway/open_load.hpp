@@ -23,6 +23,8 @@ struct LoadPlan {
   std::string path;
   std::string body;               // JSON; empty: none
   std::vector<std::string> keys;  // API keys, in turn; empty: none is shown
+  // Between requests. If not, it takes a core, and what a core takes to wake is in no latency.
+  bool sleeps = true;
 };
 
 struct LoadReport {

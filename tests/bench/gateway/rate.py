@@ -24,9 +24,11 @@ def measure(report, quick):
     with gateway_server.served(data=data) as server:
         for _ in range(QUICK_ROUNDS if quick else ROUNDS):
             figures["/livez"].append(gateway_server.load(
-                server.ops[1], RATE, CONNECTIONS, seconds, path="/livez", body=None))
+                server.ops[1], RATE, CONNECTIONS, seconds, path="/livez", body=None,
+                awake=True))
             before = gateway_server.cpu_seconds(server.process.pid)
-            found = gateway_server.load(server.api[1], RATE, CONNECTIONS, seconds, keys=keys)
+            found = gateway_server.load(server.api[1], RATE, CONNECTIONS, seconds, keys=keys,
+                                        awake=True)
             figures["chat"].append(found)
             cpu.append(gateway_server.cpu_seconds(server.process.pid) - before)
     answers = [found["answers"] * (seconds + 1) / seconds for found in figures["chat"]]
