@@ -69,7 +69,9 @@ HostCache::Lookup HostCache::get(const AdapterDigest& digest, std::string_view t
       return {.state = State::kReady, .adapter = entry.adapter};
     case State::kFailed:
       if (clock_.steady_now() < entry.retry_after) {
-        return {.state = State::kFailed, .error = entry.error};
+        return {.state = State::kFailed,
+                .error = entry.error,
+                .exceeds_allowance = entry.exceeds_allowance};
       }
       start_load(digest, tenant);
       break;
@@ -88,7 +90,7 @@ void HostCache::insert(const AdapterDigest& digest, std::string_view tenant, con
   const auto found = entries_.find(digest);
   if (found != entries_.end() && found->second.state != State::kFailed) return;
   if (adapter->footprint() > config_.max_bytes) return;
-  if (!make_room(adapter->footprint(), std::string(tenant), evicted)) return;
+  if (make_room(adapter->footprint(), std::string(tenant), evicted) != Room::kMade) return;
   const auto entry = entries_.insert_or_assign(digest, Entry{}).first;
   entry->second.tenant = tenant;
   settle(entry, adapter);
@@ -196,8 +198,31 @@ void HostCache::forget_failures_for_room() {
   }
 }
 
+HostCache::Held HostCache::held_by(std::string_view tenant) const {
+  MutexLock lock(mutex_);
+  const auto held = held_by_tenant_.find(std::string(tenant));
+  return held == held_by_tenant_.end() ? Held{} : held->second;
+}
+
 Error HostCache::too_large() {
   return {Code::kStorageQuotaExceeded, "The adapter is larger than this server's adapter memory."};
+}
+
+Error HostCache::error_of(Room room) {
+  switch (room) {
+    case Room::kMade:
+    case Room::kNone:
+      break;
+    case Room::kTooLarge:
+      return too_large();
+    case Room::kNoneOfAllowance:
+      return {Code::kNoCapacity,
+              "The adapters in use fill what the project may have in memory. Try again soon."};
+    case Room::kBeyondAllowance:
+      return {Code::kStorageQuotaExceeded,
+              "The adapter is larger than what the project may have in memory."};
+  }
+  return {Code::kNoCapacity, "the adapters in use fill the host cache"};
 }
 
 HostCache::Stats HostCache::stats() const {
@@ -205,48 +230,6 @@ HostCache::Stats HostCache::stats() const {
   Stats stats = stats_;
   stats.max_bytes = max_bytes_;
   return stats;
-}
-
-HostCache::Pressure HostCache::take_pressure() {
-  MutexLock lock(mutex_);
-  Pressure pressure = std::exchange(pressure_, {});
-  pressure.unfilled_bytes = unfilled();
-  return pressure;
-}
-
-void HostCache::add_room(std::size_t bytes) {
-  {
-    MutexLock lock(mutex_);
-    max_bytes_ += bytes;
-  }
-  forget_failures_for_room();
-}
-
-int HostCache::give_unfilled(std::size_t unit, int most, std::size_t keep) {
-  MutexLock lock(mutex_);
-  return lower_limit(unit, most, keep);
-}
-
-int HostCache::give_idle(std::size_t unit, int most) {
-  MutexLock lock(mutex_);
-  const std::size_t wanted = unit * static_cast<std::size_t>(most);
-  for (const Entries::iterator& victim : idle_by_worth()) {
-    if (unfilled() >= wanted) break;
-    let_go(victim, garbage_);
-  }
-  if (!garbage_.empty()) has_work_.notify_one();
-  return lower_limit(unit, most, 0);
-}
-
-int HostCache::lower_limit(std::size_t unit, int most, std::size_t keep) {
-  const std::size_t spare = unfilled() - std::min(unfilled(), keep);
-  const std::size_t given = std::min(spare / unit, static_cast<std::size_t>(most));
-  max_bytes_ -= given * unit;
-  return static_cast<int>(given);
-}
-
-std::size_t HostCache::unfilled() const {
-  return max_bytes_ - std::min(max_bytes_, stats_.bytes);
 }
 
 // One that failed before keeps the pins that were asked for.
@@ -304,10 +287,8 @@ void HostCache::finish_load(const LoadQueue::Job& job, Result<Pin> loaded) {
   const auto found = entries_.find(job.digest);
   Entry& entry = found->second;
   --stats_.loading;
-  if (loaded && (*loaded)->footprint() > config_.max_bytes) loaded = too_large();
-  if (loaded && !make_room((*loaded)->footprint(), job.tenant, evicted)) {
-    loaded = Error{Code::kNoCapacity, "the adapters in use fill the host cache"};
-  }
+  const Room room = loaded ? make_room((*loaded)->footprint(), job.tenant, evicted) : Room::kMade;
+  if (room != Room::kMade) loaded = error_of(room);
   if (loaded) {
     ++stats_.loads;
     return settle(found, *std::move(loaded));
@@ -316,6 +297,7 @@ void HostCache::finish_load(const LoadQueue::Job& job, Result<Pin> loaded) {
   if (entry.is_retried) return drop(found);
   entry.state = State::kFailed;
   entry.error = loaded.error();
+  entry.exceeds_allowance = room == Room::kNoneOfAllowance;
   entry.retry_after = clock_.steady_now() + config_.failure_memory;
 }
 
@@ -325,7 +307,9 @@ void HostCache::settle(Entries::iterator found, Pin adapter) {
   entry.state = State::kReady;
   entry.adapter = std::move(adapter);
   const std::size_t bytes = entry.adapter->footprint();
-  bytes_of_tenant_[entry.tenant] += bytes;
+  Held& held = held_by_tenant_[entry.tenant];
+  held.adapters.push_back(found->first);
+  held.bytes += bytes;
   stats_.bytes += bytes;
   ++stats_.entries;
   use(entry);
@@ -338,59 +322,6 @@ void HostCache::settle(Entries::iterator found, Pin adapter) {
 void HostCache::use(Entry& entry) {
   entry.worth = worth_.worth(entry.uses, entry.adapter->footprint());
   entry.last_use = ++num_uses_;
-}
-
-// Those that may go, the one worth least first.
-std::vector<HostCache::Entries::iterator> HostCache::idle_by_worth() {
-  std::vector<Entries::iterator> idle;
-  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-    const bool is_idle = entry->second.state == State::kReady && entry->second.pinned_by.empty() &&
-                         entry->second.adapter.use_count() == 1;  // nobody can take one meanwhile
-    if (is_idle) idle.push_back(entry);
-  }
-  std::ranges::sort(idle, {}, [](const Entries::iterator& entry) {
-    return std::pair(entry->second.worth, entry->second.last_use);
-  });
-  return idle;
-}
-
-// Evicts until `bytes` more of `tenant` fit, handing the pages to the caller; evicts nothing if
-// they cannot be made to fit.
-bool HostCache::make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted) {
-  if (stats_.bytes + bytes <= max_bytes_) return true;
-  std::vector<Entries::iterator> candidates = idle_by_worth();
-  auto held = bytes_of_tenant_;
-  held[tenant] += bytes;
-  const std::size_t share = max_bytes_ / held.size();
-  std::size_t total = stats_.bytes + bytes;
-  std::vector<Entries::iterator> victims;
-  while (total > max_bytes_) {
-    auto victim = std::ranges::find_if(candidates, [&](const Entries::iterator& entry) {
-      return held.at(entry->second.tenant) > share;
-    });
-    if (victim == candidates.end() && held.at(tenant) == bytes) victim = candidates.begin();
-    if (victim == candidates.end()) {
-      pressure_.missing_bytes = std::max(pressure_.missing_bytes, bytes);
-      return false;
-    }
-    const std::size_t freed = (*victim)->second.adapter->footprint();
-    held.at((*victim)->second.tenant) -= freed;
-    total -= freed;
-    victims.push_back(*victim);
-    candidates.erase(victim);
-  }
-  for (const Entries::iterator& victim : victims) {
-    pressure_.evicted_bytes += victim->second.adapter->footprint();
-    let_go(victim, evicted);
-  }
-  return true;
-}
-
-void HostCache::let_go(Entries::iterator victim, std::vector<Pin>& evicted) {
-  worth_.evicted(victim->second.worth);
-  evicted.push_back(victim->second.adapter);
-  drop(victim);
-  ++stats_.evictions;
 }
 
 // Whether `bytes` more than what the tenant has pinned, and what all have, are within the quotas.
@@ -419,9 +350,10 @@ void HostCache::drop(Entries::iterator entry) {
     const std::size_t bytes = entry->second.adapter->footprint();
     stats_.bytes -= bytes;
     --stats_.entries;
-    const auto held = bytes_of_tenant_.find(entry->second.tenant);
-    held->second -= bytes;
-    if (held->second == 0) bytes_of_tenant_.erase(held);
+    const auto held = held_by_tenant_.find(entry->second.tenant);
+    held->second.bytes -= bytes;
+    std::erase(held->second.adapters, entry->first);
+    if (held->second.adapters.empty()) held_by_tenant_.erase(held);
   }
   const bool was_pinned = !entry->second.pinned_by.empty();
   entries_.erase(entry);

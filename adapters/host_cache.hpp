@@ -12,10 +12,12 @@
 //     cycles through a thousand adapters evicts their own (reference: threats.md 17). An adapter is
 //     its first asker's. One adapter is everybody's minimum.
 //   - What a tenant has asked to be kept (pin()) stays, within a quota.
+//   - A tenant with an allowance (Config::allowance) never holds more: its own go for its next one,
+//     whatever room there is. A lower allowance is met by the next load.
 //
 // If no room can be made, the load fails with kNoCapacity; if the adapter is larger than the whole
-// cache, with kStorageQuotaExceeded. Failures are remembered for a moment, so that a broken adapter
-// is not read again at each step.
+// cache, or than its tenant's allowance, with kStorageQuotaExceeded. Failures are remembered for a
+// moment, so that a broken adapter is not read again at each step.
 //
 // The byte limit is what max_bytes says, and what add_room() and give_room() have made of it since:
 // memory that somebody else has and needs less (engine/memory_shares.hpp).
@@ -56,6 +58,12 @@ class HostCache {
   // Reads and packs one adapter; called on loader threads, several at a time.
   using Load = std::function<Result<Pin>(const AdapterDigest&)>;
 
+  // What a tenant's adapters may come to, all together; nullopt: no limit of its own.
+  struct Allowance {
+    std::optional<std::int64_t> adapters = {};
+    std::optional<std::int64_t> bytes = {};
+  };
+
   struct Config {
     std::size_t max_bytes = std::size_t{1} << 30;
     int num_loaders = 1;
@@ -64,6 +72,9 @@ class HostCache {
     // One tenant may pin a quarter of max_bytes, and all of them together half.
     std::size_t pin_share_inverse_of_tenant = 4;
     std::size_t pin_share_inverse = 2;
+    // Asked when room is made for an adapter of the tenant, under the cache's lock: it is quick and
+    // does not call the cache. Empty: nobody has an allowance.
+    std::function<Allowance(std::string_view tenant)> allowance = {};
   };
 
   enum class State : std::uint8_t { kReady, kLoading, kFailed };
@@ -72,6 +83,14 @@ class HostCache {
     State state = State::kLoading;
     Pin adapter = {};  // when ready; keep it while the pages are in use
     Error error = {};  // when failed
+    // When failed with kNoCapacity: those of its tenant that are in use fill its allowance.
+    bool exceeds_allowance = false;
+  };
+
+  // What a tenant was the first to ask for, and is here.
+  struct Held {
+    std::vector<AdapterDigest> adapters = {};
+    std::size_t bytes = 0;
   };
 
   // Where an adapter is, for people.
@@ -131,6 +150,7 @@ class HostCache {
   Residency where(const AdapterDigest& digest) const;
   // The largest first.
   std::vector<Listed> list() const;
+  Held held_by(std::string_view tenant) const;
 
   // Drops the adapter if it is here, because it was deleted; one that is on its way stays until it
   // is evicted. Pins stay valid.
@@ -174,8 +194,9 @@ class HostCache {
     std::uint64_t uses = 1;      // when ready
     std::uint64_t last_use = 0;  // when ready: in uses of any
     Error error;                 // when failed
-    bool is_retried = false;     // when loading: a failure is not to be remembered
-    SteadyTime retry_after;      // when failed
+    bool exceeds_allowance = false;
+    bool is_retried = false;  // when loading: a failure is not to be remembered
+    SteadyTime retry_after;   // when failed
     std::set<std::string> pinned_by = {};
   };
   using Entries = std::unordered_map<AdapterDigest, Entry, DigestHash>;
@@ -186,8 +207,11 @@ class HostCache {
   void start_load(const AdapterDigest& digest, std::string_view tenant) TESSERA_REQUIRES(mutex_);
   void finish_load(const LoadQueue::Job& job, Result<Pin> loaded) TESSERA_EXCLUDES(mutex_);
   void settle(Entries::iterator entry, Pin adapter) TESSERA_REQUIRES(mutex_);
-  bool make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted)
+  enum class Room : std::uint8_t { kMade, kNone, kNoneOfAllowance, kTooLarge, kBeyondAllowance };
+  struct Plan;  // who has to go
+  Room make_room(std::size_t bytes, const std::string& tenant, std::vector<Pin>& evicted)
       TESSERA_REQUIRES(mutex_);
+  static Error error_of(Room room);
   std::vector<Entries::iterator> idle_by_worth() TESSERA_REQUIRES(mutex_);
   void let_go(Entries::iterator victim, std::vector<Pin>& evicted) TESSERA_REQUIRES(mutex_);
   std::size_t unfilled() const TESSERA_REQUIRES(mutex_);
@@ -204,7 +228,7 @@ class HostCache {
   mutable Mutex mutex_;
   std::condition_variable_any has_work_;
   Entries entries_ TESSERA_GUARDED_BY(mutex_);
-  std::unordered_map<std::string, std::size_t> bytes_of_tenant_ TESSERA_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, Held> held_by_tenant_ TESSERA_GUARDED_BY(mutex_);
   LoadQueue queue_ TESSERA_GUARDED_BY(mutex_);           // loads not yet begun
   std::vector<Pin> garbage_ TESSERA_GUARDED_BY(mutex_);  // evicted and not freed yet
   GreedyDual worth_ TESSERA_GUARDED_BY(mutex_);
