@@ -65,42 +65,12 @@ void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> str
   requests_.push_back(std::move(added));
 }
 
-// Whoever has had a step is not asked to go: his client may have read some of the answer.
-std::map<std::string, int, std::less<>> EngineCore::num_waiting_by_tenant() const {
-  std::map<std::string, int, std::less<>> counts;
-  for (const auto& request : requests_) {
-    if (request->waits_for_first_step()) ++counts[request->tenant];
-  }
-  return counts;
-}
-
-EngineCore::Request* EngineCore::newest_of_heaviest() {
-  const auto counts = num_waiting_by_tenant();
-  Request* newest = nullptr;
-  int most = 0;
-  for (auto at = requests_.rbegin(); at != requests_.rend(); ++at) {
-    Request& request = **at;
-    if (!request.waits_for_first_step() || counts.at(request.tenant) <= most) continue;
-    most = counts.at(request.tenant);
-    newest = &request;
-  }
-  return newest;
-}
-
-void EngineCore::shed() {
-  while (num_requests() > config_.max_requests) {
-    Request* const newest = newest_of_heaviest();
-    if (!newest) return;
-    finish(*newest, FinishReason::kError, queue_full());
-    erase_finished();
-  }
-}
-
 bool EngineCore::step(int max_rows) {
   drop_cancelled();
   receive_adapters();
   const bool holds = resume_held();
   schedule(max_rows);
+  shed_queues();
   release_preempted();
   const bool computes = !batch_.empty();
   if (computes) {
@@ -416,10 +386,6 @@ Error EngineCore::not_finite() {
 
 Error EngineCore::failure() {
   return {Code::kServerIsOverloaded, "The server failed while it computed this answer."};
-}
-
-Error EngineCore::queue_full() {
-  return {Code::kQueueFull, "The server has too many requests waiting. Try again soon."};
 }
 
 void EngineCore::erase_finished() {

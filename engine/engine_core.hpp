@@ -105,6 +105,7 @@ class EngineCore {
   // What clients are told when the server, not the request, is at fault.
   static Error failure();
   static Error queue_full();
+  static Error queue_of_tenant_full(int max_queue);
 
   int num_requests() const { return static_cast<int>(requests_.size()); }
   // Tokens that prompt and answer may have together: what the configuration, the model and the pool
@@ -118,13 +119,15 @@ class EngineCore {
   struct Request;
 
   Request* newest_of_heaviest();
+  void shed_queues();
   void drop_cancelled();
   void receive_adapters();
   void receive_adapter(Request& request);
   bool receive_pages(Request& request, std::size_t index);
   bool has_servable_pages(Request& request);
   void place_adapter(Request& request);
-  bool may_get_room();
+  bool may_get_room(const Request& request, const HostCache::Lookup& lookup);
+  bool may_get_own_room(const Request& request);
   void schedule(int max_rows);
   bool get_missing_blocks();
   void demote_evicted();
@@ -175,6 +178,7 @@ class EngineCore {
   int next_state_ = 0;
   AdapterSlots slots_;                              // after the backend, which it calls
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
+  std::vector<std::string> full_tenants_;           // this step's, none of whose idle slots is left
   MaskWorkers mask_workers_;
   MaskWorkers::Clock::time_point mask_deadline_;  // of this step
   std::uint64_t next_id_ = 1;

@@ -22,6 +22,7 @@ std::optional<int> last_occurrence(std::span<const TokenId> prompt,
 }  // namespace
 
 void EngineCore::receive_adapters() {
+  full_tenants_.clear();
   if (scheduler_->num_waiting_for_adapter() == 0) return;
   for (const auto& request : requests_) {
     if (request->state == SequenceState::kWaitingForAdapter) receive_adapter(*request);
@@ -48,7 +49,7 @@ bool EngineCore::receive_pages(Request& request, std::size_t index) {
       return false;
     case HostCache::State::kFailed:
       request.release_pages();
-      if (lookup.error.code == Code::kNoCapacity && may_get_room()) return false;
+      if (lookup.error.code == Code::kNoCapacity && may_get_room(request, lookup)) return false;
       finish(request, FinishReason::kError, std::move(lookup.error));
       return false;
     case HostCache::State::kReady:
@@ -101,14 +102,33 @@ void EngineCore::place_adapter(Request& request) {
 
 // Host memory has no room for one more adapter's pages. True if waiting can help: idle slots let go
 // of theirs now, and other requests will when they end.
-bool EngineCore::may_get_room() {
+bool EngineCore::may_get_room(const Request& request, const HostCache::Lookup& lookup) {
+  if (lookup.exceeds_allowance) return may_get_own_room(request);
   if (slots_.evict_idle() > 0) {
     demote_evicted();
     host_cache_.forget_failures_for_room();  // so that the next look starts a load: this request's,
     return true;                             // and that of others who failed before
   }
   if (memory_.host_is_owed(scheduler_->pool()) && scheduler_->num_running() > 0) return true;
-  return std::ranges::any_of(requests_, [](const auto& request) { return request->holds_pages(); });
+  return std::ranges::any_of(requests_, [](const auto& other) { return other->holds_pages(); });
+}
+
+// The same of the room that its tenant may have, which others' slots and requests are nothing to.
+bool EngineCore::may_get_own_room(const Request& request) {
+  if (std::ranges::find(full_tenants_, request.tenant) == full_tenants_.end()) {
+    const int before = slots_.count();
+    const HostCache::Held held = host_cache_.held_by(request.tenant);
+    for (const AdapterDigest& digest : held.adapters) slots_.evict(digest);
+    demote_evicted();
+    if (slots_.count() < before) {
+      host_cache_.forget_failures_for_room();
+      return true;
+    }
+    full_tenants_.push_back(request.tenant);
+  }
+  return std::ranges::any_of(requests_, [&](const auto& other) {
+    return other->tenant == request.tenant && other->holds_pages();
+  });
 }
 
 // Whoever runs gets its slots: the scheduler has counted that they suffice.

@@ -31,6 +31,7 @@ struct EngineCore::Request : Sequence {
     tenant = std::move(request.tenant);
     weight = std::max(request.weight, 1);
     queue_rank = request.queue_rank;
+    max_queue = request.max_queue;
     cache_salt = request.cache_salt;
     adapter = request.adapter;
     set_adapters(request);
@@ -93,6 +94,7 @@ struct EngineCore::Request : Sequence {
   std::vector<HostCache::Pin> pages;    // of each of them, once they are in host memory
   std::vector<AdapterSlots::Pin> pins;  // of each of them, while it runs
   bool answered = false;                // its first token was counted
+  std::optional<int> max_queue;         // as GenerationRequest has it
 
   std::shared_ptr<GuidedSequence> guided;  // null: no constraint
   std::optional<std::size_t> drawn;        // of the step's drawn_rows_: its token

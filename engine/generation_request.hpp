@@ -54,7 +54,10 @@ struct GenerationRequest {
   std::string tenant = {};             // the fairness key
   int weight = 1;                      // >= 1: its tenant's share beside others that wait
   int queue_rank = 0;                  // of its tenant's requests, smaller ones go first
-  std::uint64_t cache_salt = 0;        // who may share cached prefixes: the server's, not theirs
+  // If it has to wait for its first step, it is one of so many at most of its tenant's that do, or
+  // finishes with kQueueFull. Nullopt: it is not counted.
+  std::optional<int> max_queue = {};
+  std::uint64_t cache_salt = 0;  // who may share cached prefixes: the server's, not theirs
 
   // What the answer has to be; null: anything. Of a vocabulary as wide as the model's, with the
   // engine's end tokens. Not with ignore_eos.

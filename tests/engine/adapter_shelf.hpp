@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "adapters/host_cache.hpp"
@@ -49,8 +50,8 @@ class AdapterShelf {
   void close_gate() { set_gate(false); }
   void open_gate() { set_gate(true); }
 
-  // Loads the adapter if need be, and returns when it is there or has failed.
-  void wait_for(int number) {
+  // Loads the adapter if need be, for `tenant`, and returns when it is there or has failed.
+  void wait_for(int number, std::string_view tenant = {}) {
     std::mutex mutex;
     std::condition_variable loaded;
     cache_.set_wake([&] {
@@ -59,8 +60,9 @@ class AdapterShelf {
     });
     {
       std::unique_lock lock(mutex);
-      loaded.wait(lock,
-                  [&] { return cache_.get(digest(number)).state != HostCache::State::kLoading; });
+      loaded.wait(lock, [&] {
+        return cache_.get(digest(number), tenant).state != HostCache::State::kLoading;
+      });
     }
     cache_.set_wake([] {});
   }
