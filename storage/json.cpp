@@ -16,6 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t kFirstLook = 1024;   // bytes in which a bomb shows its depth
 constexpr std::size_t kMaxShownKey = 128;  // bytes of a client's key that an error repeats
 
 // Builds the tree from the parser's events (nlohmann's SAX interface) and stops it, by answering
@@ -126,12 +127,32 @@ class TreeBuilder {
 
 }  // namespace
 
+bool nests_deeper(std::string_view beginning, int max_depth) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t at = 0; at < beginning.size(); ++at) {
+    const char byte = beginning[at];
+    if (in_string && byte == '\\') {
+      ++at;
+    } else if (byte == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (byte == '[' || byte == '{')) {
+      if (++depth > max_depth) return true;
+    } else if (!in_string && (byte == ']' || byte == '}')) {
+      --depth;
+    }
+  }
+  return false;
+}
+
 Result<nlohmann::ordered_json> parse_json(std::string_view text, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes) {
     return Error{Code::kPayloadTooLarge,
                  "JSON text is longer than " + std::to_string(limits.max_bytes) + " bytes"};
   }
-  if (auto plain = parse_plain_json(text, limits)) {
+  // simdjson reads a text to its end before it looks at what is nested.
+  const bool is_plain = !nests_deeper(text.substr(0, kFirstLook), limits.max_depth);
+  if (auto plain = is_plain ? parse_plain_json(text, limits) : std::nullopt) {
     return Result<Json>(boost::system::in_place_value, *std::move(plain));
   }
   // The parser takes a NUL for the end of its input, whatever follows.

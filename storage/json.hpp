@@ -27,6 +27,10 @@ struct JsonLimits {
 // bytes after the value, invalid UTF-8, a number out of range. The message names the byte.
 Result<nlohmann::ordered_json> parse_json(std::string_view text, const JsonLimits& limits = {});
 
+// Whether a text that begins like this opens more arrays and objects inside of each other than
+// `max_depth`, whatever follows. Of a text that is no JSON the answer may be either.
+bool nests_deeper(std::string_view beginning, int max_depth);
+
 // `value` as compact text. Invalid UTF-8 in strings becomes U+FFFD; never throws.
 std::string to_text(const nlohmann::ordered_json& value);
 

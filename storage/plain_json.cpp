@@ -14,18 +14,18 @@ namespace {
 namespace dom = simdjson::dom;
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kMaxBytes = std::size_t{64} << 10;  // each thread keeps room for a text
-constexpr int kMaxDepth = 100;                            // what makes the tree recurses
+constexpr std::size_t kKeptBytes = std::size_t{64} << 10;  // each thread keeps room for such a text
+constexpr int kMaxDepth = 100;                             // what makes the tree recurses
 constexpr std::size_t kMaxMembers = 16;  // of an object: a name is compared with all before it
 
-// A thread's parser, with room for all it will ever be given.
+// A thread's parser, with room for texts up to kKeptBytes.
 class ThreadParser {
  public:
-  ThreadParser() { is_ready_ = parser_.allocate(kMaxBytes, kMaxDepth) == simdjson::SUCCESS; }
+  ThreadParser() { is_ready_ = parser_.allocate(kKeptBytes, kMaxDepth) == simdjson::SUCCESS; }
 
   // The element is good until the next call. False: not JSON, or beyond what is plain.
   bool parse(std::string_view text, dom::element& root) {
-    if (!is_ready_ || text.size() > kMaxBytes) return false;
+    if (!is_ready_ || text.size() > kKeptBytes) return false;
     std::ranges::copy(text, text_.begin());
     return parser_.parse(text_.data(), text.size(), /*realloc_if_needed=*/false).get(root) ==
            simdjson::SUCCESS;
@@ -33,9 +33,15 @@ class ThreadParser {
 
  private:
   dom::parser parser_;
-  std::vector<char> text_ = std::vector<char>(kMaxBytes + simdjson::SIMDJSON_PADDING);
+  std::vector<char> text_ = std::vector<char>(kKeptBytes + simdjson::SIMDJSON_PADDING);
   bool is_ready_ = false;
 };
+
+// The element is good for as long as `parser`.
+bool parse_large(std::string_view text, dom::parser& parser, dom::element& root) {
+  return parser.allocate(text.size(), kMaxDepth) == simdjson::SUCCESS &&
+         parser.parse(text.data(), text.size()).get(root) == simdjson::SUCCESS;
+}
 
 // Each function makes the tree of what it is given, or returns false.
 class TreeMaker {
@@ -120,8 +126,11 @@ class TreeMaker {
 
 std::optional<Json> parse_plain_json(std::string_view text, const JsonLimits& limits) {
   thread_local ThreadParser parser;
+  dom::parser large;  // has no room until it is given a text
   dom::element element;
-  if (!parser.parse(text, element)) return std::nullopt;
+  const bool is_json =
+      text.size() <= kKeptBytes ? parser.parse(text, element) : parse_large(text, large, element);
+  if (!is_json) return std::nullopt;
   std::optional<Json> root(std::in_place);
   if (!TreeMaker(limits).value(element, *root, 0)) root.reset();
   return root;

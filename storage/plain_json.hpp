@@ -2,7 +2,7 @@
 // strict parser.
 //
 // Nearly every text that arrives is correct, and simdjson parses those many times faster. Whatever
-// it refuses, an object of many members, one that has a name twice and a long text are left to
+// it refuses, an object of many members and one that has a name twice are left to
 // parse_json()'s own parser, which reads the text from its beginning and tells the fault. So no
 // error is here a second time, and what is accepted here is accepted there with an equal tree.
 #pragma once

@@ -51,6 +51,28 @@ TEST(ParseJson, RefusesWhatIsTooDeepBeforeBuildingIt) {
   EXPECT_EQ(code_of(R"({"a":[{}]})", {.max_depth = 2}), Code::kInvalidJson);
 }
 
+TEST(ParseJson, ABeginningThatNestsTooDeepIsKnownByItself) {
+  EXPECT_TRUE(nests_deeper("[[[", 2));
+  EXPECT_TRUE(nests_deeper(R"({"a":[],"b":{"c":[)", 2));
+  EXPECT_FALSE(nests_deeper("[[", 2));
+  EXPECT_FALSE(nests_deeper("[[],[],[[", 3));
+  EXPECT_FALSE(nests_deeper(R"({"a":"[[[[\"[[[[")", 2)) << "brackets in a string";
+  EXPECT_TRUE(nests_deeper(R"({"a":"\\","b":[[)", 2)) << "behind a string that ends in a backslash";
+  EXPECT_FALSE(nests_deeper("", 0));
+}
+
+TEST(ParseJson, LongTextsAreReadLikeShortOnes) {
+  const std::string filler(std::size_t{100} << 10, 'x');
+  const auto tree = parse_json(R"({"a":")" + filler + R"(","b":[1,-2,0.5,null,true],"c":{}})");
+  ASSERT_TRUE(tree);
+  EXPECT_EQ((*tree)["a"].get_ref<const std::string&>(), filler);
+  EXPECT_EQ(to_text((*tree)["b"]), "[1,-2,0.5,null,true]");
+  EXPECT_EQ(parse_json(R"({"a":")" + filler + R"(","a":1})").error().code, Code::kDuplicateKey);
+  EXPECT_EQ(parse_json("\"" + filler).error().code, Code::kInvalidJson);
+  const std::string deep = R"({"a":")" + filler + R"(","b":)" + std::string(65, '[');
+  EXPECT_EQ(parse_json(deep + std::string(65, ']') + '}').error().message, "nested deeper than 64");
+}
+
 TEST(ParseJson, RefusesTooManyBytesAndTooManyValues) {
   EXPECT_EQ(code_of("[1,2,3]", {.max_bytes = 6}), Code::kPayloadTooLarge);
   EXPECT_TRUE(parse_json("[1,2,3]", {.max_values = 4}));
