@@ -284,11 +284,19 @@ Result<void> open_host_cache(Platform& platform) {
   const LoadLimits loads{.max_loading_of_tenant = kMaxLoadsOfTenant,
                          .loads_per_second_of_tenant = kLoadsOfTenantASecond,
                          .load_burst_of_tenant = kLoadBurstOfTenant};
+  const auto allowance = [&directory = *platform.directory](std::string_view tenant) {
+    const auto snapshot = directory.snapshot();
+    const TenantEntry* const entry = snapshot->find(TenantId(std::string(tenant)));
+    if (entry == nullptr) return HostCache::Allowance{};
+    return HostCache::Allowance{.adapters = entry->limits.max_resident_adapters,
+                                .bytes = entry->limits.max_resident_bytes};
+  };
   platform.host_cache = std::make_unique<HostCache>(
       load,
       HostCache::Config{.max_bytes = static_cast<std::size_t>(config.adapter_bytes),
                         .num_loaders = config.adapter_loaders,
-                        .loads = loads},
+                        .loads = loads,
+                        .allowance = allowance},
       platform.clock);
   return {};
 }

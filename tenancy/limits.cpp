@@ -64,6 +64,9 @@ Result<void> check_limits(const TenantLimits& limits) {
       {"max_adapter_rank", limits.max_adapter_rank, 1, kLargestAdapterRank},
       {"max_concurrent_uploads", limits.max_concurrent_uploads, 0, kMaxLimit},
       {"max_uploads_per_1_day", limits.uploads_per_day, 0, kMaxLimit},
+      {"max_queue", limits.max_queue, 0, kMaxLimit},
+      {"max_resident_adapters", limits.max_resident_adapters, 0, kMaxLimit},
+      {"max_resident_adapter_bytes", limits.max_resident_bytes, 0, kAnyBytes},
   };
   return check(fields);
 }

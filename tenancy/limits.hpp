@@ -30,6 +30,10 @@ struct TenantLimits {
   std::int64_t max_adapter_rank = kLargestAdapterRank;      // of an uploaded adapter's modules
   std::int64_t max_concurrent_uploads = 8;                  // bodies on their way to the disk
   std::int64_t uploads_per_day = 20'000;                    // begun, by UTC's day
+  // Nullopt: as many as find room beside others'.
+  std::optional<std::int64_t> max_queue = {};              // requests that wait for a first step
+  std::optional<std::int64_t> max_resident_adapters = {};  // in memory at a time
+  std::optional<std::int64_t> max_resident_bytes = {};     // of their pages
 
   std::int64_t request_burst() const { return burst_requests.value_or(requests_per_minute); }
   std::int64_t token_burst() const { return burst_tokens.value_or(tokens_per_minute); }
@@ -45,7 +49,7 @@ struct OrganizationLimits {
 };
 
 // Errors: kInvalidValue, param naming the field as the administration API does
-// (max_requests_per_1_minute): below 1 (max_adapters, max_adapter_bytes, uploads and amounts by the
+// (max_requests_per_1_minute): below 1 (adapters, their bytes, uploads, queues and amounts by the
 // calendar: below 0) or above kMaxLimit (ranks: kLargestAdapterRank; tokens a month: a million
 // times kMaxLimit; money: Money::kMaxCents).
 Result<void> check_limits(const TenantLimits& limits);

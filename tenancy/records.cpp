@@ -394,6 +394,9 @@ void fields(Is<TenantLimits> auto& limits, auto visit) {
   visit("max_adapter_rank", Added{limits.max_adapter_rank});
   visit("max_concurrent_uploads", Added{limits.max_concurrent_uploads});
   visit("uploads_per_day", Added{limits.uploads_per_day});
+  visit("max_queue", limits.max_queue);
+  visit("max_resident_adapters", limits.max_resident_adapters);
+  visit("max_resident_bytes", limits.max_resident_bytes);
   visit("requests_per_day", limits.requests_per_day);
   visit("tokens_per_day", limits.tokens_per_day);
   visit("tokens_per_month", limits.tokens_per_month);

@@ -89,6 +89,7 @@ Result<Reply> get_own_limits(Platform& platform, Call& call) {
                                  {"used", view.concurrent_requests}};
   add_calendar_use(json, limits, use, now.wall);
   json["max_output_tokens_per_request"] = limits.max_output_tokens;
+  json["max_queue"] = limits.max_queue ? ordered_json(*limits.max_queue) : ordered_json(nullptr);
   const MeterLimits own = call.caller.key_policy ? call.caller.key_policy->limits : MeterLimits();
   add_meter_limits(json["key"] = ordered_json::object(), own);
   return json_reply(json);

@@ -38,6 +38,9 @@ constexpr NamedOption kOptions[] = {
     {"max_requests_per_1_day", &TenantLimits::requests_per_day},
     {"max_tokens_per_1_day", &TenantLimits::tokens_per_day},
     {"max_tokens_per_1_month", &TenantLimits::tokens_per_month},
+    {"max_queue", &TenantLimits::max_queue},
+    {"max_resident_adapters", &TenantLimits::max_resident_adapters},
+    {"max_resident_adapter_bytes", &TenantLimits::max_resident_bytes},
 };
 
 }  // namespace

@@ -248,6 +248,20 @@ ordered_json window_json(const LimitsView::Window& window) {
   return json;
 }
 
+ordered_json use_of(const std::optional<std::int64_t>& limit, std::size_t used) {
+  ordered_json json;
+  json["limit"] = limit ? ordered_json(*limit) : ordered_json(nullptr);
+  json["used"] = used;
+  return json;
+}
+
+// Of the adapters in memory those that the caller's tenant was the first to ask for.
+void add_resident_use(ordered_json& body, const Caller& caller, const HostCache& cache) {
+  const HostCache::Held held = cache.held_by(caller.tenant.str());
+  body["resident_adapters"] = use_of(caller.limits.max_resident_adapters, held.adapters.size());
+  body["resident_adapter_bytes"] = use_of(caller.limits.max_resident_bytes, held.bytes);
+}
+
 // Moves the query's beginning by whole buckets to the first record, or to the end if there is none,
 // so that asking for "all time" is cheap. Errors: those of the ledger.
 Result<void> skip_empty_time(const UsageLedger& ledger, UsageQuery& query) {
@@ -334,6 +348,7 @@ Result<Reply> get_own_usage(Platform& platform, Call& call) {
   body["adapters"]["used"] = stored.adapters;
   body["adapter_bytes"]["limit"] = call.caller.limits.max_adapter_bytes;
   body["adapter_bytes"]["used"] = stored.bytes;
+  add_resident_use(body, call.caller, *platform.host_cache);
   body["totals"] = totals_json(*totals);
   body["by_adapter"] = ordered_json::array();
   for (const auto& [digest, sum] : *adapters) {

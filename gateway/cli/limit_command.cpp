@@ -169,7 +169,9 @@ int limit_command(std::span<const std::string> arguments) {
       .notes =
           "Names are those that `tessera limit show` prints: of requests and tokens, and of a\n"
           "tenant's adapters max_adapters, max_adapter_bytes, max_adapter_rank,\n"
-          "max_concurrent_uploads and max_uploads_per_1_day.\n"
+          "max_concurrent_uploads, max_uploads_per_1_day, max_resident_adapters and\n"
+          "max_resident_adapter_bytes (in memory at a time); max_queue is of its requests that "
+          "wait.\n"
           "Example: tessera limit set proj_01… max_requests_per_1_minute=1200\n"};
   return run_remote_command(command, arguments);
 }

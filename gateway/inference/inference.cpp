@@ -349,6 +349,10 @@ Result<Reply> begin_generation(Platform& platform, Call& call, Permit permit,
     request.sampling.max_tokens = *max_tokens;
     add_choices(prepared, std::move(request), seed, plan);
   }
+  // One of them stands for the request in its project's queue; the others come with it.
+  if (const auto& max_queue = call.caller.limits.max_queue) {
+    plan.requests.front().max_queue = static_cast<int>(*max_queue);
+  }
   if (call.key_turn) most.cost = call.key_turn->due(most.cost);
   const auto reserved =
       permit.reserve(most, unpinned_name(prepared.model.name), now_of(platform.clock));

@@ -178,11 +178,16 @@ Members optional_limits(const Json& limit) {
           {"max_tokens_per_1_day", limit},
           {"max_tokens_per_1_month", limit}};
 }
+Members room_limits(const Json& limit) {
+  return {{"max_queue", limit},
+          {"max_resident_adapters", limit},
+          {"max_resident_adapter_bytes", limit}};
+}
 
 Members project_limits() {
   return joined(
       joined(fixed_limits(integer()), {{"burst_requests", integer()}, {"burst_tokens", integer()}}),
-      optional_limits(nullable(integer())));
+      joined(optional_limits(nullable(integer())), room_limits(nullable(integer()))));
 }
 
 Json rate_limit() {
@@ -205,6 +210,7 @@ Json limits_request(const Members& more) {
   const Json limit = integer(0, INT64_MAX);
   Members members = joined(joined(fixed_limits(limit), optional_limits(limit)),
                            {{"burst_requests", limit}, {"burst_tokens", limit}});
+  members = joined(members, room_limits(limit));
   members = joined(members, more);
   for (Member& member : members) member.required = false;
   return request(members);

@@ -19,6 +19,9 @@ Json period() {
 Json used_of_limit() {
   return object({{"limit", integer()}, {"used", integer()}});
 }
+Json used_of_any_limit() {
+  return object({{"limit", nullable(integer())}, {"used", integer()}});
+}
 
 Members meter_limits(const Json& limit) {
   Members members;
@@ -117,6 +120,7 @@ void add_schemas(Json& schemas) {
                                     {"tokens_per_month", period()},
                                     {"spend_cents_per_month", period()},
                                     {"max_output_tokens_per_request", integer()},
+                                    {"max_queue", nullable(integer())},
                                     {"key", ref("MeterLimits")}});
   const Members totals = {{"input_tokens", integer()},
                           {"input_cached_tokens", integer()},
@@ -134,6 +138,8 @@ void add_schemas(Json& schemas) {
        {"spend_cents_per_month", period()},
        {"adapters", used_of_limit()},
        {"adapter_bytes", used_of_limit()},
+       {"resident_adapters", used_of_any_limit()},
+       {"resident_adapter_bytes", used_of_any_limit()},
        {"totals", object(totals)},
        {"by_adapter", array(object(joined({{"adapter_sha256", nullable(text())}}, totals)))}});
 }

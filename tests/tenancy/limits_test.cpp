@@ -32,6 +32,8 @@ TEST(TenantLimits, RefusalNamesTheFieldAsClientsDo) {
   EXPECT_EQ(param_of({.max_adapter_rank = kLargestAdapterRank + 1}), "max_adapter_rank");
   EXPECT_EQ(param_of({.max_concurrent_uploads = -1}), "max_concurrent_uploads");
   EXPECT_EQ(param_of({.uploads_per_day = kMaxLimit + 1}), "max_uploads_per_1_day");
+  EXPECT_EQ(param_of({.max_queue = -1}), "max_queue");
+  EXPECT_EQ(param_of({.max_resident_bytes = -1}), "max_resident_adapter_bytes");
   EXPECT_EQ(param_of({.max_adapters = 0, .max_adapter_bytes = 0}), "");
   EXPECT_EQ(param_of({.max_concurrent_uploads = 0, .uploads_per_day = 0}), "");
 }

@@ -26,7 +26,10 @@ TEST(Records, RoundTripWithEveryFieldSet) {
                                  .max_adapter_bytes = std::int64_t{1} << 60,
                                  .max_adapter_rank = 8,
                                  .max_concurrent_uploads = 9,
-                                 .uploads_per_day = 10});
+                                 .uploads_per_day = 10,
+                                 .max_queue = 11,
+                                 .max_resident_adapters = 12,
+                                 .max_resident_bytes = std::int64_t{1} << 61});
   expect_round_trip(ServiceAccount{ServiceAccountId("svc_1"), TenantId("proj_1"), "bot", kNow});
   ApiKeyRecord key{.id = KeyId("id"),
                    .kind = KeyKind::kTest,
