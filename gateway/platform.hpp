@@ -45,6 +45,7 @@
 #include "tenancy/api_key.hpp"
 #include "tenancy/directory.hpp"
 #include "tenancy/key_uses.hpp"
+#include "tenancy/login_failures.hpp"
 #include "tenancy/prices.hpp"
 #include "tenancy/recent_use.hpp"
 #include "tenancy/usage_ledger.hpp"
@@ -102,6 +103,7 @@ struct Platform {
                       [this](WallTime now) { return recall_use_of_all(now); }};
   AdapterEvents events{clock, clock.wall_now()};
   std::unique_ptr<OidcAdmins> oidc;  // null: admins have keys only
+  LoginFailures login_failures;      // of admins
   std::unique_ptr<Webhooks> webhooks;
   std::unique_ptr<AuditedJournal> journal;  // of changes to adapters
   std::unique_ptr<AdapterRegistry> adapters;

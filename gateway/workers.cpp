@@ -25,4 +25,8 @@ net::awaitable<void> Workers::run(std::function<void()> job) {
   while (!done->load()) co_await wakeup->wait();
 }
 
+void Workers::post(std::function<void()> job) {
+  net::post(pool_, std::move(job));
+}
+
 }  // namespace tessera

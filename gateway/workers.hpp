@@ -18,6 +18,9 @@ class Workers {
   // not throw.
   boost::asio::awaitable<void> run(std::function<void()> job);
 
+  // Runs `job` on a worker, when its turn comes; nobody waits for it. `job` must not throw.
+  void post(std::function<void()> job);
+
   // Waits for the jobs that have begun or are queued.
   void join() { pool_.join(); }
 

@@ -20,6 +20,8 @@ struct AuditRecord {
   KeyId actor = {};         // empty: the server itself
   TenantId tenant = {};     // that was acted upon; empty: the platform
   std::string target = {};  // the id of the object that was made, changed or removed
+  // Of "login.failed", whose target is the network that it came from: the error's code.
+  std::string reason = {};
 
   bool operator==(const AuditRecord&) const = default;
 };

@@ -473,6 +473,7 @@ void fields(Is<AuditRecord> auto& record, auto visit) {
   visit("actor", record.actor);
   visit("tenant", record.tenant);
   visit("target", record.target);
+  visit("reason", Later{record.reason});
 }
 
 void fields(Is<UsageRecord> auto& record, auto visit) {

@@ -141,6 +141,11 @@ ordered_json record_json(const AuditRecord& record) {
                      {"api_key", {{"id", record.actor.str()}, {"type", "service_account"}}}};
   }
   if (!record.tenant.empty()) json["project"]["id"] = record.tenant.str();
+  if (record.event == "login.failed") {
+    json["actor"] = {{"type", "session"}, {"session", {{"ip_address", record.target}}}};
+    json[record.event]["error_code"] = record.reason;
+    return json;
+  }
   json[record.event]["id"] = record.target;
   return json;
 }

@@ -1,6 +1,7 @@
 #include "gateway/http/client_address.hpp"
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/network_v6.hpp>
 
 namespace tessera {
 namespace {
@@ -49,6 +50,17 @@ std::string client_address(const Headers& headers, std::string_view peer,
     rest = rest.substr(0, comma == rest.npos ? 0 : comma);
   }
   return address;
+}
+
+std::string network_of(const std::string& text) {
+  namespace ip = boost::asio::ip;
+  boost::system::error_code failed;
+  const ip::address address = ip::make_address(text, failed);
+  if (failed || address.is_v4()) return text;
+  if (address.to_v6().is_v4_mapped()) {
+    return ip::make_address_v4(ip::v4_mapped, address.to_v6()).to_string();
+  }
+  return ip::network_v6(address.to_v6(), 64).canonical().to_string();
 }
 
 }  // namespace tessera

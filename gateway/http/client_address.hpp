@@ -16,4 +16,8 @@ namespace tessera {
 std::string client_address(const Headers& headers, std::string_view peer,
                            const IpSet& trusted_proxies);
 
+// What one subscriber may have all of, for counting by it: an IPv4 address itself, of an IPv6 one
+// its /64. A text that is no address is returned as it is.
+std::string network_of(const std::string& address);
+
 }  // namespace tessera

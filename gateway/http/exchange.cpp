@@ -50,17 +50,39 @@ Result<Caller> authenticate(const Platform& platform, std::string_view bearer, W
   return platform.oidc->authenticate(bearer, {platform.clock.steady_now(), now});
 }
 
+// Tells the audit log of a request to an admin's route that showed no key or token that opens it.
+// A worker writes it, for the disk takes its time.
+void note_failed_login(Platform& platform, const std::string& address, const Call& call,
+                       const Error& error) {
+  const auto told = platform.login_failures.note(network_of(address), call.received_at);
+  if (!told) return;
+  AuditRecord record =
+      new_audit_record("login.failed", KeyId(), TenantId(), *told, call.received_wall);
+  record.reason = to_string(error.code);
+  platform.stage_workers->post([&directory = *platform.directory, record = std::move(record)] {
+    const auto written = directory.write_audited(Batch(), std::span(&record, 1));
+    if (!written) log_error("audit_not_written", {{"reason", written.error().message}});
+  });
+}
+
+// The caller of a key or token that may be used from `address`.
+Result<Caller> identify(const Platform& platform, const std::string& address, const Call& call) {
+  auto caller = authenticate(platform, bearer_token(call.request.headers, platform.config),
+                             call.received_wall);
+  if (!caller || caller->may_come_from(address)) return caller;
+  return Error{Code::kIpNotAuthorized, "This API key may not be used from this address."};
+}
+
 // Who is asking, if the route's policy lets him.
 Result<Caller> authorise(Platform& platform, const Route& route, const Exchange& exchange) {
   const Call& call = exchange.call;
   if (route.access == Access::kPublic) return Caller{};
-  auto caller = authenticate(platform, bearer_token(call.request.headers, platform.config),
-                             call.received_wall);
-  if (!caller) return caller.error();
   const std::string address =
       client_address(call.request.headers, exchange.peer_address, platform.config.trusted_proxies);
-  if (!caller->may_come_from(address)) {
-    return Error{Code::kIpNotAuthorized, "This API key may not be used from this address."};
+  auto caller = identify(platform, address, call);
+  if (!caller) {
+    if (route.access == Access::kAdmin) note_failed_login(platform, address, call, caller.error());
+    return caller.error();
   }
   if (caller->is_admin && !platform.config.tls.client_ca.empty() &&
       !exchange.has_client_certificate) {

@@ -166,6 +166,26 @@ class AuditLog(unittest.TestCase):
         self.assertEqual(self.admin.get("/v1/organization/audit_logs?effective_at[lt]=x").status,
                          400)
 
+    def test_failed_logins_are_told_once_a_minute_for_an_address(self):
+        def failures():
+            return self.logs("event_types[]=login.failed")["data"]
+
+        self.assertEqual(failures(), [])
+        for key in ("junk", self.admin.key[:-1], ""):
+            client = harness.Client(self.server, key)
+            for _ in range(20):
+                client.get("/v1/organization/projects").expect(401)
+        harness.wait_until(failures, what="the record")
+        [entry] = failures()
+        self.assertEqual(entry["actor"], {"type": "session",
+                                          "session": {"ip_address": "127.0.0.1"}})
+        self.assertEqual(entry["login.failed"], {"error_code": "invalid_api_key"})
+        self.assertNotIn("project", entry)
+        tenant = self.server.new_tenant("of no interest")
+        tenant.key.get("/v1/organization/projects").expect(403)
+        harness.Client(self.server, "junk").get("/v1/models").expect(401)
+        self.assertEqual(len(failures()), 1, "not logins of admins")
+
     def test_a_tenant_sees_its_own_and_no_cursor_of_anothers(self):
         one, other = (self.server.new_tenant(name) for name in ("sees", "is not seen"))
         mine = self.logs("limit=100", one.key, "/v1/tenant/audit_logs")["data"]

@@ -43,7 +43,8 @@ TEST(Records, RoundTripWithEveryFieldSet) {
                    .expires_at = kNow};
   key.secret_hmac.fill(0xAB);
   expect_round_trip(key);
-  expect_round_trip(AuditRecord{"audit_1", kNow, "e", KeyId("k"), TenantId("t"), "target"});
+  expect_round_trip(
+      AuditRecord{"audit_1", kNow, "e", KeyId("k"), TenantId("t"), "target", "reason"});
   key.policy = {.limits = {.requests_per_minute = 5, .spend_cents_per_month = 9},
                 .allowed_models = {"a"},
                 .allowed_ips = *IpSet::parse({"10.0.0.0/8", "2001:db8::/32"}),
