@@ -41,7 +41,8 @@ class RequestParser {
 
   // Whether the request is whole. False for ever after an error.
   bool done() const;
-  // Of the body, that are held here.
+  // What of the body is held here.
+  std::string_view body() const { return body_; }
   std::size_t body_bytes() const { return body_.size(); }
   // The body, when it is done; before, as much of it as has come since the last call.
   std::string take_body();

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "gateway/http/server.hpp"
+#include "storage/json.hpp"
 #include "storage/log.hpp"
 
 namespace tessera {
@@ -18,6 +19,13 @@ Error client_gone() {
 }
 Error body_late() {
   return {Code::kRequestTimeout, "The request's body did not arrive in time."};
+}
+
+// A bomb of brackets shows in its first bytes: the others need not be read, nor a worker asked.
+Result<void> check_beginning(std::string_view body) {
+  constexpr std::size_t kLookedAtBytes = 1024;
+  if (!nests_deeper(body.substr(0, kLookedAtBytes), kMaxInferenceJsonDepth)) return {};
+  return Error{Code::kInvalidJson, "nested deeper than " + std::to_string(kMaxInferenceJsonDepth)};
 }
 
 Result<void> write_piece(BodyStage& stage, std::string_view piece) {
@@ -63,6 +71,7 @@ net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
   RequestParser& parser = exchange.parser;
   const Connection::Deadline start = SteadyClock::now();
   std::size_t total = 0;
+  bool looked_at = false;
   while (!parser.done()) {
     const auto used = parser.feed(peer.received);
     if (!used) co_return used.error();
@@ -73,6 +82,10 @@ net::awaitable<Result<void>> Server::read_body(Peer& peer, Exchange& exchange) {
                       "The server holds as many requests as it can; try again shortly."};
     }
     if (parser.done()) break;
+    if (!looked_at && parser.body_bytes() > 0) {
+      looked_at = true;
+      if (auto begun = check_beginning(parser.body()); !begun) co_return begun.error();
+    }
     const std::chrono::seconds earned(total / kMinBodyBytesPerSecond);
     const IoStatus status = co_await read_more(peer, start + policy_.body_grace + earned);
     if (status == IoStatus::kOk) continue;

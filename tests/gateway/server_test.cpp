@@ -253,6 +253,17 @@ TEST_F(ServerTest, RefusalBeforeTheBodyKeepsTheConnectionIfTheBodyIsThere) {
 
 TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
   const std::string key = served->tenant_key();
+// The announced rest of it never comes, and nobody waits for it.
+TEST_F(ServerTest, ABombOfBracketsIsRefusedByItsBeginning) {
+  const std::string start = "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\n" + kClose +
+                            "Authorization: Bearer " + served->tenant_key() +
+                            "\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+                            R"({"messages":)";
+  const Answer answer = served->exchange(start + std::string(2000, '['));
+  EXPECT_EQ(answer.status(), 400);
+  EXPECT_EQ(answer.code(), "invalid_json");
+}
+
   EXPECT_EQ(ask("PUT", "/v1/models", key).status(), 405);
   EXPECT_THAT(ask("PUT", "/v1/models", key).head(), HasSubstr("Allow: GET, HEAD\r\n"));
   EXPECT_EQ(ask("GET", "/v1/organization/projects", key).status(), 403);
