@@ -26,8 +26,9 @@ IoStatus status_of(const boost::system::error_code& error, bool expired) {
 // peer goes, and costs nothing that the next request would not.
 class TcpConnection final : public Connection {
  public:
-  explicit TcpConnection(net::ip::tcp::socket socket)
+  TcpConnection(net::ip::tcp::socket socket, std::chrono::milliseconds write_timeout)
       : socket_(std::move(socket)),
+        write_timeout_(write_timeout),
         alarm_(socket_.get_executor(), [this] { expire(); }),
         ahead_ended_(socket_.get_executor(), Alarm::Time::max()) {
     boost::system::error_code ignored;  // a socket that refuses the options still works
@@ -54,7 +55,7 @@ class TcpConnection final : public Connection {
     bytes.remove_prefix(socket_.write_some(net::buffer(bytes.data(), bytes.size()), refused));
     if (refused && refused != net::error::would_block) co_return IoStatus::kClosed;
     while (!bytes.empty()) {
-      begin(std::chrono::steady_clock::now() + kWriteTimeout);
+      begin(std::chrono::steady_clock::now() + write_timeout_);
       const net::const_buffer source = net::buffer(bytes.data(), bytes.size());
       auto [error, count] = co_await socket_.async_write_some(source, kTuple);
       alarm_.clear();
@@ -139,6 +140,7 @@ class TcpConnection final : public Connection {
   }
 
   net::ip::tcp::socket socket_;
+  const std::chrono::milliseconds write_timeout_;
   Alarm alarm_;
   bool expired_ = false;         // the last read or write was
   std::array<char, 512> ahead_;  // bytes that have come already; the next read takes them
@@ -155,8 +157,9 @@ class TcpConnection final : public Connection {
 
 }  // namespace
 
-std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket) {
-  return std::make_unique<TcpConnection>(std::move(socket));
+std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket,
+                                                std::chrono::milliseconds write_timeout) {
+  return std::make_unique<TcpConnection>(std::move(socket), write_timeout);
 }
 
 }  // namespace tessera

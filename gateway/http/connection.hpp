@@ -57,7 +57,7 @@ class Connection {
   virtual net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) = 0;
 
   // Writes all of `bytes`, which stay alive until then; waits as long as the peer takes some of
-  // them within every kWriteTimeout. After anything but kOk the connection is of no more use.
+  // them within every `write_timeout`. After anything but kOk the connection is of no more use.
   virtual net::awaitable<IoStatus> write(std::string_view bytes) = 0;
 
   // While an answer is generated nobody reads; this notices when the peer goes away meanwhile. A
@@ -74,9 +74,11 @@ class Connection {
   virtual net::awaitable<void> close() { co_return; }
 };
 
-std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket);
+std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket,
+                                                std::chrono::milliseconds write_timeout);
 // tls_connection.cpp
 std::unique_ptr<Connection> make_tls_connection(net::ip::tcp::socket socket,
-                                                std::shared_ptr<net::ssl::context> context);
+                                                std::shared_ptr<net::ssl::context> context,
+                                                std::chrono::milliseconds write_timeout);
 
 }  // namespace tessera

@@ -132,8 +132,8 @@ net::awaitable<void> Server::session(net::ip::tcp::socket socket, std::string ad
 }
 
 std::unique_ptr<Connection> Server::connect(net::ip::tcp::socket socket) const {
-  if (!policy_.tls) return make_tcp_connection(std::move(socket));
-  return make_tls_connection(std::move(socket), policy_.tls->current());
+  if (!policy_.tls) return make_tcp_connection(std::move(socket), policy_.write_timeout);
+  return make_tls_connection(std::move(socket), policy_.tls->current(), policy_.write_timeout);
 }
 
 // Reads and answers one request. False if the connection is of no more use.

@@ -46,6 +46,8 @@ struct ListenerPolicy {
   std::chrono::milliseconds idle_timeout = kIdleTimeout;
   std::chrono::milliseconds head_timeout = kHeadTimeout;
   std::chrono::milliseconds body_grace = kBodyGrace;
+  std::chrono::milliseconds write_timeout = kWriteTimeout;
+  std::chrono::milliseconds heartbeat = kHeartbeat;
   const TlsContexts* tls = nullptr;  // null: plain TCP
   IpSet proxy_protocol = {};         // whose connections begin with a header (proxy_protocol.hpp)
 };

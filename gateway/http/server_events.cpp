@@ -50,7 +50,7 @@ net::awaitable<bool> Server::send_events(Peer& peer, Exchange& exchange,
     out.clear();
     if (status != IoStatus::kOk) gone = true;
     if (gone || ended) break;
-    const Alarm::Time silent_until = std::chrono::steady_clock::now() + kHeartbeat;
+    const Alarm::Time silent_until = std::chrono::steady_clock::now() + policy_.heartbeat;
     std::string news = stream->take();
     while (!gone && news.empty() && !stream->ended()) {
       co_await wakeup->wait_until(silent_until);

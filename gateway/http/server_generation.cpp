@@ -63,7 +63,7 @@ net::awaitable<bool> Server::generate(Peer& peer, Exchange& exchange, Generation
 // What has come, or a heartbeat if nothing has for a while; nothing if the client is in doubt.
 net::awaitable<Generation::Progress> Server::next_progress(Generation& generation, Wakeup& wakeup,
                                                            const Audience& audience) {
-  const Alarm::Time silent_until = SteadyClock::now() + kHeartbeat;
+  const Alarm::Time silent_until = SteadyClock::now() + policy_.heartbeat;
   for (;;) {
     Generation::Progress progress = generation.poll();
     if (progress.finished || !progress.bytes.empty() || audience.in_doubt) co_return progress;

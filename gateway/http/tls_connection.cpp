@@ -85,27 +85,26 @@ void watch_for_reset(const StatePtr& state) {
 
 void watch_by_reading(const StatePtr& state) {
   state->watching = true;
-  state->stream.async_read_some(net::buffer(state->ahead),
-                                [state](const boost::system::error_code& error, std::size_t count) {
-                                  state->watching = false;
-                                  state->ahead_size = count;
-                                  state->peer_ended =
-                                      error && error != net::error::operation_aborted;
-                                  state->watch_ended.cancel();
-                                  const auto watch = state->watch;
-                                  if (!watch || error == net::error::operation_aborted) return;
-                                  // The closing alert is an end of file; an end without one may be
-                                  // either.
-                                  const bool ended = error == net::error::eof ||
-                                                     error == ssl::error::stream_truncated;
-                                  if (!error || ended) watch_for_reset(state);
-                                  if (error) (*watch)(ended ? PeerNews::kEnded : PeerNews::kGone);
-                                });
+  state->stream.async_read_some(
+      net::buffer(state->ahead),
+      [state](const boost::system::error_code& error, std::size_t count) {
+        state->watching = false;
+        state->ahead_size = count;
+        state->peer_ended = error && error != net::error::operation_aborted;
+        state->watch_ended.cancel();
+        const auto watch = state->watch;
+        if (!watch || error == net::error::operation_aborted) return;
+        // The closing alert is an end of file; an end without one may be either.
+        const bool ended = error == net::error::eof || error == ssl::error::stream_truncated;
+        if (!error || ended) watch_for_reset(state);
+        if (error) (*watch)(ended ? PeerNews::kEnded : PeerNews::kGone);
+      });
 }
 
 class TlsConnection final : public Connection {
  public:
-  explicit TlsConnection(StatePtr state) : state_(std::move(state)) {
+  TlsConnection(StatePtr state, std::chrono::milliseconds write_timeout)
+      : state_(std::move(state)), write_timeout_(write_timeout) {
     boost::system::error_code ignored;
     state_->stream.lowest_layer().set_option(net::ip::tcp::no_delay(true), ignored);
   }
@@ -145,7 +144,7 @@ class TlsConnection final : public Connection {
   net::awaitable<IoStatus> write(std::string_view bytes) override {
     while (!bytes.empty()) {
       const std::shared_ptr<const bool> expired =
-          cancel_at(state_, std::chrono::steady_clock::now() + kWriteTimeout);
+          cancel_at(state_, std::chrono::steady_clock::now() + write_timeout_);
       const net::const_buffer source = net::buffer(bytes.data(), bytes.size());
       auto [error, count] = co_await state_->stream.async_write_some(source, kTuple);
       if (error) {
@@ -206,15 +205,17 @@ class TlsConnection final : public Connection {
   }
 
   StatePtr state_;
+  const std::chrono::milliseconds write_timeout_;
   bool open_ = false;
 };
 
 }  // namespace
 
 std::unique_ptr<Connection> make_tls_connection(net::ip::tcp::socket socket,
-                                                std::shared_ptr<ssl::context> context) {
+                                                std::shared_ptr<ssl::context> context,
+                                                std::chrono::milliseconds write_timeout) {
   return std::make_unique<TlsConnection>(
-      std::make_shared<TlsState>(std::move(socket), std::move(context)));
+      std::make_shared<TlsState>(std::move(socket), std::move(context)), write_timeout);
 }
 
 }  // namespace tessera

@@ -56,6 +56,8 @@ class Served {
     // One that soon loses its patience.
     ListenerPolicy hasty;
     hasty.idle_timeout = hasty.head_timeout = hasty.body_grace = std::chrono::milliseconds(200);
+    hasty.write_timeout = std::chrono::milliseconds(300);
+    hasty.heartbeat = std::chrono::milliseconds(0);  // whenever there is nothing to say
     hasty_.emplace(loops_, *platform_, api_routes(), hasty);
     api_address_ = api_->listen("127.0.0.1:0").value();
     ops_address_ = ops_->listen("127.0.0.1:0").value();
@@ -251,8 +253,6 @@ TEST_F(ServerTest, RefusalBeforeTheBodyKeepsTheConnectionIfTheBodyIsThere) {
   EXPECT_NE(answers.raw.rfind("HTTP/1.1"), 0U) << "the second request was answered too";
 }
 
-TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
-  const std::string key = served->tenant_key();
 // The announced rest of it never comes, and nobody waits for it.
 TEST_F(ServerTest, ABombOfBracketsIsRefusedByItsBeginning) {
   const std::string start = "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\n" + kClose +
@@ -264,6 +264,8 @@ TEST_F(ServerTest, ABombOfBracketsIsRefusedByItsBeginning) {
   EXPECT_EQ(answer.code(), "invalid_json");
 }
 
+TEST_F(ServerTest, WrongUseOfARouteHasItsStatus) {
+  const std::string key = served->tenant_key();
   EXPECT_EQ(ask("PUT", "/v1/models", key).status(), 405);
   EXPECT_THAT(ask("PUT", "/v1/models", key).head(), HasSubstr("Allow: GET, HEAD\r\n"));
   EXPECT_EQ(ask("GET", "/v1/organization/projects", key).status(), 403);
@@ -445,6 +447,44 @@ TEST_F(ServerTest, StreamSaysWhatTheWholeAnswerSays) {
   EXPECT_EQ(events.front().at("choices").at(0).at("delta").at("role"), "assistant");
   EXPECT_EQ(events.back().at("usage").at("completion_tokens"), 40);
   EXPECT_EQ(events.at(events.size() - 2).at("choices").at(0).at("finish_reason"), "length");
+}
+
+// Rule 4 of streams: what is said while nothing is generated has no meaning to a client.
+TEST_F(ServerTest, SilenceOfAStreamIsFilledWithComments) {
+  const std::string bytes = request("POST", "/v1/chat/completions", served->tenant_key(),
+                                    chat_body(R"("max_tokens": 4, "stream": true)"), kClose);
+  const Answer answer = served->exchange(bytes, Served::To::kHasty);
+  EXPECT_EQ(answer.status(), 200);
+  const std::string stream = unchunked(answer.body());
+  EXPECT_TRUE(stream.starts_with(": keep-alive\n\n")) << stream.substr(0, 100);
+  EXPECT_TRUE(stream.ends_with("data: [DONE]\n\n"));
+  EXPECT_EQ(stream.find("data: \n"), stream.npos) << "an empty event";
+  EXPECT_GE(events_of(stream).size(), 2U);
+}
+
+// Its kernel's buffers are small, and it reads nothing: megabytes of log-probabilities wait for it.
+TEST_F(ServerTest, WhoReadsNothingLosesItsAnswerAndHoldsNothing) {
+  const std::string key = served->tenant_key();
+  net::ip::tcp::socket slow = served->connect(Served::To::kHasty);
+  slow.set_option(net::socket_base::receive_buffer_size(4096));
+  const std::string fields =
+      R"("max_tokens": 200, "n": 8, "ignore_eos": true, "stream": true, "logprobs": true,
+         "top_logprobs": 20)";
+  net::write(slow, net::buffer(request("POST", "/v1/chat/completions", key, chat_body(fields))));
+  Platform& platform = served->platform();
+  const TenantId tenant =
+      platform.directory->authenticate(key, platform.clock.wall_now()).value().tenant;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto recorded = [&] { return platform.ledger->totals_by_tenant(tenant).value().requests; };
+  while (recorded() == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(recorded(), 1);
+  while (platform.admission.num_running() > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(platform.admission.num_running(), 0);
+  const Answer rest = Served::rest_of(slow);
+  EXPECT_EQ(rest.raw.find("[DONE]"), rest.raw.npos) << "it had the whole of its answer";
+  EXPECT_EQ(chat(key, R"("max_tokens": 1)").status(), 200) << "others are served";
 }
 
 TEST_F(ServerTest, StreamOnHttp10IsBareAndEndsWithTheConnection) {
