@@ -21,6 +21,7 @@
 #include "storage/store.hpp"
 #include "tenancy/hash_chain.hpp"
 #include "tenancy/usage_ledger.hpp"
+#include "tests/gateway/chaos/limits_oracle.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
@@ -29,6 +30,8 @@ namespace {
 constexpr int kKills = 8;
 constexpr std::size_t kInFlight = 48;  // as the worker has it
 constexpr std::int64_t kDayMicros = 86'400'000'000;
+constexpr std::int64_t kFirstWall = 1'700'000'000'000'000;
+constexpr std::chrono::hours kTenDays{240};
 
 int num_requests() {
   return std::getenv("TESSERA_LONG") != nullptr ? 200'000 : 6'000;
@@ -110,6 +113,9 @@ class ChaosTest : public testing::Test {
     std::size_t unannounced = 0;
     std::size_t found = 0;
     const auto compare = [&](const UsageRecord& record) {
+      sums_[record.tenant.str()] += totals_of(record);
+      EXPECT_EQ(record.cost, chaos::kPrice.of(record.prompt_tokens, record.cached_tokens,
+                                              record.completion_tokens));
       const auto told = told_.find(record.request.str());
       if (told == told_.end()) {
         ++unannounced;
@@ -125,8 +131,29 @@ class ChaosTest : public testing::Test {
     EXPECT_LE(unannounced, num_kills * kInFlight);
   }
 
+  // The totals that are kept beside the records are the records' sums: of each tenant, and by day.
+  void expect_books_agree(const UsageLedger& ledger) const {
+    std::map<std::string, UsageTotals> by_day;
+    const WallTime from = WallTime(std::chrono::microseconds(kFirstWall)) - kTenDays;
+    const UsageQuery query{.from = from,
+                           .to = from + 200 * kTenDays,
+                           .bucket_width = std::chrono::hours(24),
+                           .by_tenant = true};
+    const auto buckets = usage_buckets(ledger, query);
+    ASSERT_TRUE(buckets);
+    for (const UsageBucket& bucket : *buckets) {
+      for (const UsageGroup& group : bucket.groups) by_day[group.tenant.str()] += group.totals;
+    }
+    EXPECT_EQ(by_day.size(), sums_.size());
+    for (const auto& [tenant, sum] : sums_) {
+      EXPECT_EQ(ledger.totals_by_tenant(TenantId(tenant)).value(), sum) << tenant;
+      EXPECT_EQ(by_day[tenant], sum) << tenant;
+    }
+  }
+
   TempDir directory_;
   std::map<std::string, Told> told_;
+  std::map<std::string, UsageTotals> sums_;  // of the records, by tenant
 };
 
 TEST_F(ChaosTest, NothingIsOvershotLostOrLeaked) {
@@ -134,7 +161,7 @@ TEST_F(ChaosTest, NothingIsOvershotLostOrLeaked) {
   std::cout << "seed " << seed << '\n';
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
-  std::int64_t wall = std::int64_t{1'700'000'000} * 1'000'000;
+  std::int64_t wall = kFirstWall;
   const int of_each = num_requests() / (kKills + 1);
   for (int kill = 0; kill < kKills; ++kill) {
     Worker worker(directory_ / "db", seed + static_cast<std::uint64_t>(kill), wall, 1 << 30);
@@ -166,10 +193,13 @@ TEST_F(ChaosTest, NothingIsOvershotLostOrLeaked) {
   EXPECT_EQ(figures.at("engine_prompt"), figures.at("ledger_prompt"));
   EXPECT_EQ(figures.at("engine_generated"), figures.at("ledger_generated"));
   EXPECT_GT(figures.at("refused"), num_requests() / 50) << "no limit was met";
+  EXPECT_GT(figures.at("refused_for_all"), 0) << "no limit of all tenants was met";
   EXPECT_GT(figures.at("gone"), num_requests() / 40) << "no client left";
 
   const auto store = open_rocks_store(directory_ / "db").value();
-  expect_promises_kept(UsageLedger(*store), kKills);
+  const UsageLedger ledger(*store);
+  expect_promises_kept(ledger, kKills);
+  expect_books_agree(ledger);
   const auto chain = verify_chain(*store, Chain::kUsage).value();
   EXPECT_TRUE(chain.holds()) << chain.fault;
   EXPECT_GE(chain.num_links, told_.size());

@@ -73,7 +73,19 @@ TenantLimits limits_of(int tenant) {
   if (tenant % 8 == 3) limits.requests_per_day = 30;
   if (tenant % 8 == 7) limits.tokens_per_day = 400;
   if (tenant % 16 == 5) limits.tokens_per_month = 600;
+  if (tenant % 16 == 14) limits.spend_cents_per_month = 1;
   return limits;
+}
+
+// Those of all of them together, which are met now and then.
+OrganizationLimits organization_limits() {
+  return {.limits = {.max_concurrent_requests = 40, .tokens_per_day = 20'000}, .revision = 1};
+}
+TenantLimits as_tenant_limits(const MeterLimits& limits) {
+  return {.requests_per_minute = 1'000'000,  // none: never so many come
+          .tokens_per_minute = 10'000'000,
+          .max_concurrent_requests = *limits.max_concurrent_requests,
+          .tokens_per_day = limits.tokens_per_day};
 }
 
 class Chaos {
@@ -89,6 +101,7 @@ class Chaos {
       const std::string name = "tenant-" + std::to_string(i);
       Caller caller{.tenant = TenantId(name), .key = KeyId("key")};
       caller.limits = limits_of(i);
+      caller.organization = organization_;
       callers_.push_back(caller);
     }
     oracles_.resize(callers_.size());
@@ -111,6 +124,7 @@ class Chaos {
     std::size_t tenant;
     std::unique_ptr<Generation> generation;
     LimitsOracle::Held held;
+    LimitsOracle::Held held_of_all;
     int polls_left;  // until its client leaves; negative: it stays
   };
 
@@ -121,6 +135,18 @@ class Chaos {
       totals.push_back(ledger_.totals_by_tenant(caller.tenant).value());
     }
     return totals;
+  }
+
+  PeriodUse recorded_use_of_all(WallTime now) const {
+    PeriodUse all;
+    for (const Caller& caller : callers_) {
+      const PeriodUse use = ledger_.period_use(caller.tenant, KeyId(), now).value();
+      all.requests_today += use.requests_today;
+      all.tokens_today += use.tokens_today;
+      all.tokens_this_month += use.tokens_this_month;
+      all.spend_this_month += use.spend_this_month;
+    }
+    return all;
   }
 
   static UsageTotals sum(const std::vector<UsageTotals>& all) {
@@ -134,14 +160,18 @@ class Chaos {
   // From the records of former processes themselves, not from the totals that admission recalls,
   // and when it recalls them: at the tenant's first request, however the clock has jumped until
   // then.
-  PeriodUse used_before(const TenantId& tenant, WallTime now) const {
+  // Of one tenant, or of all.
+  PeriodUse used_before(const std::optional<TenantId>& tenant, WallTime now) const {
     PeriodUse use;
     for (const UsageRecord& record : former_) {
-      if (record.tenant != tenant) continue;
+      if (tenant && record.tenant != *tenant) continue;
       const std::int64_t tokens = record.prompt_tokens + record.completion_tokens;
       const bool same_month =
           start_of(Period::kMonth, record.started) == start_of(Period::kMonth, now);
-      if (same_month && day_of(record.started) <= day_of(now)) use.tokens_this_month += tokens;
+      if (same_month && day_of(record.started) <= day_of(now)) {
+        use.tokens_this_month += tokens;
+        use.spend_this_month += record.cost;
+      }
       if (day_of(record.started) != day_of(now)) continue;
       ++use.requests_today;
       use.tokens_today += tokens;
@@ -157,6 +187,14 @@ class Chaos {
     return *oracles_[tenant];
   }
 
+  LimitsOracle& oracle_of_all(Now now) {
+    if (!oracle_of_all_) {
+      oracle_of_all_.emplace(as_tenant_limits(organization_->limits),
+                             used_before(std::nullopt, now.wall), now);
+    }
+    return *oracle_of_all_;
+  }
+
   void pass_time() {
     clock_.advance(std::chrono::microseconds(draw(0, 4000)));
     const int chance = draw(0, 9999);
@@ -170,12 +208,15 @@ class Chaos {
     const auto tenant = static_cast<std::size_t>(draw(0, kTenants - 1));
     const int num_prompt = draw(1, kMaxPrompt);
     const int num_answer = draw(1, kMaxAnswer);
-    const std::int64_t most = num_prompt + num_answer;
+    const Demand most{.tokens = num_prompt + num_answer,
+                      .cost = kPrice.at_most(num_prompt, num_answer)};
     const Now now = now_of(clock_);
-    const bool allowed = oracle_of(tenant, now).allows(most, now);
+    const bool tenant_allows = oracle_of(tenant, now).allows(most, now);
+    const bool all_allow = oracle_of_all(now).allows(most, now);
+    const bool allowed = tenant_allows && all_allow;
+    if (tenant_allows && !all_allow) ++num_refused_for_all_;
     auto permit = admission_.admit(callers_[tenant], now);
-    const bool granted =
-        permit && permit->reserve({.tokens = most, .cost = {}}, "bot", now).has_value();
+    const bool granted = permit && permit->reserve(most, "bot", now).has_value();
     if (granted && !allowed) ++num_over_;
     if (!granted && allowed) ++num_under_;
     if (!granted) {
@@ -185,6 +226,7 @@ class Chaos {
     Running one{.tenant = tenant,
                 .generation = make(tenant, num_prompt, num_answer, *std::move(permit)),
                 .held = oracles_[tenant]->take(most, now),
+                .held_of_all = oracle_of_all_->take(most, now),
                 .polls_left = draw(0, 9) < kGoneOfTen ? draw(0, 3) : -1};
     one.generation->start([] {}).value();
     running_.push_back(std::move(one));
@@ -206,6 +248,7 @@ class Chaos {
     plan.record.model = "bot@1";
     plan.record.started = clock_.wall_now();
     plan.permit = std::move(permit);
+    plan.price = kPrice;
     plan.received_at = clock_.steady_now();
     return std::make_unique<Generation>(GenerationServices{engine_, ledger_, metrics_, clock_},
                                         *tokenizer_, std::move(plan));
@@ -230,7 +273,9 @@ class Chaos {
   void settled(const Running& one) {
     const std::int64_t prompt = one.generation->usage().prompt_tokens;
     const std::int64_t completion = one.generation->usage().completion_tokens;
-    oracles_[one.tenant]->settle(one.held, prompt + completion);
+    const Demand used{.tokens = prompt + completion, .cost = kPrice.of(prompt, 0, completion)};
+    oracles_[one.tenant]->settle(one.held, used);
+    oracle_of_all_->settle(one.held_of_all, used);
     char line[128];
     const int size = std::snprintf(
         line, sizeof line, "S %s %lld %lld\n", one.generation->request_id().str().c_str(),
@@ -246,10 +291,11 @@ class Chaos {
       concurrent += admission_.view(caller, now_of(clock_)).concurrent_requests;
     }
     std::printf(
-        "E over=%d under=%d refused=%d gone=%d running=%lld concurrent=%lld engine_left=%d "
+        "E over=%d under=%d refused=%d refused_for_all=%d gone=%d running=%lld concurrent=%lld "
+        "engine_left=%d "
         "blocks_used=%d engine_prompt=%llu engine_generated=%llu ledger_prompt=%lld "
         "ledger_generated=%lld wall=%lld\n",
-        num_over_, num_under_, num_refused_, num_gone_,
+        num_over_, num_under_, num_refused_, num_refused_for_all_, num_gone_,
         static_cast<long long>(admission_.num_running()), static_cast<long long>(concurrent),
         stats.num_running + stats.num_waiting, stats.num_used_blocks,
         static_cast<unsigned long long>(stats.num_prompt_tokens),
@@ -266,8 +312,12 @@ class Chaos {
   Metrics metrics_;
   const std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
   Admission admission_{[this](const TenantId& tenant, const KeyId& key, WallTime now) {
-    return ledger_.period_use(tenant, key, now).value();
-  }};
+                         return ledger_.period_use(tenant, key, now).value();
+                       },
+                       {},
+                       [this](WallTime now) { return recorded_use_of_all(now); }};
+  const std::shared_ptr<const OrganizationLimits> organization_ =
+      std::make_shared<const OrganizationLimits>(organization_limits());
   HostCache cache_{[](const AdapterDigest&) -> Result<HostCache::Pin> {
                      return Error{Code::kNotFound, "there are no adapters here"};
                    },
@@ -278,10 +328,12 @@ class Chaos {
   std::vector<Caller> callers_;
   std::vector<UsageRecord> former_;                   // of processes before this one
   std::vector<std::optional<LimitsOracle>> oracles_;  // by tenant, from its first request on
+  std::optional<LimitsOracle> oracle_of_all_;
   UsageTotals started_with_;
   std::vector<Running> running_;
   int num_asked_ = 0;
   int num_refused_ = 0;
+  int num_refused_for_all_ = 0;  // for want of the organization's alone
   int num_gone_ = 0;
   int num_over_ = 0;
   int num_under_ = 0;

@@ -13,8 +13,12 @@
 #include "storage/clock.hpp"
 #include "tenancy/calendar.hpp"
 #include "tenancy/limits.hpp"
+#include "tenancy/prices.hpp"
 
 namespace tessera::chaos {
+
+// Of every token: a thousandth of a cent, and three for one that was generated.
+inline constexpr Price kPrice{.input = {10'000'000}, .cached_input = {}, .output = {30'000'000}};
 
 // One rate a minute with a burst. Exact: levels are in sixty-millionths of a token.
 class RateHistory {
@@ -116,7 +120,8 @@ class LimitsOracle {
     WallTime request_day;
     WallTime token_day;
     WallTime token_month;
-    std::int64_t most;
+    WallTime spend_month;
+    Demand most;
   };
 
   LimitsOracle(const TenantLimits& limits, const PeriodUse& use, Now now)
@@ -125,28 +130,41 @@ class LimitsOracle {
         tokens_(limits.tokens_per_minute, limits.token_burst()),
         requests_today_(Period::kDay, limits.requests_per_day, use.requests_today, now.wall),
         tokens_today_(Period::kDay, limits.tokens_per_day, use.tokens_today, now.wall),
-        tokens_month_(Period::kMonth, limits.tokens_per_month, use.tokens_this_month, now.wall) {}
+        tokens_month_(Period::kMonth, limits.tokens_per_month, use.tokens_this_month, now.wall),
+        spend_month_(Period::kMonth, pico_dollars(limits.spend_cents_per_month),
+                     use.spend_this_month.pico_dollars, now.wall) {}
 
-  bool allows(std::int64_t most, Now now) {
+  bool allows(const Demand& most, Now now) {
     return running_ < max_running_ && requests_.fits(1, now.steady) &&
-           requests_today_.fits(1, now.wall) && tokens_.fits(most, now.steady) &&
-           tokens_today_.fits(most, now.wall) && tokens_month_.fits(most, now.wall);
+           requests_today_.fits(1, now.wall) && tokens_.fits(most.tokens, now.steady) &&
+           tokens_today_.fits(most.tokens, now.wall) && tokens_month_.fits(most.tokens, now.wall) &&
+           spend_month_.fits(most.cost.pico_dollars, now.wall);
   }
-  Held take(std::int64_t most, Now now) {
+  Held take(const Demand& most, Now now) {
     ++running_;
-    return {requests_.take(1, now.steady),      tokens_.take(most, now.steady),
-            requests_today_.take(1, now.wall),  tokens_today_.take(most, now.wall),
-            tokens_month_.take(most, now.wall), most};
+    return {requests_.take(1, now.steady),
+            tokens_.take(most.tokens, now.steady),
+            requests_today_.take(1, now.wall),
+            tokens_today_.take(most.tokens, now.wall),
+            tokens_month_.take(most.tokens, now.wall),
+            spend_month_.take(most.cost.pico_dollars, now.wall),
+            most};
   }
-  void settle(const Held& held, std::int64_t used) {
+  void settle(const Held& held, const Demand& used) {
     --running_;
     requests_.settle(held.request, 1);
-    tokens_.settle(held.tokens, used);
-    tokens_today_.give_back(held.token_day, held.most - used);
-    tokens_month_.give_back(held.token_month, held.most - used);
+    tokens_.settle(held.tokens, used.tokens);
+    tokens_today_.give_back(held.token_day, held.most.tokens - used.tokens);
+    tokens_month_.give_back(held.token_month, held.most.tokens - used.tokens);
+    spend_month_.give_back(held.spend_month, held.most.cost.pico_dollars - used.cost.pico_dollars);
   }
 
  private:
+  static std::optional<std::int64_t> pico_dollars(const std::optional<std::int64_t>& cents) {
+    if (!cents) return std::nullopt;
+    return Money::of_cents(*cents).pico_dollars;
+  }
+
   const std::int64_t max_running_;
   std::int64_t running_ = 0;
   RateHistory requests_;
@@ -154,6 +172,7 @@ class LimitsOracle {
   PeriodHistory requests_today_;
   PeriodHistory tokens_today_;
   PeriodHistory tokens_month_;
+  PeriodHistory spend_month_;
 };
 
 }  // namespace tessera::chaos
