@@ -17,6 +17,8 @@ struct LimitOptions {
   std::string model;
 };
 
+constexpr std::size_t kMaxAddresses = 20;  // of an alert
+
 // "organization" stands for all tenants together.
 constexpr std::string_view kOrganization = "organization";
 
@@ -142,6 +144,51 @@ Result<void> set_spend(const Remote& remote, const Arguments& names) {
   return {};
 }
 
+void print_alerts(const Remote& remote, const Json& alerts) {
+  print_objects(remote, alerts, {"ALERT", "CENTS", "RECIPIENTS", "LAST TOLD"},
+                [](const Json& alert) {
+                  std::string recipients;
+                  for (const Json& address : alert["notification_channel"]["recipients"]) {
+                    recipients += (recipients.empty() ? "" : " ") + address.get<std::string>();
+                  }
+                  return Arguments{cell_text(alert["id"]), cell_text(alert["threshold_amount"]),
+                                   recipients, time_text(alert["last_triggered_month"])};
+                });
+}
+
+Result<void> show_alerts(const Remote& remote, const Arguments& names) {
+  const auto alerts = remote.list(place_of(names[0], "spend_alerts"));
+  if (!alerts) return alerts.error();
+  print_alerts(remote, *alerts);
+  return {};
+}
+
+// Recipients are whom a webhook's receiver is to write to; the server itself sends no mail.
+Result<void> add_alert(const Remote& remote, const Arguments& names) {
+  const auto cents = parse_value(names[1], names[1]);
+  if (!cents || cents->is_null()) {
+    return Error{Code::kInvalidValue, "'" + names[1] + "' is not a number of cents."};
+  }
+  const Arguments recipients(names.begin() + 2, names.end());
+  const auto added =
+      remote.post(place_of(names[0], "spend_alerts"),
+                  {{"threshold_amount", *cents},
+                   {"currency", "USD"},
+                   {"interval", "month"},
+                   {"notification_channel", {{"type", "email"}, {"recipients", recipients}}}});
+  if (!added) return added.error();
+  print_alerts(remote, remote.json() ? *added : Json::array({*added}));
+  return {};
+}
+
+Result<void> remove_alert(const Remote& remote, const Arguments& names) {
+  const auto removed =
+      remote.remove(place_of(names[0], "spend_alerts/" + percent_encoded(names[1])));
+  if (!removed) return removed.error();
+  std::printf("deleted %s\n", names[1].c_str());
+  return {};
+}
+
 }  // namespace
 
 int limit_command(std::span<const std::string> arguments) {
@@ -163,7 +210,12 @@ int limit_command(std::span<const std::string> arguments) {
                   {"spend", "TENANT CENTS", "what it may spend a month; `none` for no limit", 2, 2,
                    [](const Remote& remote, const Arguments& names) {
                      return set_spend(remote, names);
-                   }}},
+                   }},
+                  {"alerts", "TENANT", "at what it spends in a month somebody is told", 1, 1,
+                   show_alerts},
+                  {"alert", "TENANT CENTS [ADDRESS...]", "tell webhooks when it has spent so much",
+                   2, 2 + kMaxAddresses, add_alert},
+                  {"unalert", "TENANT ALERT", "take one away", 2, 2, remove_alert}},
       .options = {text_option("--key", "KEY", "show, set: of this key", options.key),
                   text_option("--model", "MODEL", "show, set: of this model", options.model)},
       .notes =

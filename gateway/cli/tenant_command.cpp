@@ -68,6 +68,46 @@ Result<void> print_answer(const Remote& remote, const Result<Json>& answer) {
   return {};
 }
 
+constexpr std::string_view kAny = "any";  // no restriction
+
+// Prints what a part of the tenant's policy has become: a word for all, and the members of `list`.
+Result<void> print_policy(const Remote& remote, const Result<Json>& part, const char* list) {
+  if (!part) return part.error();
+  Json rows = Json::array();
+  for (const Json& member : part->value(list, Json::array())) {
+    rows.push_back({{"mode", part->value("mode", "allow_list")}, {"member", member}});
+  }
+  if (rows.empty()) rows.push_back({{"mode", kAny}, {"member", nullptr}});
+  print_objects(remote, remote.json() ? *part : rows, {"MODE", "WHAT"}, [](const Json& row) {
+    return Arguments{cell_text(row["mode"]), cell_text(row["member"])};
+  });
+  return {};
+}
+
+// TENANT [any | allow MODEL... | deny MODEL...]
+Result<void> permit_models(const Remote& remote, const Arguments& names) {
+  const std::string place = project(names[0]) + "/model_permissions";
+  if (names.size() == 1) return print_policy(remote, remote.get(place), "model_ids");
+  Json mode = names[1] + "_list";
+  if (names[1] == kAny && names.size() == 2) mode = "all";
+  const bool has_models = (names[1] == "allow" || names[1] == "deny") && names.size() > 2;
+  if (mode != "all" && !has_models) {
+    return Error{Code::kInvalidValue, "Give any, allow MODEL... or deny MODEL..."};
+  }
+  const Arguments models(names.begin() + 2, names.end());
+  return print_policy(remote, remote.post(place, {{"mode", mode}, {"model_ids", models}}),
+                      "model_ids");
+}
+
+// TENANT [any | RANGE...]
+Result<void> permit_addresses(const Remote& remote, const Arguments& names) {
+  const std::string place = project(names[0]) + "/ip_allowlist";
+  if (names.size() == 1) return print_policy(remote, remote.get(place), "allowed_ips");
+  Arguments ranges(names.begin() + 1, names.end());
+  if (ranges.size() == 1 && ranges.front() == kAny) ranges.clear();
+  return print_policy(remote, remote.post(place, {{"allowed_ips", ranges}}), "allowed_ips");
+}
+
 }  // namespace
 
 int tenant_command(std::span<const std::string> arguments) {
@@ -105,6 +145,10 @@ int tenant_command(std::span<const std::string> arguments) {
               }
               return print_answer(remote, remote.post(project(names[0]), body));
             }},
+           {"models", "TENANT [any|allow|deny MODEL...]", "which models its keys may use", 1, 64,
+            permit_models},
+           {"addresses", "TENANT [any|RANGE...]", "from where its keys may be used", 1, 64,
+            permit_addresses},
            {"archive", "TENANT", "refuse its keys from now on; its data stays", 1, 1,
             [](const Remote& remote, const Arguments& names) {
               return print_answer(remote,

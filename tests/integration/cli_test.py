@@ -52,6 +52,26 @@ class CommandLine(unittest.TestCase):
         for wrong in ("weight=", "weight=x", "weight=0", "tier=gold", "colour=red", "label.=x"):
             self.run_tessera("tenant", "set", tenant, wrong, status=1)
 
+    def test_models_and_addresses_of_a_tenant(self):
+        tenant = self.server.new_tenant("fenced by hand")
+        ask = lambda: tenant.key.chat(harness.BASE, "Hello", max_tokens=1).status
+        self.assertIn("any", self.run_tessera("tenant", "models", tenant.id))
+        self.assertEqual(self.json_of("tenant", "models", tenant.id, "deny",
+                                      harness.BASE)["mode"], "deny_list")
+        self.assertEqual(ask(), 403)
+        self.assertIn(harness.BASE, self.run_tessera("tenant", "models", tenant.id))
+        self.run_tessera("tenant", "models", tenant.id, "any")
+        self.assertEqual(ask(), 200)
+        self.run_tessera("tenant", "models", tenant.id, "allow", status=1)
+        self.run_tessera("tenant", "models", tenant.id, "prefer", "m", status=1)
+        self.assertEqual(self.json_of("tenant", "addresses", tenant.id, "10.0.0.0/8",
+                                      "2001:db8::/32")["allowed_ips"],
+                         ["10.0.0.0/8", "2001:db8::/32"])
+        self.assertEqual(ask(), 401)
+        self.assertIn("any", self.run_tessera("tenant", "addresses", tenant.id, "any"))
+        self.assertEqual(ask(), 200)
+        self.run_tessera("tenant", "addresses", tenant.id, "everywhere", status=1)
+
     def test_keys(self):
         tenant = self.new_tenant("keys by hand")
         made = self.json_of("key", "create", tenant, "--name", "reader", "--scope",
@@ -122,6 +142,35 @@ class CommandLine(unittest.TestCase):
         self.assertTrue(self.json_of("limit", "spend", tenant, "none")["deleted"])
         self.run_tessera("limit", "spend", tenant, "much", status=1)
         self.run_tessera("key", "set", tenant, key, status=1)
+
+    def test_spend_alerts(self):
+        for whose in (self.new_tenant("alerts by hand"), "organization"):
+            made = self.json_of("limit", "alert", whose, "700", "a@example.com", "b@example.com")
+            self.assertEqual(made["threshold_amount"], 700)
+            table = self.run_tessera("limit", "alerts", whose)
+            self.assertIn("a@example.com b@example.com", table)
+            self.assertIn(made["id"], self.run_tessera("limit", "unalert", whose, made["id"]))
+            self.assertEqual(self.json_of("limit", "alerts", whose), [])
+            self.run_tessera("limit", "unalert", whose, made["id"], status=1)
+            self.run_tessera("limit", "alert", whose, "none", status=1)
+
+    def test_usage_and_costs_by_what_is_asked(self):
+        tenant = self.server.new_tenant("grouped by hand")
+        other = self.server.new_key(tenant.id)
+        for key, count in ((tenant.key, 1), (other, 2)):
+            for _ in range(count):
+                key.chat(harness.BASE, "Hello", max_tokens=3, ignore_eos=True).expect(200)
+        rows = self.json_of("usage", "show", tenant.id, "--group", "key")
+        self.assertEqual(sorted((row["api_key_id"], row["num_model_requests"]) for row in rows),
+                         sorted([(tenant.key.key_id, 1), (other.key_id, 2)]))
+        [row] = self.json_of("usage", "show", tenant.id, "--group", "tier", "--group", "model")
+        self.assertEqual((row["service_tier"], row["model"], row["output_tokens"]),
+                         ("default", harness.BASE, 9))
+        self.assertIn("TIER", self.run_tessera("usage", "show", tenant.id, "--group", "tier"))
+        [row] = self.json_of("usage", "costs", tenant.id, "--group", "model")
+        self.assertEqual((row["line_item"], row["usd"]), (harness.BASE, "0.00"))
+        self.assertIn("USD", self.run_tessera("usage", "costs", tenant.id))
+        self.run_tessera("usage", "show", "--group", "colour", status=1)
 
     def test_top_shows_one_interval(self):
         tenant = self.server.new_tenant("busy")
