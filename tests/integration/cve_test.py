@@ -15,9 +15,15 @@ import time
 import unittest
 
 import harness
+import packages
 
 CHAT = "/v1/chat/completions"
 POINTER = re.compile(rb"0x[0-9a-f]{6,}|/(home|usr|var|root)/", re.I)
+# Those that concern a server like this one; a test's name has each, or the last part of it.
+NUMBERS = """2025-48956 2025-48944 2025-59425 2025-62426 mgrm-fgjv-mhv8 2026-22778 2026-22773
+2026-24779 2026-34756 2026-44223 2026-9540 best_of empty_prompt 2025-32444 24357 47277 30165 29783
+2025-25183 2025-46570 2025-48887 2025-48942 2025-48943 2025-61620 2025-6242 2025-62164 2025-62372
+2026-42208 2026-47101 2026-47102 2026-40217 2024-6587 2026-42271 2026-27940 33298 7482 2026-21869"""
 REQUEST_ID = re.compile(rb"req_[0-9A-Z]{26}")  # letters and digits of any kind, 0X too
 
 
@@ -191,10 +197,29 @@ class Cve(unittest.TestCase):
         for field in ("prompt_embeds", "mm_processor_kwargs", "kv_transfer_params"):
             self.refused(self.chat(**{field: "gAJjb3MKc3lzdGVtCg=="}))
 
-    def test_cve_2025_32444_a_pickle_for_an_adapter(self):
+    def test_pickles_of_cve_2025_32444_24357_47277_30165_29783_for_an_adapter(self):
         config = b'{"peft_type": "LORA"}'
         self.refused(self.key.upload("bot", config, b"\x80\x04\x95\x10\x00\x00\x00."), 400, 422)
         self.refused(self.key.upload("bot", b"\x80\x04\x95\x10\x00\x00\x00.", b"x" * 16), 400, 422)
+
+    def test_headers_that_lie_of_cve_2026_27940_33298_7482_make_no_room_and_read_nothing(self):
+        config, good = packages.package()
+        name = packages.FIRST_A
+        lies = {"exabytes of a shape": {"shape": [2**30, 2**30], "data_offsets": [0, 2**62]},
+                "a product beyond 64 bits": {"shape": [2**32, 2**32], "data_offsets": [0, 0]},
+                "an end behind the file": {"data_offsets": [0, len(good) * 1000]},
+                "a beginning behind its end": {"data_offsets": [4096, 0]},
+                "a negative offset": {"data_offsets": [-4096, 0]}}
+        before = self.server.resident_bytes()
+        for what, lie in lies.items():
+            with self.subTest(what):
+                contents = packages.tensors()
+                header = packages.header_of(contents)
+                header[name] |= lie
+                data = b"".join(each for _, _, each in contents.values())
+                answer = self.key.upload("liar", config, packages.container(header, data))
+                self.refused(answer, 400, 422)
+        self.assertLess(self.server.resident_bytes() - before, 64 << 20)
 
     def test_cve_2025_25183_and_cve_2025_46570_a_cached_prefix_is_its_tenants(self):
         prompt = "A long beginning, " + "the same words again and again, " * 12
@@ -268,6 +293,11 @@ class Cve(unittest.TestCase):
                     self.refused(self.chat(**{"logprobs": True, field: value}))
 
     # --- what a body can be that no parser should choke on
+
+    def test_every_number_of_the_list_has_a_test(self):
+        names = " ".join(name for name in dir(self) if name.startswith("test_"))
+        for number in NUMBERS.split():
+            self.assertIn(number.lower().replace("-", "_"), names)
 
     def test_json_bombs_are_refused_at_once(self):
         deep = b'{"model":"m","messages":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
