@@ -2,7 +2,8 @@
 //
 // A sequence's queries, row by row and within a row head by head of the group that shares a KV
 // head, are cut into tiles of sixteen, the rows of a matrix instruction: a group reads its keys and
-// values once, whether the sequence decodes or is in the middle of its prompt.
+// values once, whether the sequence decodes or is in the middle of its prompt. Long chunks of
+// prompts are left to attention_wide.cuh, where four tiles read them once.
 //
 // The order of every sum is fixed (P2): a context is cut at multiples of kKvSplit positions and
 // each split in four, a warp's each, which goes through its positions sixteen at a time; parts are
@@ -30,13 +31,6 @@ __device__ void for_each_sum(const AttentionTask& task, const PartialSums& sums,
     visit(task.row_of(query), task.head_of(query), query, feature, sums.sums[i]);
   }
   __syncthreads();
-}
-
-__device__ inline float* output_at(const AttendParams& p, int row, int head) {
-  const std::size_t at =
-      static_cast<std::size_t>(row) * static_cast<std::size_t>(p.call.limits.num_heads) +
-      static_cast<std::size_t>(head);
-  return p.call.output + at * static_cast<std::size_t>(p.call.cache.head_dim);
 }
 
 // A head's record of one split of a row: head_dim sums, the largest score, the sum of weights.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/kv_layout.hpp"
@@ -22,6 +23,9 @@ struct AttentionLimits {
 };
 std::size_t attention_workspace_bytes(const AttentionLimits& limits);
 
+// Which kernel long chunks of prompts go through; the results are the same, bit for bit.
+enum class AttentionWidth : std::uint8_t { kChosen, kNarrow, kWide };
+
 struct AttentionParams {
   DeviceStep step;
   KvCache cache;
@@ -34,6 +38,7 @@ struct AttentionParams {
   int q_stride = 0;
   float* output = nullptr;         // (rows, num_heads * head_dim)
   std::byte* workspace = nullptr;  // (attention_workspace_bytes(limits),), 256-byte aligned
+  AttentionWidth width = AttentionWidth::kChosen;
 };
 // Keys and values of the step's own rows are in the cache already.
 void attend(CudaStream& stream, const AttentionParams& params, int capacity);

@@ -29,6 +29,7 @@ struct AttendParams {
   float* records;  // (max_records, num_heads, head_dim + 2)
   std::int32_t max_records;
   std::int32_t group;  // query heads to a KV head
+  bool has_wide;       // a launch of attend_wide_kernel is for the sequences that takes_wide()
 };
 
 // A sequence's share of a launch.
@@ -47,9 +48,11 @@ struct PositionRange {
   int end;
 };
 
+// Of none, if there is no such query.
 __device__ inline PositionRange positions_of(const AttendParams& p, int first_row, int num_rows,
-                                             int first_query) {
-  const int last_query = min(first_query + kAttentionTile, num_rows * p.group) - 1;
+                                             int first_query, int num_queries = kAttentionTile) {
+  if (first_query >= num_rows * p.group) return {0, 0};
+  const int last_query = min(first_query + num_queries, num_rows * p.group) - 1;
   const int first = p.call.step.positions[first_row + first_query / p.group];
   const int last = p.call.step.positions[first_row + last_query / p.group];
   const int window = p.call.window;
@@ -88,8 +91,22 @@ __device__ inline SequenceWork sequence_work(const AttendParams& p, int seq,
   return work;
 }
 
-// All threads of a CTA call it.
-__device__ inline void count_sequences(const AttendParams& p, const SequenceOffsets& offsets) {
+// Whether a sequence has queries for a CTA of attend_wide_kernel and is left to it.
+__device__ inline bool takes_wide(const AttendParams& p, const SequenceWork& work) {
+  return p.has_wide && work.num_tiles >= kAttentionWarps;
+}
+
+// A sequence's units of its kernel's, given whether its splits are dealt out; 0 in the other one.
+__device__ inline int units_of(const AttendParams& p, const SequenceWork& work, bool is_split,
+                               bool is_wide) {
+  if (takes_wide(p, work) != is_wide) return 0;
+  if (is_wide) return divided_up(work.num_tiles, kAttentionWarps);
+  return is_split ? work.num_splits : work.num_tiles;
+}
+
+// Of the units of attend_wide_kernel, or of the others. All threads of a CTA call it.
+__device__ inline void count_sequences(const AttendParams& p, const SequenceOffsets& offsets,
+                                       bool is_wide = false) {
   const int num_seqs = p.call.step.counts->seqs;
   if (warp_index() == 0) {
     int units = 0;
@@ -100,7 +117,7 @@ __device__ inline void count_sequences(const AttendParams& p, const SequenceOffs
       const int wanted = work.num_splits > 1 ? work.num_splits * work.num_rows : 0;
       const int records_to = records + warp_prefix(wanted);
       const bool is_split = wanted > 0 && records_to <= p.max_records;
-      const int own = is_split ? work.num_splits : work.num_tiles;
+      const int own = units_of(p, work, is_split, is_wide);
       const int units_to = units + warp_prefix(own);
       if (seq < num_seqs) {
         offsets.units[seq] = units_to - own;

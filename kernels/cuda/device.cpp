@@ -44,6 +44,16 @@ int num_multiprocessors() {
   return count;
 }
 
+std::size_t shared_bytes_of_block() {
+  static const int bytes = [] {
+    int most = 0;
+    TESSERA_CUDA_CHECK(
+        cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, current_device()));
+    return most;
+  }();
+  return static_cast<std::size_t>(bytes);
+}
+
 std::string device_name() {
   cudaDeviceProp properties{};
   TESSERA_CUDA_CHECK(cudaGetDeviceProperties(&properties, current_device()));

@@ -30,6 +30,7 @@ struct DeviceMemory {
 int num_devices() noexcept;  // 0 where there is no driver either
 DeviceMemory device_memory();
 int num_multiprocessors();
+std::size_t shared_bytes_of_block();  // that a launch may ask for
 std::string device_name();
 
 // Raw memory; the buffers below own it. Of 256-byte alignment; size 0 gives null.

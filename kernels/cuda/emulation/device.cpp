@@ -79,6 +79,9 @@ DeviceMemory device_memory() {
 int num_multiprocessors() {
   return 3;  // few and odd, so that persistent grids have work left over
 }
+std::size_t shared_bytes_of_block() {
+  return emulation::kMaxSharedBytes;
+}
 std::string device_name() {
   return "emulated";
 }

@@ -100,6 +100,12 @@ inline uint4 load_stream(const uint4* at) {
 inline void copy_async_16(void* shared, const void* global) {
   emulation::copy_async(shared, global, 16);
 }
+inline void copy_async_4(void* shared, const void* global) {
+  emulation::copy_async(shared, global, 4);
+}
+inline void copy_async_8(void* shared, const void* global) {
+  emulation::copy_async(shared, global, 8);
+}
 inline void commit_copies() {
   emulation::commit_copies();
 }

@@ -152,7 +152,8 @@ float scale_of(const Shape& shape) {
 }
 
 // Attention of the step's rows: (rows, heads, head_dim), row r of sequence s behind those before.
-std::vector<float> attend_on_device(const Case& drawn) {
+std::vector<float> attend_on_device(const Case& drawn,
+                                    AttentionWidth which = AttentionWidth::kChosen) {
   CudaStream stream;
   DeviceArrays arrays(stream);
   const Shape& shape = drawn.shape;
@@ -197,6 +198,7 @@ std::vector<float> attend_on_device(const Case& drawn) {
   auto workspace = poisoned<std::byte>(stream, attention_workspace_bytes(params.limits));
   params.output = output.data();
   params.workspace = workspace.data();
+  params.width = which;
   attend(stream, params, num_rows);
   return to_host(stream, output);
 }
@@ -268,6 +270,10 @@ Case alone(const Case& drawn, std::size_t seq, int num_positions, int num_rows) 
   return one;
 }
 
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 class AttentionKernels : public testing::Test {
  protected:
   void SetUp() override {
@@ -318,6 +324,44 @@ TEST_F(AttentionKernels, AgreeWithTheReferenceAtRandomShapes) {
     worst = std::max(worst, error);
   }
   std::printf("    worst error of a head's largest: %.2e\n", worst);
+}
+
+// Chunks of prompts in tiles of sixty-four queries, whose keys and values four warps share.
+TEST_F(AttentionKernels, TheWideTileAgreesWithTheReferenceAndHasTheBitsOfTheNarrow) {
+  std::uint32_t seed = 201;
+  double worst = 0.0;
+  for (const int head_dim : {24, 64, 96, 128, 200}) {
+    for (const KvForm form : {KvForm::kF16, KvForm::kInt8}) {
+      for (const int window : {0, 37}) {
+        const Shape shape{.head_dim = head_dim,
+                          .num_kv_heads = 2,
+                          .group = 3,
+                          .block_size = seed % 2 == 0 ? 16 : 4,
+                          .window = window,
+                          .softcap = window == 0 ? 0.0F : 5.0F,
+                          .form = form};
+        // Four full tiles and part of a fifth; one query short of four; one row; a whole prompt.
+        const Case drawn = make_case(seed++, shape, {{90, 25}, {63, 21}, {70, 1}, {24, 24}});
+        SCOPED_TRACE("head_dim " + std::to_string(head_dim) + " window " + std::to_string(window));
+        const auto wide = attend_on_device(drawn, AttentionWidth::kWide);
+        const double error = worst_error(drawn, wide);
+        EXPECT_LE(error, kTolerance);
+        EXPECT_TRUE(same_bits(wide, attend_on_device(drawn, AttentionWidth::kNarrow)));
+        worst = std::max(worst, error);
+      }
+    }
+  }
+  std::printf("    worst error of a head's largest: %.2e\n", worst);
+}
+
+TEST_F(AttentionKernels, TheWideTileHasTheBitsOfTheNarrowAcrossSplits) {
+  for (const int window : {0, 300}) {
+    const Shape shape{.head_dim = 32, .num_kv_heads = 1, .group = 4, .window = window};
+    const Case drawn = make_case(8, shape, {{700, 33}, {530, 20}, {300, 40}, {257, 1}});
+    const auto wide = attend_on_device(drawn, AttentionWidth::kWide);
+    EXPECT_LE(worst_error(drawn, wide), kTolerance) << "window " << window;
+    EXPECT_TRUE(same_bits(wide, attend_on_device(drawn, AttentionWidth::kNarrow)));
+  }
 }
 
 TEST_F(AttentionKernels, AgreeWithTheReferenceAcrossSplits) {
