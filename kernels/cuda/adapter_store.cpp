@@ -63,7 +63,7 @@ std::size_t AdapterStore::add_module(const LoraModule& module, PageType type, Li
   const int padded = pages_of_rank(module.rank) * kRanksPerPage;
   const auto part = [&](const void* from, std::size_t bytes) {
     const std::size_t here = at;
-    slot.pieces.push_back({reinterpret_cast<std::byte*>(here), from, bytes});
+    slot.pieces.push_back({reinterpret_cast<std::byte*>(here), from, bytes, next_part_});
     at += aligned(bytes);
     return here;
   };
@@ -91,11 +91,12 @@ std::size_t AdapterStore::add_rows(const RowOverrides& rows, std::size_t at, Lor
   if (rows.ids.empty()) return at;
   entry.count = static_cast<std::int32_t>(rows.ids.size());
   entry.ids = offset_pointer<TokenId>(at);
-  slot.pieces.push_back({reinterpret_cast<std::byte*>(at), rows.ids.data(), rows.ids.size_bytes()});
+  slot.pieces.push_back(
+      {reinterpret_cast<std::byte*>(at), rows.ids.data(), rows.ids.size_bytes(), next_part_});
   at += aligned(rows.ids.size_bytes());
   entry.rows = offset_pointer<std::uint16_t>(at);
   const std::size_t bytes = area(entry.count, spec_.hidden) * sizeof(std::uint16_t);
-  slot.pieces.push_back({reinterpret_cast<std::byte*>(at), rows.rows, bytes});
+  slot.pieces.push_back({reinterpret_cast<std::byte*>(at), rows.rows, bytes, next_part_});
   return at + aligned(bytes);
 }
 
@@ -123,17 +124,20 @@ std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   std::size_t module = 0;
   for (std::size_t i = 0; i < adapter.layers.size(); ++i) {
     const LoraLayer& layer = adapter.layers[i];
+    next_part_ = part_of_layer(static_cast<int>(i));
     for (const Linear linear : kAllLinears) {
       at = add_module(layer[static_cast<std::size_t>(linear)], adapter.type, spec_.shape(linear),
                       at, slot.entries[module++], slot);
     }
     if (spec_.layers[i].experts) at = layout_experts(layer, adapter.type, at, module, slot);
   }
+  next_part_ = 0;
   at = add_module(adapter.embed, adapter.type, {spec_.hidden, spec_.vocab_size}, at,
                   slot.entries[module++], slot);
+  at = add_rows(adapter.embed_rows, at, slot.rows[0], slot);
+  next_part_ = last_part();
   at = add_module(adapter.head, adapter.type, {spec_.vocab_size, spec_.hidden}, at,
                   slot.entries[module++], slot);
-  at = add_rows(adapter.embed_rows, at, slot.rows[0], slot);
   return add_rows(adapter.head_rows, at, slot.rows[1], slot);
 }
 
@@ -172,7 +176,8 @@ void AdapterStore::Slot::move(const T*& offset) const {
   offset = reinterpret_cast<const T*>(address(reinterpret_cast<std::size_t>(offset)));
 }
 
-// Turns offsets into addresses and appends the slot's own part of the table, which goes last.
+// Turns offsets into addresses, adds the slot's own part of the table, and puts the pieces in the
+// order of their parts.
 void AdapterStore::place(Slot& slot, std::size_t index) {
   for (LoraEntry& entry : slot.entries) {
     slot.move(entry.a);
@@ -190,9 +195,11 @@ void AdapterStore::place(Slot& slot, std::size_t index) {
   }
   const auto bytes = [](auto* pointer) { return reinterpret_cast<std::byte*>(pointer); };
   slot.pieces.push_back({bytes(entries_.data() + index * static_cast<std::size_t>(num_modules_)),
-                         slot.entries.data(), slot.entries.size() * sizeof(LoraEntry)});
-  slot.pieces.push_back({bytes(embed_rows_.data() + index), &slot.rows[0], sizeof(LoraRows)});
-  slot.pieces.push_back({bytes(head_rows_.data() + index), &slot.rows[1], sizeof(LoraRows)});
+                         slot.entries.data(), slot.entries.size() * sizeof(LoraEntry), 0});
+  slot.pieces.push_back({bytes(embed_rows_.data() + index), &slot.rows[0], sizeof(LoraRows), 0});
+  slot.pieces.push_back({bytes(head_rows_.data() + index), &slot.rows[1], sizeof(LoraRows), 0});
+  std::stable_sort(slot.pieces.begin(), slot.pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.part < b.part; });
 }
 
 AdapterSlot AdapterStore::add(const LoraView& adapter) {
@@ -216,13 +223,16 @@ void AdapterStore::remove(AdapterSlot index) {
   slot.is_used = false;
 }
 
-bool AdapterStore::send_chunk(Slot& slot) {
-  if (slot.next_piece == slot.pieces.size()) return false;
+bool AdapterStore::send_chunk(Slot& slot, int part) {
+  const auto is_wanted = [&] {
+    return slot.next_piece < slot.pieces.size() && slot.pieces[slot.next_piece].part <= part;
+  };
+  if (!is_wanted()) return false;
   Chunk& chunk = ring_[next_chunk_];
   next_chunk_ = (next_chunk_ + 1) % ring_.size();
   chunk.sent.synchronize();
   std::size_t filled = 0;
-  while (slot.next_piece < slot.pieces.size() && filled < kChunkBytes) {
+  while (is_wanted() && filled < kChunkBytes) {
     const Piece& piece = slot.pieces[slot.next_piece];
     const std::size_t count = std::min(piece.bytes - slot.next_byte, kChunkBytes - filled);
     std::byte* staged = chunk.memory.data() + filled;
@@ -239,18 +249,32 @@ bool AdapterStore::send_chunk(Slot& slot) {
   return true;
 }
 
-void AdapterStore::require(std::span<const AdapterSlot> slots, CudaStream& steps) {
+bool AdapterStore::has_sent(std::span<const AdapterSlot> slots) const {
+  return std::all_of(slots.begin(), slots.end(), [&](AdapterSlot index) {
+    const Slot& slot = slots_[static_cast<std::size_t>(index)];
+    return slot.next_piece == slot.pieces.size();
+  });
+}
+
+// Of an adapter that is on its way every chunk sent so far is before `arrived_` in the stream.
+void AdapterStore::require(std::span<const AdapterSlot> slots, int part, CudaStream& steps) {
+  bool is_on_its_way = false;
   for (const AdapterSlot index : slots) {
     Slot& slot = slots_[static_cast<std::size_t>(index)];
-    while (send_chunk(slot)) {
+    while (send_chunk(slot, part)) {
     }
-    if (!slot.loaded.is_reached()) steps.wait(slot.loaded);
+    const bool is_all_sent = slot.next_piece == slot.pieces.size();
+    if (is_all_sent && slot.loaded.is_reached()) continue;
+    is_on_its_way = true;
   }
+  if (!is_on_its_way) return;
+  copies_.record(arrived_);
+  steps.wait(arrived_);
 }
 
 void AdapterStore::advance() {
   for (Slot& slot : slots_) {
-    if (slot.is_used && send_chunk(slot)) return;
+    if (slot.is_used && send_chunk(slot, last_part())) return;
   }
 }
 

@@ -1,9 +1,11 @@
 // adapter_store.hpp — adapters on the device: pages in the pool, pointers in the table.
 //
 // add() takes memory and returns; the pages follow on a stream of their own through a ring of
-// pinned buffers, a few megabytes a step, or at once for an adapter that a step is about to use.
-// Steps wait for an adapter's event on the device and only if they use it; the host waits for
-// nobody. Memory that was given back is written no sooner than the steps before have ended.
+// pinned buffers, a few megabytes a step. A step that uses an adapter before all of it was sent
+// goes part by part: each layer's pages are sent when the layer is about to be launched, and the
+// layer waits for their event on the device, while the host is at the next one's. Steps wait for
+// adapters that they use and for no other. Memory that was given back is written no sooner than the
+// steps before have ended.
 //
 // Owned and called by the engine thread alone.
 #pragma once
@@ -34,8 +36,15 @@ class AdapterStore {
   AdapterSlot add(const LoraView& adapter);
   void remove(AdapterSlot slot);
 
-  // Sends what is left of these adapters' pages and makes `steps` wait for them.
-  void require(std::span<const AdapterSlot> slots, CudaStream& steps);
+  // Parts of an adapter, in the order in which a step wants them: its rows of the table and what is
+  // of the embedding, the layers, the head.
+  static int part_of_layer(int layer) { return 1 + layer; }
+  int last_part() const { return part_of_layer(spec_.num_layers()); }
+
+  // Whether all of these adapters' pages were sent, though they need not have arrived.
+  bool has_sent(std::span<const AdapterSlot> slots) const;
+  // Sends what is left of these adapters' parts up to `part` and makes `steps` wait for them.
+  void require(std::span<const AdapterSlot> slots, int part, CudaStream& steps);
   // Sends a few megabytes of what is left of any.
   void advance();
   // After a step has been enqueued.
@@ -48,6 +57,7 @@ class AdapterStore {
     std::byte* to;
     const void* from;
     std::size_t bytes;
+    int part;
   };
   struct Slot {
     // Where the parts lie: each run is the layout's bytes from `begin` to the next run's.
@@ -73,6 +83,7 @@ class AdapterStore {
     CudaEvent sent;
   };
 
+  // Pieces of a module are of `next_part_`.
   std::size_t add_module(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
                          LoraEntry& entry, Slot& slot);
   std::size_t layout_experts(const LoraLayer& layer, PageType type, std::size_t at,
@@ -82,7 +93,7 @@ class AdapterStore {
   bool allocate(Slot& slot, std::size_t bytes);  // false: there is no room, and nothing was taken
   void release(Slot& slot);
   void place(Slot& slot, std::size_t index);
-  bool send_chunk(Slot& slot);  // false: all was sent
+  bool send_chunk(Slot& slot, int part);  // false: all up to this part was sent
 
   const ModelSpec& spec_;
   GranulePool& pool_;
@@ -94,6 +105,8 @@ class AdapterStore {
   CudaStream copies_;
   std::array<Chunk, 3> ring_;
   std::size_t next_chunk_ = 0;
+  int next_part_ = 0;  // while an adapter is laid out
+  CudaEvent arrived_;  // what require() has sent last
   CudaEvent stepped_;
 };
 

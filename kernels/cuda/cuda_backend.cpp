@@ -86,6 +86,7 @@ class CudaBackend final : public Backend {
   void note(int stage);
   void launch_noted();
   void run_stage(int stage);
+  void require_part(int stage);
   void capture_graphs();
   CudaGraph capture(int capacity, bool lora);
   void enqueue_step(int capacity, bool lora);
@@ -150,6 +151,7 @@ class CudaBackend final : public Backend {
   int capacity_ = 0;
   int head_capacity_ = 0;
   bool has_lora_ = false;
+  bool is_loading_ = false;  // parts of the step's adapters are sent as it goes
 
   int num_noted_ = 0;             // stages of the step
   bool is_noting_ = false;        // they were noted and not launched
@@ -226,13 +228,13 @@ KvCache CudaBackend::make_cache() {
 
 void CudaBackend::begin(const StepInput& input) {
   arena_.send(input, stream_);
-  adapters_.require(arena_.used_slots(), stream_);
-  adapters_.advance();
+  is_loading_ = !adapters_.has_sent(arena_.used_slots());
+  if (!is_loading_) adapters_.require(arena_.used_slots(), adapters_.last_part(), stream_);
   capacity_ = bucket_of(arena_.num_rows());
   head_capacity_ = arena_.num_head_rows();
   has_lora_ = !arena_.used_slots().empty();
   num_noted_ = 0;
-  is_noting_ = capacity_ <= max_graph_rows_;
+  is_noting_ = capacity_ <= max_graph_rows_ && !is_loading_;
   has_states_ = has_drawn_ = false;
   has_logits_.assign(has_logits_.size(), false);
   if (!is_noting_) run_prologue();
@@ -265,6 +267,8 @@ void CudaBackend::head() {
     launch_noted();
     note(num_stages() - 1);
   }
+  is_loading_ = false;
+  adapters_.advance();
   adapters_.note_step(stream_);
   if (arena_.num_state_rows() > 0) fetch_states();
 }
@@ -347,7 +351,16 @@ void CudaBackend::enqueue_step(int capacity, bool lora) {
   for (int stage = 0; stage < num_stages(); ++stage) run_stage(stage);
 }
 
+// Before a stage that begins a part of an adapter which is still to be sent.
+void CudaBackend::require_part(int stage) {
+  const bool is_layer = stage > 0 && stage < num_stages() - 1;
+  if (is_layer && (stage - 1) % kStagesOfLayer != 0) return;
+  const int layer = is_layer ? (stage - 1) / kStagesOfLayer : stage == 0 ? -1 : spec_.num_layers();
+  adapters_.require(arena_.used_slots(), AdapterStore::part_of_layer(layer), stream_);
+}
+
 void CudaBackend::run_stage(int stage) {
+  if (is_loading_) require_part(stage);
   if (stage == 0) return run_embed();
   if (stage == num_stages() - 1) return run_head();
   const int layer = (stage - 1) / kStagesOfLayer;

@@ -1,0 +1,110 @@
+// adapter_store_test.cpp — adapters on their way to the device: which parts of them a step that
+// asks for some finds there.
+#include "kernels/cuda/adapter_store.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/lora_modules.hpp"
+#include "tests/kernels/cuda/device_arrays.hpp"
+#include "tests/kernels/random_adapter.hpp"
+
+namespace tessera {
+namespace {
+
+class AdapterStoreKernels : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (num_devices() == 0) GTEST_SKIP() << "no CUDA device on this machine";
+  }
+};
+
+constexpr int kMaxSlots = 4;
+constexpr std::size_t kPoolBytes = std::size_t{8} << 20;
+
+// A store whose memory is poisoned, so that what has not arrived is seen.
+struct Device {
+  explicit Device(const ModelSpec& spec) : pool(kPoolBytes), store(spec, pool, kMaxSlots) {
+    std::byte* all = pool.allocate(kPoolBytes);
+    steps.fill(all, kPoison, kPoolBytes);
+    steps.synchronize();
+    pool.release(all);
+  }
+
+  template <class T>
+  std::vector<T> fetch(const T* from, std::size_t count) {
+    std::vector<T> values(count);
+    steps.copy_to_host(values.data(), from, count * sizeof(T));
+    steps.synchronize();
+    return values;
+  }
+  // Whether the module's A is there, byte by byte.
+  bool has(AdapterSlot slot, int module, const LoraModule& expected, int in_features) {
+    const LoraTable table = store.table();
+    const auto at = static_cast<std::size_t>(slot * table.num_modules + module);
+    const LoraEntry entry = fetch(table.entries + at, 1)[0];
+    const auto bytes = static_cast<std::size_t>(pages_of_rank(expected.rank) * kRanksPerPage) *
+                       static_cast<std::size_t>(in_features) * element_bytes(entry.type);
+    return std::memcmp(fetch(entry.a, bytes).data(), expected.a, bytes) == 0;
+  }
+
+  GranulePool pool;
+  CudaStream steps;
+  AdapterStore store;
+};
+
+TEST_F(AdapterStoreKernels, AStepFindsThePartsThatItHasAskedForAndNoLaterOnes) {
+  Random random(11);
+  ModelSpec spec = RandomModel::random_llama_spec(random);
+  spec.layers.resize(3, spec.layers.front());
+  const RandomAdapter adapter(random, spec, 12);
+  const LoraView& view = adapter.view(PageType::kBf16);
+  Device device(spec);
+  const AdapterSlot slots[] = {device.store.add(view)};
+  const LoraModuleNumbers modules(spec);
+  const auto has_layer = [&](int layer) {
+    const int module = modules.of(layer, Linear::kGate);
+    return device.has(
+        slots[0], module,
+        view.layers[static_cast<std::size_t>(layer)][static_cast<std::size_t>(Linear::kGate)],
+        spec.shape(Linear::kGate).in_features);
+  };
+  EXPECT_FALSE(device.store.has_sent(slots));
+  device.store.require(slots, 0, device.steps);
+  for (int layer = 0; layer < 3; ++layer) EXPECT_FALSE(has_layer(layer)) << layer;
+  for (int layer = 0; layer < 3; ++layer) {
+    device.store.require(slots, AdapterStore::part_of_layer(layer), device.steps);
+    for (int other = 0; other < 3; ++other) {
+      EXPECT_EQ(has_layer(other), other <= layer) << other << " after " << layer;
+    }
+  }
+  device.store.require(slots, device.store.last_part(), device.steps);
+  EXPECT_TRUE(device.store.has_sent(slots));
+}
+
+TEST_F(AdapterStoreKernels, WhatNobodyAsksForComesInTheBackground) {
+  Random random(12);
+  const ModelSpec spec = RandomModel::random_llama_spec(random);
+  const RandomAdapter first(random, spec, 8);
+  const RandomAdapter second(random, spec, 8);
+  Device device(spec);
+  const AdapterSlot slots[] = {device.store.add(first.view(PageType::kBf16)),
+                               device.store.add(second.view(PageType::kBf16))};
+  device.store.advance();
+  EXPECT_TRUE(device.store.has_sent(std::span(slots).first(1)));
+  EXPECT_FALSE(device.store.has_sent(slots));
+  device.store.advance();
+  EXPECT_TRUE(device.store.has_sent(slots));
+  device.store.require(slots, device.store.last_part(), device.steps);
+  for (int i = 0; i < 2; ++i) {
+    const LoraView& view = (i == 0 ? first : second).view(PageType::kBf16);
+    const auto linear = static_cast<std::size_t>(Linear::kQ);
+    EXPECT_TRUE(device.has(slots[i], LoraModuleNumbers(spec).of(0, Linear::kQ),
+                           view.layers[0][linear], spec.shape(Linear::kQ).in_features));
+  }
+}
+
+}  // namespace
+}  // namespace tessera
