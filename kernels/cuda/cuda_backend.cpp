@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,7 @@
 #include "kernels/cuda/expert_kernels.hpp"
 #include "kernels/cuda/granule_pool.hpp"
 #include "kernels/cuda/linear.hpp"
+#include "kernels/cuda/linear_dense.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
 #include "kernels/cuda/row_kernels.hpp"
 #include "kernels/cuda/step_arena.hpp"
@@ -159,6 +161,8 @@ class CudaBackend final : public Backend {
   bool has_drawn_ = false;        // so that few of the logits are wanted here
   std::vector<bool> has_logits_;  // (max_logit_rows,) in host_logits_
   int max_graph_rows_;
+  const int dense_rows_;
+  std::optional<DenseLinear> dense_;
   struct Graphs {
     int capacity;
     CudaGraph base;
@@ -195,7 +199,12 @@ CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limit
       expert_lora_{step(), adapters_.table(), expert_lora_limits_of(spec_, limits_),
                    expert_lora_workspace_.data()},
       has_logits_(static_cast<std::size_t>(limits_.max_logit_rows)),
-      max_graph_rows_(std::min(options.max_graph_rows, kGraphBuckets.back())) {
+      max_graph_rows_(std::min(options.max_graph_rows, kGraphBuckets.back())),
+      dense_rows_(options.dense_rows) {
+  if (dense_rows_ > 0) {
+    dense_.emplace(std::max(spec_.vocab_size, Activations::widest_output(spec_)),
+                   Activations::widest_input(spec_));
+  }
   capture_graphs();
 }
 
@@ -439,7 +448,11 @@ void CudaBackend::multiply_one(const PackedMatrix* first, int count, float* y, i
     group.x = on_.ordered();
     stage_rows(stream_, {num_rows, on_.input.data(), first->order, first->cols, group.x}, capacity);
   }
-  multiply(stream_, group, capacity);
+  if (dense_ && capacity >= dense_rows_ && capacity > max_graph_rows_) {
+    dense_->multiply(stream_, group, capacity);
+  } else {
+    multiply(stream_, group, capacity);
+  }
 }
 
 void CudaBackend::run_linears(int layer, std::span<const Linear> linears) {

@@ -4,7 +4,8 @@
 // 8, 16 or 64 rows of x; its eight warps take every eighth block of 64 columns, decode the weights
 // into registers as the A operand of mma.m16n8k16 in fp16, and their sums are added in the order of
 // the warps. So a row's result is a function of the row and of W alone (P2): the split depends on
-// the number of columns, and a column of an mma on nothing beside it.
+// the number of columns, and a column of an mma on nothing beside it. For many rows there is a wide
+// form (linear_wide.hpp), which makes the same sums in the same order.
 //
 //   4-bit codes   a table of pairs in shared memory, a copy for each lane: one byte permutation and
 //                 one load without bank conflicts for two weights (64 KiB, after FLUTE's idea)
@@ -42,8 +43,12 @@ struct LinearGroup {
   const std::int32_t* x_rows = nullptr;
 };
 
+// Which form a launch takes; the results are the same, bit for bit.
+enum class LinearWidth : std::uint8_t { kChosen, kNarrow, kWide };
+
 // For `capacity` rows at most. All matrices are of one form and have no order of their own; the
 // first begins at y, each next where the one before ends. Writes every y[row][n], nothing else.
-void multiply(CudaStream& stream, const LinearGroup& group, int capacity);
+void multiply(CudaStream& stream, const LinearGroup& group, int capacity,
+              LinearWidth width = LinearWidth::kChosen);
 
 }  // namespace tessera

@@ -1,6 +1,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/row_kernels.hpp"
 #include "kernels/cuda/row_math.cuh"
+#include "kernels/cuda/weight_decode.cuh"
 
 namespace tessera {
 namespace {
@@ -17,27 +18,6 @@ __device__ __forceinline__ int this_thread() {
 constexpr int kStride = static_cast<int>(kRowThreads);
 
 // ---- Embedding.
-
-__device__ float decode_weight(const PackedMatrix& m, int n, int k) {
-  const std::size_t code = m.code_index(n, k);
-  float value = 0.0F;
-  if (m.form == PackedForm::kHalf) {
-    value = from_half(reinterpret_cast<const std::uint16_t*>(m.codes)[code]);
-  } else if (m.form == PackedForm::kInt8) {
-    value = static_cast<float>(reinterpret_cast<const std::int8_t*>(m.codes)[code]);
-  } else {
-    const auto byte = static_cast<unsigned>(m.codes[code / 2]);
-    value = from_half(m.book[code % 2 == 0 ? byte & 15U : byte >> 4]);
-  }
-  const int group = k / m.group;
-  const std::size_t at = m.scale_index(n, group);
-  const float offset = m.offsets == nullptr ? 0.0F : m.offsets[at];
-  if (m.scales != nullptr) return fmaf(value, m.scales[at], offset);
-  const std::size_t i = at_row(n, m.groups()) + static_cast<std::size_t>(group);
-  const float scaled =
-      __fmul_rn(m.dynamic_map[m.absmax_codes[at]], m.absmax_scales[i / kAbsmaxBlock]);
-  return fmaf(value, __fadd_rn(scaled, m.absmax_offset), offset);
-}
 
 __global__ void __launch_bounds__(kRowThreads) embed_kernel(const __grid_constant__ EmbedParams p) {
   const int row = this_row();

@@ -13,12 +13,14 @@
 #include <cstring>
 #include <functional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "kernels/cuda/attention_kernels.hpp"
 #include "kernels/cuda/half.hpp"
 #include "kernels/cuda/linear.hpp"
+#include "kernels/cuda/linear_dense.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
 #include "kernels/cuda/sampler_kernels.hpp"
 #include "kernels/nf4.hpp"
@@ -124,7 +126,7 @@ void time_lora(int rows, int num_adapters, int rank, int in_features, int out_fe
 
 // Sequences of `context` positions, of which the last `rows` are in the step.
 void time_attention(int seqs, int context, int rows, int kv_heads, int group, int head_dim,
-                    KvForm form) {
+                    KvForm form, AttentionWidth width = AttentionWidth::kChosen) {
   CudaStream stream;
   DeviceArrays arrays(stream);
   const int block_size = 16;
@@ -172,6 +174,7 @@ void time_attention(int seqs, int context, int rows, int kv_heads, int group, in
   params.output = output.data();
   params.workspace = workspace.data();
   params.cache.scales = const_cast<float*>(scales);
+  params.width = width;
   const double time = microseconds(stream, [&](int i) {
     const auto* bytes =
         reinterpret_cast<const std::byte*>(elements[static_cast<std::size_t>(i % copies)]);
@@ -181,7 +184,8 @@ void time_attention(int seqs, int context, int rows, int kv_heads, int group, in
   const double keys = static_cast<double>(rows) * (context - (rows - 1) / 2.0);
   print("attention seqs " + std::to_string(seqs) + " context " + std::to_string(context) +
             " rows " + std::to_string(rows) + " dim " + std::to_string(head_dim) +
-            (form == KvForm::kInt8 ? " int8" : " fp16"),
+            (form == KvForm::kInt8 ? " int8" : " fp16") +
+            (width == AttentionWidth::kNarrow ? " narrow" : ""),
         time, static_cast<double>(cache_bytes + (form == KvForm::kInt8 ? 4 * cache_rows : 0)),
         4.0 * seqs * keys * num_heads * head_dim);
 }
@@ -239,7 +243,8 @@ PackedMatrix random_nf4(DeviceArrays& arrays, int rows, int cols) {
   return matrix;
 }
 
-// y = W x of an NF4 matrix; matrices rotate, so that none is in the second-level cache.
+// y = W x of an NF4 matrix; matrices rotate, so that none is in the second-level cache. Where there
+// are many rows, each form by itself: which one is chosen is an estimate until it was measured.
 void time_linear(int rows, int out_features, int in_features) {
   CudaStream stream;
   DeviceArrays arrays(stream);
@@ -262,13 +267,27 @@ void time_linear(int rows, int out_features, int in_features) {
   group.y = y.data();
   group.y_stride = out_features;
   group.num_rows = arrays.keep(std::vector<std::int32_t>{rows});
-  const auto run = [&](int i) {
-    group.matrices[0] = matrices[static_cast<std::size_t>(i % copies)];
-    multiply(stream, group, rows);
+  const std::string name = "linear nf4 rows " + std::to_string(rows) + " " +
+                           std::to_string(out_features) + " x " + std::to_string(in_features);
+  const auto time = [&](const char* form, const std::function<void()>& run) {
+    const double taken = microseconds(stream, [&](int i) {
+      group.matrices[0] = matrices[static_cast<std::size_t>(i % copies)];
+      run();
+    });
+    print(name + form, taken, bytes, 2.0 * rows * weights);
   };
-  print("linear nf4 rows " + std::to_string(rows) + " " + std::to_string(out_features) + " x " +
-            std::to_string(in_features),
-        microseconds(stream, run), bytes, 2.0 * rows * weights);
+  time("", [&] { multiply(stream, group, rows); });
+  if (rows <= 16 && !is_tiny) return;
+  time(" narrow", [&] { multiply(stream, group, rows, LinearWidth::kNarrow); });
+  time(" wide", [&] { multiply(stream, group, rows, LinearWidth::kWide); });
+  try {
+    DenseLinear dense(out_features, in_features);
+    time(" cublasLt", [&] { dense.multiply(stream, group, rows); });
+  } catch (const CudaError&) {
+    throw;
+  } catch (const std::runtime_error& missing) {
+    std::fprintf(stderr, "%s\n", missing.what());
+  }
 }
 
 void time_all() {
@@ -276,10 +295,11 @@ void time_all() {
     time_linear(2, 32, 128);
     time_lora(2, 2, 8, 64, 64);
     time_attention(2, 40, 1, 1, 2, 32, KvForm::kF16);
+    time_attention(1, 40, 40, 1, 2, 32, KvForm::kF16, AttentionWidth::kWide);
     time_sampler(1, 200, 5, 0.9F);
     return;
   }
-  for (const int rows : {1, 8, 16, 64, 256, 512}) {
+  for (const int rows : {1, 8, 16, 32, 64, 256, 512, 2048}) {
     time_linear(rows, 4096, 4096);
     time_linear(rows, 28672, 4096);
     time_linear(rows, 4096, 14336);
@@ -296,6 +316,7 @@ void time_all() {
     time_attention(64, 1024, 1, 8, 4, 128, form);
     time_attention(16, 8192, 1, 8, 4, 128, form);
     time_attention(1, 2048, 512, 8, 4, 128, form);
+    time_attention(1, 2048, 512, 8, 4, 128, form, AttentionWidth::kNarrow);
     time_attention(64, 1024, 1, 2, 7, 64, form);
   }
   for (const int rows : {1, 64}) {

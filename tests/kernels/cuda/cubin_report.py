@@ -50,8 +50,11 @@ for form, (_, ahead) in FORMS.items():
                                 dict(HMMA=depth * tokens // 8 * 4,
                                      block=blocks.get((form, tokens, steps), 0),
                                      registers=255 if tokens == 64 else 128)))
-# Attention: a lane keeps head_dim / 2 sums.
+# The wide form: two tiles by 64 rows of a block of 64 columns, four products of 16 by 16 by 8 each.
+BUDGETS.append((r"wide_kernel<\(tessera::PackedForm\)\d, \d>", dict(HMMA=64, registers=255)))
+# Attention: a lane keeps head_dim / 2 sums; in the wide tile, twice as many.
 BUDGETS.append((r"attend_kernel<(64|96|128|256),", dict(registers=255)))
+BUDGETS.append((r"attend_wide_kernel<", dict(registers=255)))
 
 
 def cubins(path):

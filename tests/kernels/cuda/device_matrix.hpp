@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/linear.hpp"
+#include "kernels/cuda/linear_dense.hpp"
 #include "kernels/cuda/packed_matrix.hpp"
 #include "kernels/cuda/row_kernels.hpp"
 #include "tests/kernels/random_model.hpp"
@@ -113,7 +114,22 @@ class DeviceMatrix {
 
   // x (rows, cols) to y (rows, matrix rows); launched for `capacity` rows, of which the rest must
   // stay as they are.
-  std::vector<float> multiply(const std::vector<float>& x, int rows, int capacity) {
+  std::vector<float> multiply(const std::vector<float>& x, int rows, int capacity,
+                              LinearWidth width = LinearWidth::kChosen) {
+    return run(x, rows, capacity, [&](const LinearGroup& group) {
+      tessera::multiply(stream_, group, capacity, width);
+    });
+  }
+  // The same by a library's GEMM.
+  std::vector<float> multiply(const std::vector<float>& x, int rows, DenseLinear& dense) {
+    return run(x, rows, rows,
+               [&](const LinearGroup& group) { dense.multiply(stream_, group, rows); });
+  }
+
+ private:
+  template <class Multiply>
+  std::vector<float> run(const std::vector<float>& x, int rows, int capacity,
+                         const Multiply& multiply_group) {
     const auto cols = static_cast<std::size_t>(view().cols);
     const auto outputs = static_cast<std::size_t>(view().rows);
     const auto most = static_cast<std::size_t>(capacity);
@@ -136,14 +152,13 @@ class DeviceMatrix {
     group.y = y.data();
     group.y_stride = view().rows;
     group.num_rows = num_rows.data();
-    tessera::multiply(stream_, group, capacity);
+    multiply_group(group);
     std::vector<float> result(y.size());
     stream_.copy_to_host(result.data(), y.data(), y.bytes());
     stream_.synchronize();
     return result;
   }
 
- private:
   PackedBuffers host_;
   CudaStream stream_;
   DeviceBuffer<float> map_;
