@@ -76,8 +76,8 @@ struct BackendLimits {
   int max_adapters = 256;                // CUDA only: adapters there may be at once
   MemoryWishes memory = {};              // CUDA only: of KV blocks, if num_blocks is 0; of adapters
   int num_threads = 0;                   // CPU only; 0: one per core
-  HeadForm head_form = HeadForm::kBf16;  // CPU only
-  KvForm kv_form = KvForm::kF16;         // CPU only
+  HeadForm head_form = HeadForm::kBf16;  // CPU and CUDA; of a head in bf16
+  KvForm kv_form = KvForm::kF16;         // CPU and CUDA
   bool pin_threads = false;              // CPU only: each thread to a core of its own
 };
 

@@ -43,7 +43,7 @@ std::size_t checked_free_bytes(const ModelWeights& weights, const BackendLimits&
                                const CudaOptions& options) {
   const std::size_t free = device_memory().free_bytes;
   divide_device(weights.spec, limits, options.max_graph_rows, free,
-                DeviceModel::bytes_for(weights));
+                DeviceModel::bytes_for(weights, limits.head_form));
   return free;
 }
 
@@ -175,7 +175,7 @@ CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limit
                          const CudaOptions& options)
     : spec_(weights.spec),
       free_bytes_(checked_free_bytes(weights, limits, options)),
-      model_(weights, stream_),
+      model_(weights, limits.head_form, stream_),
       memory_(divide_device(spec_, limits, options.max_graph_rows, free_bytes_,
                             free_bytes_ - std::min(free_bytes_, device_memory().free_bytes))),
       limits_(with_blocks(limits, memory_.num_blocks)),

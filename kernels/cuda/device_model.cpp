@@ -1,15 +1,74 @@
 #include "kernels/cuda/device_model.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
-namespace tessera {
+#include "kernels/weight_buffers.hpp"
 
-DeviceModel::DeviceModel(const ModelWeights& weights, CudaStream& stream)
+namespace tessera {
+namespace {
+
+constexpr int kHeadGroup = 64;  // weights of a head in 8 bits that share a scale
+
+bool rounds_head(const ModelWeights& weights, HeadForm form) {
+  return form == HeadForm::kInt8 && weights.head.form == WeightForm::kBf16 &&
+         weights.head.cols % kHeadGroup == 0;
+}
+
+// The shape of a head in 8 bits, without its codes.
+WeightMatrix int8_shape(const WeightMatrix& head) {
+  WeightMatrix shape;
+  shape.rows = head.rows;
+  shape.cols = head.cols;
+  shape.form = WeightForm::kInt8;
+  shape.group = kHeadGroup;
+  static constexpr float kPresent = 0.0F;
+  shape.scales = &kPresent;  // not nested; nobody reads them
+  return shape;
+}
+
+// Codes of a group and, returned, what they are multiplied by.
+float round_group(const Bf16* weights, std::uint8_t* codes) {
+  float largest = 0.0F;
+  for (int i = 0; i < kHeadGroup; ++i) {
+    largest = std::max(largest, std::abs(bf16_to_float(weights[i])));
+  }
+  const float scale = largest / 127.0F;
+  for (int i = 0; i < kHeadGroup; ++i) {
+    const float code = scale == 0.0F ? 0.0F : std::nearbyint(bf16_to_float(weights[i]) / scale);
+    codes[i] = static_cast<std::uint8_t>(static_cast<std::int8_t>(code));
+  }
+  return scale;
+}
+
+WeightBuffers round_head(const WeightMatrix& head) {
+  WeightBuffers rounded;
+  rounded.rows = head.rows;
+  rounded.cols = head.cols;
+  rounded.form = WeightForm::kInt8;
+  rounded.group = kHeadGroup;
+  const auto size = static_cast<std::size_t>(head.rows) * static_cast<std::size_t>(head.cols);
+  rounded.codes.resize(size);
+  rounded.scales.resize(size / kHeadGroup);
+  for (std::size_t i = 0; i < rounded.scales.size(); ++i) {
+    rounded.scales[i] = round_group(head.bf16 + i * kHeadGroup, &rounded.codes[i * kHeadGroup]);
+  }
+  return rounded;
+}
+
+}  // namespace
+
+DeviceModel::DeviceModel(const ModelWeights& weights, HeadForm head_form, CudaStream& stream)
     : dynamic_map_(kDynamicMap.size()) {
   const ModelSpec& spec = weights.spec;
   copy<float>(stream, dynamic_map_, kDynamicMap);
   embedding_ = send(weights.embedding, stream);
-  if (!spec.tied_embeddings) head_ = send(weights.head, stream);
+  if (rounds_head(weights, head_form)) {
+    head_ = send(round_head(weights.head).view(), stream);
+  } else if (!spec.tied_embeddings) {
+    head_ = send(weights.head, stream);
+  }
   final_norm_ = send(weights.final_norm, spec.hidden, stream);
   for (int i = 0; i < spec.num_layers(); ++i) {
     layers_.push_back(send(spec, i, weights.layers[static_cast<std::size_t>(i)], stream));
@@ -23,9 +82,13 @@ DeviceModel::DeviceModel(const ModelWeights& weights, CudaStream& stream)
 }
 
 // Vectors are left out: they are a few kilobytes a layer.
-std::size_t DeviceModel::bytes_for(const ModelWeights& weights) {
+std::size_t DeviceModel::bytes_for(const ModelWeights& weights, HeadForm head_form) {
   std::size_t bytes = packed_bytes(weights.embedding);
-  if (!weights.spec.tied_embeddings) bytes += packed_bytes(weights.head);
+  if (rounds_head(weights, head_form)) {
+    bytes += packed_bytes(int8_shape(weights.head));
+  } else if (!weights.spec.tied_embeddings) {
+    bytes += packed_bytes(weights.head);
+  }
   for (const LayerWeights& layer : weights.layers) {
     for (const WeightMatrix& matrix : layer.linears) {
       if (matrix.rows > 0) bytes += packed_bytes(matrix);

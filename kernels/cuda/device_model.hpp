@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/backend.hpp"
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/device_experts.hpp"
 #include "kernels/cuda/packed_matrix.hpp"
@@ -35,11 +36,12 @@ struct DeviceRope {
 
 class DeviceModel {
  public:
-  // Packs and sends everything; the weights are not needed afterwards. Throws std::invalid_argument
-  // for what a GPU does not take.
-  DeviceModel(const ModelWeights& weights, CudaStream& stream);
+  // Packs and sends everything; the weights are not needed afterwards. A head in bf16 becomes one
+  // of `head_form`, beside an embedding that stays as it is. Throws std::invalid_argument for what
+  // a GPU does not take.
+  DeviceModel(const ModelWeights& weights, HeadForm head_form, CudaStream& stream);
   // Of device memory that they take, but for what rounding of allocations costs.
-  static std::size_t bytes_for(const ModelWeights& weights);
+  static std::size_t bytes_for(const ModelWeights& weights, HeadForm head_form);
 
   const PackedMatrix& embedding() const { return embedding_.view(); }
   const PackedMatrix& head() const { return head_ ? head_->view() : embedding_.view(); }

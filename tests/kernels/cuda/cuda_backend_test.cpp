@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_backend.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -129,6 +130,62 @@ TEST_F(CudaBackendTest, CachesInEightBitsCostAHundredth) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     expect_agreement(Crowd(seed, small({.model = CrowdModel::kLlamaNf4})), seed, 2e-2,
                      KvForm::kInt8);
+  }
+}
+
+// Whoever asks for a library's GEMM gets it for steps of many rows: close, but not the same bits.
+TEST_F(CudaBackendTest, LongStepsMayGoThroughALibrarysGemm) {
+  for (std::uint32_t seed = 1; seed <= seeds(6, 3); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed, small({.model = CrowdModel::kLlamaNf4}));
+    BackendLimits limits = crowd.limits(0);
+    limits.memory.adapter_bytes = std::size_t{32} << 20;
+    std::unique_ptr<Backend> backend;
+    try {
+      backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 0, .dense_rows = 4});
+    } catch (const CudaError&) {
+      throw;
+    } catch (const std::runtime_error& missing) {
+      GTEST_SKIP() << missing.what();
+    }
+    crowd.add_adapters(*backend);
+    const auto actual = crowd.run_together(*backend, seed);
+    const auto expected = crowd.run_together(*make(crowd), seed);
+    for (std::size_t i = 0; i < crowd.size(); ++i) {
+      for (std::size_t at = 0; at < actual[i].size(); ++at) {
+        EXPECT_LE(relative_error(actual[i][at], expected[i][at]), kTolerance);
+      }
+    }
+  }
+}
+
+// A weight's error is even over a 127th of its block's largest, some 2.45 deviations of 64 normal
+// numbers: the noise of a logit is 2.45 / (127 sqrt(12)) = 0.56 % of it.
+TEST_F(CudaBackendTest, AHeadInEightBitsCostsTheNoiseOfItsRounding) {
+  for (std::uint32_t seed = 1; seed <= seeds(10, 3); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const Crowd crowd(seed, small({.model = CrowdModel::kLlamaNf4}));
+    BackendLimits limits = crowd.limits(0);
+    limits.head_form = HeadForm::kInt8;
+    limits.memory.adapter_bytes = std::size_t{32} << 20;
+    const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 8});
+    crowd.add_adapters(*backend);
+    const auto actual = crowd.run_together(*backend, seed);
+    const auto expected = crowd.run_together(*make(crowd), seed);
+    double noise = 0.0;
+    double power = 0.0;
+    for (std::size_t i = 0; i < crowd.size(); ++i) {
+      for (std::size_t at = 0; at < actual[i].size(); ++at) {
+        for (std::size_t n = 0; n < actual[i][at].size(); ++n) {
+          const double value = static_cast<double>(expected[i][at][n]);
+          noise += std::pow(static_cast<double>(actual[i][at][n]) - value, 2);
+          power += value * value;
+        }
+      }
+    }
+    EXPECT_LE(std::sqrt(noise / power), 0.007);
+    EXPECT_GT(noise, 0.0);
+    EXPECT_EQ(crowd.run_alone(*backend, 0), actual[0]);
   }
 }
 
