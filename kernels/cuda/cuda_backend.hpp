@@ -21,8 +21,8 @@ namespace tessera {
 struct CudaOptions {
   int max_graph_rows = 256;  // steps of more rows are launched kernel by kernel; 0: all are
   // From so many rows on, and not in graphs, linears go through a library's GEMM
-  // (linear_dense.hpp), for whose sake a row's bits then depend on its company; 0: never, which P2
-  // asks for.
+  // (linear_dense.hpp), for whose sake a row's bits then depend on its company; its 48 MiB come out
+  // of the reserve. 0: never, which P2 asks for.
   int dense_rows = 0;
 };
 
