@@ -29,6 +29,11 @@ unsigned multiprocessors() {
 // From so many rows on a step may have a chunk of a prompt in it that is worth a launch.
 constexpr int kWideRows = 128;
 
+// Values in 8 bits take two products each, for which large heads leave no registers.
+constexpr bool has_wide_form(int dim, bool is_int8) {
+  return !is_int8 || dim <= 96;
+}
+
 template <int kDim, bool kInt8>
 void launch_wide(CudaStream& stream, const AttendParams& params) {
   launch(stream, "attend_wide", attend_wide_kernel<kDim, kInt8>,
@@ -48,7 +53,8 @@ bool is_for_wide(const AttentionParams& call, int capacity) {
   const bool is_wanted = call.width == AttentionWidth::kChosen
                              ? capacity >= kWideRows
                              : call.width == AttentionWidth::kWide;
-  return is_wanted && bytes + kStaticBytes <= shared_bytes_of_block();
+  return is_wanted && has_wide_form(kDim, is_int8) &&
+         bytes + kStaticBytes <= shared_bytes_of_block();
 }
 
 template <int kDim>
@@ -61,7 +67,10 @@ void launch_attend(CudaStream& stream, AttendParams params, int capacity) {
           attention_shared_bytes(kDim, params.call.limits.max_seqs)},
          params);
   if (!params.has_wide) return;
-  is_int8 ? launch_wide<kDim, true>(stream, params) : launch_wide<kDim, false>(stream, params);
+  if constexpr (has_wide_form(kDim, true)) {
+    if (is_int8) return launch_wide<kDim, true>(stream, params);
+  }
+  launch_wide<kDim, false>(stream, params);
 }
 
 }  // namespace

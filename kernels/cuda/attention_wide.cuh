@@ -173,22 +173,42 @@ __device__ void join_quarter(WarpSums<kSums>& split, Running& running,
   }
 }
 
-// total = total and then one split; as join() does it. The totals' sums are in shared memory, for
-// there are no registers for them.
+// total = total and then one split; as join() does it. Totals are in shared memory, for there are
+// no registers for them.
 template <int kSums>
-__device__ void join_split(float* total, Running& of_total, const WarpSums<kSums>& split) {
+__device__ void join_split(const PartialSums& total, const WarpSums<kSums>& split) {
+  const int lane = lane_index();
   JoinFactors factors[2];
+  float weights[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    factors[half] = join_factors(of_total.largest[half], split.largest[half]);
-    of_total.weights[half] = joined(of_total.weights[half], split.weights[half], factors[half]);
-    of_total.largest[half] = factors[half].largest;
+    const int query = lane / 4 + 8 * half;
+    factors[half] = join_factors(total.largest[query], split.largest[half]);
+    weights[half] = joined(total.weights[query], split.weights[half], factors[half]);
+  }
+  __syncwarp();  // all lanes of a query have read what one of them writes
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (lane % 4 != 0) continue;
+    total.largest[lane / 4 + 8 * half] = factors[half].largest;
+    total.weights[lane / 4 + 8 * half] = weights[half];
   }
 #pragma unroll
   for (int i = 0; i < kSums / 2; ++i) {
-    float& sum = total[i * kWarpLanes + lane_index()];
+    float& sum = total.sums[i * kWarpLanes + lane];
     sum = joined(sum, split.sums[i / 4][i % 4], factors[i % 4 / 2]);
   }
+  __syncwarp();
+}
+
+template <int kSums>
+__device__ void clear_total(const PartialSums& total) {
+  for (int i = 0; i < kSums / 2; ++i) total.sums[i * kWarpLanes + lane_index()] = 0.0F;
+  if (lane_index() < kAttentionTile) {
+    total.largest[lane_index()] = -INFINITY;
+    total.weights[lane_index()] = 0.0F;
+  }
+  __syncwarp();
 }
 
 // ---- The CTA.
@@ -197,7 +217,7 @@ __device__ void join_split(float* total, Running& of_total, const WarpSums<kSums
 template <int kDim, bool kInt8>
 struct WideScratch {
   static constexpr int kSums = sums_of_pass(kDim);
-  static constexpr int kTileFloats = kAttentionTile * (kDim + kSums + 2);
+  static constexpr int kTileFloats = kAttentionTile * (kDim + 2) + partial_sums_floats(kSums);
   static constexpr int kStagesBytes = kKvStages * KvStage<kDim, kInt8>::kBytes;
 
   std::byte* memory;
@@ -217,42 +237,44 @@ struct WideScratch {
   __device__ AttentionScratch tile(int i) const {
     AttentionScratch scratch = {};
     scratch.queries = reinterpret_cast<uint4*>(tile_floats(i));
-    scratch.scales = total(i) + kAttentionTile * kSums;
+    scratch.scales = tile_floats(i) + kAttentionTile * kDim;
     scratch.positions = reinterpret_cast<std::int32_t*>(scratch.scales + kAttentionTile);
     return scratch;
   }
-  __device__ float* total(int i) const { return tile_floats(i) + kAttentionTile * kDim; }
+  __device__ PartialSums total(int i) const {
+    return partial_sums_at(tile_floats(i) + kAttentionTile * (kDim + 2), kSums);
+  }
   __device__ SequenceOffsets offsets() const {
     auto* units = reinterpret_cast<std::int32_t*>(tile_floats(kAttentionWarps));
     return {units, units + max_seqs + 1};
   }
 };
 
-// Where a CTA is in its context: the steps that any of its tiles attends to, one after the other.
+// The steps that any of a CTA's tiles attends to, one after the other, in stages taken in turn.
 template <int kDim, bool kInt8>
 struct KvStream {
   const AttentionTask& task;  // of all the CTA's queries
   std::byte* stages;
-  int ahead;  // the first position of the step that is brought next
-  int slot = 0;
 
-  __device__ KvStage<kDim, kInt8> stage_at(int i) const {
-    return {stages + i % kKvStages * KvStage<kDim, kInt8>::kBytes};
+  // The step at `position`, a multiple of kStepPositions.
+  __device__ KvStage<kDim, kInt8> stage_at(int position) const {
+    const int index = position / kStepPositions - task.range.begin / kStepPositions;
+    return {stages + index % kKvStages * KvStage<kDim, kInt8>::kBytes};
   }
-  __device__ void bring(int i) {
-    if (ahead < task.range.end) start_stage<kDim, kInt8>(task, stage_at(i), ahead);
+  __device__ void bring(int position) const {
+    if (position < task.range.end) start_stage<kDim, kInt8>(task, stage_at(position), position);
     commit_copies();
-    ahead += kStepPositions;
   }
-  __device__ void begin() {
-    for (int i = 0; i < kKvStages - 1; ++i) bring(i);
+  __device__ void begin() const {
+    const int first = task.range.begin / kStepPositions * kStepPositions;
+    for (int i = 0; i < kKvStages - 1; ++i) bring(first + i * kStepPositions);
   }
-  // The next step's stage, when all threads are done with the one before.
-  __device__ KvStage<kDim, kInt8> next() {
+  // The stage of the step at `position`, when all threads are done with the one before.
+  __device__ KvStage<kDim, kInt8> take(int position) const {
     wait_copies<kKvStages - 2>();
     __syncthreads();
-    bring(slot + kKvStages - 1);
-    return stage_at(slot++);
+    bring(position + (kKvStages - 1) * kStepPositions);
+    return stage_at(position);
   }
 };
 
@@ -264,7 +286,7 @@ __device__ inline bool reaches(const AttentionTask& task, int position, int coun
 // One split for this warp's tile: all threads of the CTA call it, for the stages are everybody's.
 template <int kDim, bool kInt8>
 __device__ void attend_wide_split(const AttentionTask& task, const AttentionScratch& scratch,
-                                  int split, KvStream<kDim, kInt8>& stream,
+                                  int split, const KvStream<kDim, kInt8>& stream,
                                   WarpSums<sums_of_pass(kDim)>& split_sums) {
   constexpr int kSums = sums_of_pass(kDim);
   for (int quarter = 0; quarter < kAttentionWarps; ++quarter) {
@@ -273,7 +295,7 @@ __device__ void attend_wide_split(const AttentionTask& task, const AttentionScra
     float sums[kSums / 8][4] = {};
     for (int position = first; position < first + kWarpPositions; position += kStepPositions) {
       if (!reaches(stream.task, position, kStepPositions)) continue;
-      const KvStage<kDim, kInt8> stage = stream.next();
+      const KvStage<kDim, kInt8> stage = stream.take(position);
       if (!reaches(task, position, kStepPositions)) continue;
       const StagedRows16<kDim, kInt8> source = {stage, scratch};
       attend_step<kDim, kInt8>(task, scratch, source, position, running, sums);
@@ -283,7 +305,7 @@ __device__ void attend_wide_split(const AttentionTask& task, const AttentionScra
 }
 
 template <int kSums>
-__device__ void write_wide(const AttentionTask& task, const float* total, const Running& of_total) {
+__device__ void write_wide(const AttentionTask& task, const PartialSums& total) {
   const AttentionParams& call = task.params->call;
   const int lane = lane_index();
   for (int half = 0; half < 2; ++half) {
@@ -295,7 +317,7 @@ __device__ void write_wide(const AttentionTask& task, const float* total, const 
       const int element = i / 2 * 4 + 2 * half + i % 2;
       const int feature = task.first_feature + feature_of<kSums>(element, lane);
       if (feature >= call.cache.head_dim) continue;
-      output[feature] = total[element * kWarpLanes + lane] / of_total.weights[half];
+      output[feature] = total.sums[element * kWarpLanes + lane] / total.weights[query];
     }
   }
 }
@@ -329,20 +351,18 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     for (int i = 0; i < kAttentionWarps; ++i) load_queries<kDim>(tasks[i], scratch.tile(i));
     const AttentionTask& all = tasks[kAttentionWarps];
     const AttentionTask& own = tasks[warp_index()];
-    float* total = scratch.total(warp_index());
-    for (int i = 0; i < kSums / 2; ++i) total[i * kWarpLanes + lane_index()] = 0.0F;
-    Running of_total = {{-INFINITY, -INFINITY}, {0.0F, 0.0F}};
-    KvStream<kDim, kInt8> stream = {all, scratch.stages(),
-                                    all.range.begin / kStepPositions * kStepPositions};
+    const PartialSums total = scratch.total(warp_index());
+    clear_total<kSums>(total);
+    const KvStream<kDim, kInt8> stream = {all, scratch.stages()};
     stream.begin();
     const int end = divided_up(all.range.end, kKvSplit);
     for (int split = all.range.begin / kKvSplit; split < end; ++split) {
       WarpSums<kSums> sums;
       attend_wide_split<kDim, kInt8>(own, scratch.tile(warp_index()), split, stream, sums);
-      if (reaches(own, split * kKvSplit, kKvSplit)) join_split<kSums>(total, of_total, sums);
+      if (reaches(own, split * kKvSplit, kKvSplit)) join_split<kSums>(total, sums);
     }
     wait_copies<0>();
-    write_wide<kSums>(own, total, of_total);
+    write_wide<kSums>(own, total);
     __syncthreads();
   }
 }
