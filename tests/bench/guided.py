@@ -3,8 +3,7 @@
 Every engine follows the same instances, as the same tokens of the Llama-3 vocabulary, with one
 thread and that thread's CPU clock: a mask and the acceptance of the token, token by token. Then
 come the official test suite, the masks against a brute-force recogniser, documents drawn from the
-masks judged by jsonschema, and the suites of the server and of hostile input where they are
-there.
+masks judged by jsonschema, the hostile set, and the server's suite.
 
 guided/README.md says what is compared and how. Without the shared data only the rest is run.
 """
@@ -39,6 +38,7 @@ WALKED_SCHEMAS, QUICK_WALKED = 2_100, 40
 OPTIONS = dict(order="any", integers="value")  # what JSON Schema itself means
 LIMITS = dict(mean=1 / 5, p99=1 / 8, compile=1 / 5)
 MAX_MASK_US, WARM_US, MAX_COMPILE_US = 5_000, 2, 100_000
+HOSTILE_MS = 500
 SHOWN = 2_000  # samples of a row that are kept
 BUILD = pathlib.Path(os.environ["TESSERA_DRIVER"]).parents[2]
 
@@ -188,6 +188,27 @@ def exactness(report, quick):
     report.bar("exactness-under", under, 0, at_least=False, digits=0)
 
 
+def hostile(report):
+    """The hostile set, which is a test program: what the worst of its cases take."""
+    program = BUILD / "tests" / "engine" / "guided" / "guided_hostile_test"
+    done = subprocess.run([program], text=True, stdout=subprocess.PIPE,
+                          env=dict(os.environ, TESSERA_SHARED_DATA=str(maskbench.shared_data())))
+    cases = sum(map(int, re.findall(r"^(\d+) cases", done.stdout, re.MULTILINE)))
+    figures = re.findall(r"at most: compile (\S+) ms, mask (\S+) ms, completion (\S+) ms, "
+                         r"memory (\S+) of the cap", done.stdout)
+    if not figures:
+        sys.exit(f"{program} gave no figures:\n{done.stdout[-2000:]}")
+    compiling, mask, completion, memory = (max(map(float, column)) for column in zip(*figures))
+    report.bar("hostile-cases", cases, 100, at_least=True, digits=0)
+    at_most = dict(at_least=False, digits=1)
+    report.bar("hostile-compile-ms", compiling, HOSTILE_MS, **at_most)
+    report.bar("hostile-mask-ms", mask, HOSTILE_MS, **at_most)
+    report.bar("hostile-completion-ms", completion, HOSTILE_MS, **at_most)
+    report.bar("hostile-memory-of-cap", memory, 1, at_least=False, digits=3)
+    report.bar("hostile-tests-failed", len(re.findall(r"^\[  FAILED  \] \S+ \(", done.stdout,
+                                                      re.MULTILINE)), 0, at_least=False, digits=0)
+
+
 def walk_share(replays, names):
     """Of some of the schemas, by a driver and a validator of their own."""
     driver, validator = replays.start_driver(), peer_program("validate.py")
@@ -209,29 +230,28 @@ def random_walks(report, replays):
     print(f"    walks, judged by {run.judge_name}: {dict(run.counts)}")
     for name, text, why in run.invalid[:10]:
         print(f"      invalid: {name}: {text[:200]}: {why}")
+    for name, what, text in run.stuck[:10]:
+        print(f"      {what}: {name}: {text[:200]}")
     if not replays.quick:
         report.bar("walks", run.counts["documents"], 100_000, at_least=True, digits=0)
     report.bar("walks-invalid", run.counts["invalid"], 0, at_least=False, digits=0)
     report.bar("walks-dead-ends", run.dead_ends(), 0, at_least=False, digits=0)
 
 
-def other_suites(report, quick):
-    """Those that stand by themselves: their bars are printed with ours."""
-    for name in ("guided_server", "guided_hostile"):
-        program = HERE / f"{name}.py"
-        if not program.exists():
-            continue
-        environment = dict(os.environ, TESSERA_BINARY=str(BUILD / "tessera"))
-        done = subprocess.run([sys.executable, program, *(["--quick"] if quick else [])],
-                              env=environment, text=True, stdout=subprocess.PIPE)
-        print(done.stdout, end="")
-        report.bar(f"{name.replace('_', '-')}-missed",
-                   len(re.findall(r"^bar .* MISSED$", done.stdout, re.MULTILINE))
-                   or int(done.returncode != 0), 0, at_least=False, digits=0)
+def server(report, quick):
+    """A suite that stands by itself: its bars are printed with ours."""
+    environment = dict(os.environ, TESSERA_BINARY=str(BUILD / "tessera"))
+    done = subprocess.run([sys.executable, HERE / "guided_server.py",
+                           *(["--quick"] if quick else [])],
+                          env=environment, text=True, stdout=subprocess.PIPE)
+    print(done.stdout, end="")
+    report.bar("guided-server-missed",
+               len(re.findall(r"^bar .* MISSED$", done.stdout, re.MULTILINE))
+               or int(done.returncode != 0), 0, at_least=False, digits=0)
 
 
 # In TESSERA_BENCH_PARTS some of these, to run a suite of many minutes in pieces.
-PARTS = ("replay", "suite", "walks", "exactness", "server")
+PARTS = ("replay", "suite", "walks", "exactness", "hostile", "server")
 
 
 def main():
@@ -253,8 +273,10 @@ def main():
         random_walks(report, replays)
     if "exactness" in parts:
         exactness(report, options.quick)
+    if "hostile" in parts:
+        hostile(report)
     if "server" in parts:
-        other_suites(report, options.quick)
+        server(report, options.quick)
     sys.exit(report.finish(options.json))
 
 

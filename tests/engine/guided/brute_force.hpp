@@ -33,8 +33,12 @@ namespace tessera::guided {
 // Not thread-safe.
 class BruteForce {
  public:
-  // `ordered`: declared names come in the order written, before the others.
-  BruteForce(Value schema, bool ordered);
+  // Thrown by all that follows where a schema is too much for trying: nothing is said of it.
+  struct TooMuchToTry {};
+
+  // `ordered`: declared names come in the order written, before the others. `most_tries`: a value
+  // against a schema.
+  BruteForce(Value schema, bool ordered, std::uint64_t most_tries = ~std::uint64_t{0});
 
   // With `ordered` there must be one order: no value is described by two `properties` that differ.
   bool one_order() const;
@@ -105,6 +109,7 @@ class BruteForce {
 
   PlainValidator validator_;
   bool ordered_;
+  mutable std::uint64_t tries_left_;
   bool unique_ = false;   // uniqueItems somewhere: values of a profile are not interchangeable
   int most_items_ = 1;    // that may have to be added to an array
   int most_members_ = 1;  // to an object

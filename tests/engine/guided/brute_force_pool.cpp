@@ -26,8 +26,8 @@ std::string number_text(double value) {
 
 }  // namespace
 
-BruteForce::BruteForce(Value schema, bool ordered)
-    : validator_(std::move(schema)), ordered_(ordered) {
+BruteForce::BruteForce(Value schema, bool ordered, std::uint64_t most_tries)
+    : validator_(std::move(schema)), ordered_(ordered), tries_left_(most_tries) {
   const Value& root = validator_.root();
   for (const char* number : {"0", "1", "-1", "2", "0.5", "10"}) numbers_.insert(number);
   put(kRoot, root);
@@ -355,8 +355,11 @@ void BruteForce::add_containers() {
 }
 
 BruteForce::Profile BruteForce::profile(Role role, const Value& value) const {
+  const std::size_t tries = schemas_[role].size();
+  if (tries > tries_left_) throw TooMuchToTry{};
+  tries_left_ -= tries;
   Profile out = 0;
-  for (std::size_t i = 0; i < schemas_[role].size(); ++i) {
+  for (std::size_t i = 0; i < tries; ++i) {
     if (validator_.valid(*schemas_[role][i], value)) out |= Profile{1} << i;
   }
   return out;
