@@ -169,9 +169,13 @@ std::vector<ItemPlan> Satisfier::items(Literal owed, std::uint32_t room) {
 
 // ---- texts
 
+// A text has no more containers in each other than the value that was found: given more room, it
+// would take the first way that fits, and go down a schema that refers to itself twice until there
+// is none left.
 std::string Satisfier::text(Literal place, std::uint32_t room) {
   if (place == kHolds) return "0";
   if (!this->place(place, room)) return {};
+  room = height(place);
   const Kind kind = facts_[place].kind;
   const Literal owed = obligations_.of_kind(place, kind);
   switch (kind) {
@@ -198,6 +202,7 @@ ValueId Satisfier::value(Literal place, std::uint32_t room) {
   ValueTable& values = obligations_.values();
   if (place == kHolds) return values.number(Decimal());
   if (!this->place(place, room)) return values.null();
+  room = height(place);  // as in text()
   const Kind kind = facts_[place].kind;
   const Literal owed = obligations_.of_kind(place, kind);
   switch (kind) {

@@ -322,5 +322,19 @@ TEST(Document, WhatNoMemberCanSettleAnyMoreIsNotSearched) {
   EXPECT_TRUE(documents.accepts(text)) << text;
 }
 
+// A pair of trees or a leaf: the pair comes first, and may nest as deep as there is room.
+TEST(Document, WhatRefersToItselfTwiceIsCompletedByAShortText) {
+  Documents documents(R"({"$ref":"#/$defs/tree","$defs":{"tree":{"type":"object","anyOf":[
+    {"properties":{"left":{"$ref":"#/$defs/tree"},"right":{"$ref":"#/$defs/tree"}},
+     "required":["left","right"]},
+    {"properties":{"leaf":{"type":"string"}},"required":["leaf"]}]}}})");
+  ASSERT_TRUE(documents.ok());
+  for (const char* begun : {"{", R"({"left":)", R"({"left":1,)", R"({"other":[{"x":)"}) {
+    const std::string text = documents.completed(begun);
+    EXPECT_TRUE(documents.accepts(text)) << text.substr(0, 200);
+    EXPECT_LT(text.size(), 100U) << text.substr(0, 200);
+  }
+}
+
 }  // namespace
 }  // namespace tessera::guided
