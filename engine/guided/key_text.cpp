@@ -30,7 +30,7 @@ RegexId derive(RegexPool& regexes, RegexId language, std::string_view prefix) {
 
 KeyText::KeyText(Obligations& obligations, TextDfa& dfa) : obligations_(obligations), dfa_(dfa) {
   places_.push_back(std::make_unique<Place>());
-  nodes_.intern(std::array<std::uint32_t, kNumWords>{});  // kDead
+  intern({});  // kDead
 }
 
 KeyText::PlaceId KeyText::add_place(Place place) {
@@ -49,7 +49,7 @@ KeyText::State KeyText::start(PlaceId id) {
   if (names.num_names() == 0 && place.seen.empty()) return off(other);
   const TextDfa::State loose = names.free() ? other : begin(place.loose, true);
   const NameId example = names.num_names() > 0 ? names.name(0) : place.seen[0];
-  return make({id, 0, names.num_names(), 0, other, loose, example});
+  return make({id, 0, names.num_names(), 0, other, loose, example}, &roots_[&names]);
 }
 
 // Of the classes of names, where there are several: their verdicts tell which class a name is in.
@@ -64,7 +64,19 @@ std::vector<RegexId> KeyText::languages(const NameSpace& names, bool loose) {
 
 KeyText::State KeyText::make_off(TextDfa::State other) {
   if (off_.size() <= other) off_.resize(other + 1, kUnknown);
-  return off_[other] = nodes_.intern(std::array<std::uint32_t, kNumWords>{0, 0, 0, 0, other, 0, 0});
+  return off_[other] = intern({0, 0, 0, 0, other, 0, 0});
+}
+
+KeyText::State KeyText::intern(const Node& node) {
+  std::uint64_t hash = mix(node[kPlace], pair_key(node[kLow], node[kHigh]));
+  hash =
+      mix(mix(hash, pair_key(node[kDepth], node[kOther])), pair_key(node[kLoose], node[kExample]));
+  const State found = index_.find(hash, [&](State state) { return nodes_[state] == node; });
+  if (found != HashIndex::kNone) return found;
+  const auto state = static_cast<State>(nodes_.size());
+  nodes_.push_back(node);
+  index_.insert(hash, state);
+  return state;
 }
 
 bool KeyText::any_allowed(const Place& place, KeyIndex low, KeyIndex high) const {
@@ -77,14 +89,17 @@ bool KeyText::any_allowed(const Place& place, KeyIndex low, KeyIndex high) const
   return false;
 }
 
-KeyText::State KeyText::make(std::array<std::uint32_t, kNumWords> node) {
+KeyText::State KeyText::make(const Node& node, Branch* led) {
   const Place& place = *places_[node[kPlace]];
   if (!any_allowed(place, node[kLow], node[kHigh])) {
     if (node[kOther] == TextDfa::kDead) return kDead;
     const std::string_view prefix = text(node[kExample]).substr(0, node[kDepth]);
     if (!place.names->free() && !other_alive(place, prefix)) return kDead;
   }
-  return nodes_.intern(node);
+  const State state = intern(node);
+  if (led_to_.size() <= state) led_to_.resize(state + 1, nullptr);
+  led_to_[state] = led;
+  return state;
 }
 
 // Whether another name that has not come yet begins so.
@@ -102,9 +117,9 @@ bool KeyText::other_alive(const Place& place, std::string_view prefix) const {
 
 // Where names follow.
 KeyText::State KeyText::step_followed(State state, char32_t code_point) {
-  Row& row = this->row(state);
+  const Row row = this->row(state);
   const std::size_t branch = first_branch(*row.branches, code_point);
-  if (branch < row.next.size() && row.branches->of[branch].code_point == code_point) {
+  if (branch < row.branches->of.size() && row.branches->of[branch].code_point == code_point) {
     return follow(state, row, branch);
   }
   return off(step_other(node(state)[kOther], code_point));
@@ -115,10 +130,10 @@ std::size_t KeyText::first_branch(const Branches& branches, char32_t code_point)
   return static_cast<std::size_t>(first - branches.of.begin());
 }
 
-KeyText::State KeyText::follow(State state, Row& row, std::size_t branch) {
-  if (row.next[branch] != kUnknown) return row.next[branch];
+KeyText::State KeyText::follow(State state, Row row, std::size_t branch) {
+  if (next_[row.first + branch] != kUnknown) return next_[row.first + branch];
   const Node at = node(state);
-  const Branch& to = row.branches->of[branch];
+  Branch& to = row.branches->of[branch];
   const Place& here = place(at);
   const std::uint32_t depth = at[kDepth] + utf8_length(to.code_point);
   NameId example = to.low < to.high ? here.names->name(to.low) : kNoName;
@@ -128,38 +143,38 @@ KeyText::State KeyText::follow(State state, Row& row, std::size_t branch) {
     if (!seen.starts_with(prefix) || seen.size() < depth) continue;
     if (first_code_point(seen.substr(at[kDepth])) == to.code_point) example = here.seen[i];
   }
-  return row.next[branch] =
+  return next_[row.first + branch] =
              make({at[kPlace], to.low, to.high, depth, step_other(at[kOther], to.code_point),
-                   step_other(at[kLoose], to.code_point), example});
+                   step_other(at[kLoose], to.code_point), example},
+                  &to);
 }
 
-KeyText::Row& KeyText::row(State state) {
-  if (row_index_.size() <= state) row_index_.resize(state + 1, kNoRow);
+KeyText::Row KeyText::row(State state) {
+  if (row_index_.size() <= state) row_index_.resize(nodes_.size(), kNoRow);
   if (row_index_[state] != kNoRow) return rows_[row_index_[state]];
+  const Row row{branches(state), static_cast<std::uint32_t>(next_.size())};
+  next_.resize(next_.size() + row.branches->of.size(), kUnknown);
   row_index_[state] = static_cast<std::uint32_t>(rows_.size());
-  Row& row = rows_.emplace_back();
-  row.branches = &branches(node(state));
-  row.next.assign(row.branches->of.size(), kUnknown);
-  row_bytes_ += sizeof row + row.next.size() * sizeof(State);
+  rows_.push_back(row);
   return row;
 }
 
-const KeyText::Branches& KeyText::branches(Node at) {
-  if (!place(at).seen.empty()) {
-    own_branches_.push_back(find_branches(at));
-    row_bytes_ += sizeof(Branches) + own_branches_.back().of.size() * sizeof(Branch);
-    return own_branches_.back();
-  }
-  auto& known = branches_[{place(at).names, at[kLow], at[kHigh], at[kDepth]}];
-  if (!known) {
-    known = std::make_unique<const Branches>(find_branches(at));
-    row_bytes_ += sizeof(Branches) + known->of.size() * sizeof(Branch) + 96;
-  }
-  return *known;
+KeyText::Branches* KeyText::branches(State state) {
+  const Node& at = node(state);
+  if (!place(at).seen.empty()) return keep_branches(find_branches(at));
+  Branch& led = *led_to_[state];
+  if (led.below == nullptr) led.below = keep_branches(find_branches(at));
+  return led.below;
+}
+
+KeyText::Branches* KeyText::keep_branches(Branches made) {
+  branches_.push_back(std::move(made));
+  branch_bytes_ += sizeof(Branches) + branches_.back().of.size() * sizeof(Branch);
+  return &branches_.back();
 }
 
 // Names with a common prefix are sorted by what follows it.
-KeyText::Branches KeyText::find_branches(Node at) const {
+KeyText::Branches KeyText::find_branches(const Node& at) const {
   const Place& here = place(at);
   const std::uint32_t depth = at[kDepth];
   Branches branches;
@@ -183,7 +198,7 @@ KeyText::Branches KeyText::find_branches(Node at) const {
   return branches;
 }
 
-void KeyText::add_seen(Node at, std::vector<Branch>& branches) const {
+void KeyText::add_seen(const Node& at, std::vector<Branch>& branches) const {
   const std::uint32_t depth = at[kDepth];
   const std::string_view prefix = text(at[kExample]).substr(0, depth);
   std::vector<char32_t> others;
@@ -203,15 +218,15 @@ void KeyText::add_seen(Node at, std::vector<Branch>& branches) const {
 }
 
 bool KeyText::any_step(State state, char32_t begin, char32_t end) {
-  const Node at = node(state);
+  const Node at = node(state);  // a copy: states are made below
   const TextDfa::State other = at[kOther];
   const auto any_other = [&](char32_t from, char32_t to) {
     return from < to && other != TextDfa::kDead && dfa_.any_step(other, from, to);
   };
   if (at[kPlace] == 0) return any_other(begin, end);
   char32_t from = begin;
-  Row& row = this->row(state);
-  for (std::size_t i = first_branch(*row.branches, begin); i < row.next.size(); ++i) {
+  const Row row = this->row(state);
+  for (std::size_t i = first_branch(*row.branches, begin); i < row.branches->of.size(); ++i) {
     const char32_t code_point = row.branches->of[i].code_point;
     if (code_point >= end) break;
     if (any_other(from, code_point) || follow(state, row, i) != kDead) return true;
@@ -221,7 +236,7 @@ bool KeyText::any_step(State state, char32_t begin, char32_t end) {
 }
 
 KeyIndex KeyText::known(PlaceId id, State state) const {
-  const Node at = node(state);
+  const Node& at = node(state);
   const Place& here = *places_[id];
   if (at[kPlace] != 0 && at[kLow] < at[kHigh] && known_text(here, at[kLow]).size() == at[kDepth]) {
     return at[kLow];
@@ -234,7 +249,7 @@ KeyIndex KeyText::known(PlaceId id, State state) const {
 }
 
 bool KeyText::accepts(State state) const {
-  const Node at = node(state);
+  const Node& at = node(state);
   const bool other = at[kOther] != TextDfa::kDead && dfa_.accepts(at[kOther]);
   if (at[kPlace] == 0) return other;
   const Place& here = place(at);
@@ -268,7 +283,7 @@ ByteLoop KeyText::loop(State state, const CodePointSet& raw) {
 }
 
 std::string KeyText::shortest_rest(State state) {
-  const Node at = node(state);
+  const Node& at = node(state);
   if (accepts(state)) return {};
   if (at[kPlace] == 0) return dfa_.shortest_rest(at[kOther]);
   const Place& here = place(at);
@@ -297,8 +312,10 @@ std::string KeyText::shortest_rest(State state) {
 }
 
 std::size_t KeyText::bytes() const {
-  std::size_t total = nodes_.bytes() + same_.size() * 48 + row_bytes_ +
-                      (off_.capacity() + row_index_.capacity()) * sizeof(std::uint32_t);
+  const std::size_t words = off_.capacity() + row_index_.capacity() + next_.capacity();
+  std::size_t total = nodes_.capacity() * sizeof(Node) + index_.bytes() + same_.size() * 48 +
+                      branch_bytes_ + rows_.capacity() * sizeof(Row) +
+                      words * sizeof(std::uint32_t) + led_to_.capacity() * sizeof(Branch*);
   for (const auto& place : places_) {
     total += sizeof(Place) + (place->allowed.size() + place->seen.size()) * sizeof(std::uint32_t);
   }

@@ -79,12 +79,14 @@ class KeyText {
   // Words of a node. A text that is no longer followed has only kOther (and place 0). kLoose is
   // where Place::loose is.
   enum Word : std::uint8_t { kPlace, kLow, kHigh, kDepth, kOther, kLoose, kExample, kNumWords };
-  using Node = std::span<const std::uint32_t>;
+  using Node = std::array<std::uint32_t, kNumWords>;
+  struct Branches;
   // How names go on: by code point, and which names then follow.
   struct Branch {
     char32_t code_point = 0;
     KeyIndex low = 0;
     KeyIndex high = 0;
+    Branches* below = nullptr;  // once asked for
   };
   struct Branches {
     std::vector<Branch> of;
@@ -92,35 +94,22 @@ class KeyText {
   };
   // Of a text that names follow: its branches, and the state behind each once it is known.
   struct Row {
-    const Branches* branches = nullptr;
-    std::vector<State> next;
-  };
-  // Places of one name space share the branches of its known names.
-  struct BranchKey {
-    const NameSpace* names = nullptr;
-    KeyIndex low = 0;
-    KeyIndex high = 0;
-    std::uint32_t depth = 0;
-
-    bool operator==(const BranchKey&) const = default;
-  };
-  struct BranchKeyHash {
-    std::size_t operator()(const BranchKey& key) const {
-      return mix(mix(reinterpret_cast<std::uintptr_t>(key.names), pair_key(key.low, key.high)),
-                 key.depth);
-    }
+    Branches* branches = nullptr;
+    std::uint32_t first = 0;  // in next_; that of branch i is at first + i
   };
   static constexpr State kUnknown = ~State{0};
   static constexpr std::uint32_t kNoRow = ~std::uint32_t{0};
 
-  Node node(State state) const { return nodes_[state]; }
-  const Place& place(Node node) const { return *places_[node[kPlace]]; }
+  const Node& node(State state) const { return nodes_[state]; }
+  const Place& place(const Node& node) const { return *places_[node[kPlace]]; }
   std::string_view text(NameId name) const { return obligations_.name(name); }
   std::string_view known_text(const Place& place, KeyIndex index) const {
     return text(place.names->name(index));
   }
   bool any_allowed(const Place& place, KeyIndex low, KeyIndex high) const;
-  State make(std::array<std::uint32_t, kNumWords> node);
+  // `led`: the branch that leads to it.
+  State make(const Node& node, Branch* led);
+  State intern(const Node& node);
   State off(TextDfa::State other) {
     if (other == TextDfa::kDead) return kDead;
     const State known = other < off_.size() ? off_[other] : kUnknown;
@@ -130,12 +119,13 @@ class KeyText {
   State step_followed(State state, char32_t code_point);
   static std::vector<RegexId> languages(const NameSpace& names, bool loose);
   bool other_alive(const Place& place, std::string_view prefix) const;
-  Row& row(State state);
-  const Branches& branches(Node node);
-  Branches find_branches(Node node) const;
-  void add_seen(Node node, std::vector<Branch>& branches) const;
+  Row row(State state);
+  Branches* branches(State state);
+  Branches* keep_branches(Branches made);
+  Branches find_branches(const Node& node) const;
+  void add_seen(const Node& node, std::vector<Branch>& branches) const;
   // Where the row's branch leads.
-  State follow(State state, Row& row, std::size_t branch);
+  State follow(State state, Row row, std::size_t branch);
   // The first that is not below the code point.
   static std::size_t first_branch(const Branches& branches, char32_t code_point);
   TextDfa::State step_other(TextDfa::State other, char32_t code_point) {
@@ -145,15 +135,20 @@ class KeyText {
   Obligations& obligations_;
   TextDfa& dfa_;
   std::vector<std::unique_ptr<const Place>> places_;  // [0] is none
-  WordTable nodes_;
+  std::vector<Node> nodes_;                           // by state
+  HashIndex index_;                                   // of nodes
   std::vector<std::unique_ptr<const CodePointSet>> sets_;
   std::unordered_map<State, const CodePointSet*> same_;
   std::vector<State> off_;                // by `other`; kUnknown until asked for
   std::vector<std::uint32_t> row_index_;  // by state
-  std::deque<Row> rows_;
-  std::unordered_map<BranchKey, std::unique_ptr<const Branches>, BranchKeyHash> branches_;
-  std::deque<Branches> own_branches_;  // where names that have come are on the way
-  std::size_t row_bytes_ = 0;
+  std::vector<Row> rows_;
+  std::vector<State> next_;      // kUnknown until asked for
+  std::vector<Branch*> led_to_;  // by state: the branch that led there; nullptr: none
+  // Places of one name space share the branches of its known names, which hang together below its
+  // root; where names that have come are on the way, a text has branches of its own.
+  std::unordered_map<const NameSpace*, Branch> roots_;
+  std::deque<Branches> branches_;
+  std::size_t branch_bytes_ = 0;
 };
 
 }  // namespace tessera::guided

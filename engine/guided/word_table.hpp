@@ -56,8 +56,9 @@ class WordTable {
 
   static std::uint64_t hash_of(Words words) {
     std::uint64_t hash = words.size();
-    for (const std::uint32_t word : words) hash = mix(hash, word);
-    return hash;
+    std::size_t i = 0;
+    for (; i + 2 <= words.size(); i += 2) hash = mix(hash, pair_key(words[i], words[i + 1]));
+    return i < words.size() ? mix(hash, words[i]) : hash;
   }
 
   Words store(Words words) {
