@@ -37,13 +37,23 @@ MaskKey DocumentMachine::mask_key(Position position) {
     position = in_string(position, state);
   }
   // The trail as well: two texts of which the automaton says the same are two values.
-  key.high = mix(mix(1, position.mode), position.lex);
-  key.low = mix(mix(2, position.lex), position.mode);
-  FrameId frame = position.node;
-  for (int i = 0; i < kFramesSeen && frame != 0; ++i) {
-    key.high = mix(key.high, facts_[frame].hash);
-    key.low = mix(key.low + 0x5851F42D4C957F2DU, facts_[frame].hash);
-    frame = word(frame, kParent);
+  const MaskKey& stack = stack_key(position.node);
+  key.high = mix(mix(stack.high, position.mode), position.lex);
+  key.low = mix(mix(stack.low, position.lex), position.mode);
+  return key;
+}
+
+// Of the frames that a token can see.
+const MaskKey& DocumentMachine::stack_key(FrameId of) {
+  MaskKey& key = facts_[of].stack;
+  if (key == MaskKey{}) {
+    key = {1, 2};
+    FrameId frame = of;
+    for (int i = 0; i < kFramesSeen && frame != 0; ++i) {
+      key.high = mix(key.high, facts_[frame].hash);
+      key.low = mix(key.low + 0x5851F42D4C957F2DU, facts_[frame].hash);
+      frame = word(frame, kParent);
+    }
   }
   return key;
 }
@@ -116,26 +126,34 @@ TextClasses DocumentMachine::refine_classes(Position from, Position at) {
   return classes_of(states_.texts().refine_region(read_text(from), read_text(at)));
 }
 
+// What is read of a text that must be known changes little about its mask: that of the last one, as
+// if nothing had been read of it, is kept. Of a name, only where no known one follows: there are no
+// two places at the same letter of a known one.
 void DocumentMachine::fill(Position position, const Vocabulary& vocabulary, TokenMask& mask) {
   const Mode mode = mode_of(position);
-  const bool recorded = mode == Mode::kKey || (mode == Mode::kString && records(position.node));
-  if (!recorded) {
-    fill_unrecorded(position, vocabulary, mask);
-    return check_unrecorded(position, vocabulary, mask);
+  const bool kept = mode == Mode::kKey ? !states_.keys().follows_names(string_state(position).text)
+                                       : mode == Mode::kString && records(position.node);
+  if (kept) {
+    mask = untold_mask(without_trail(position), vocabulary, mask.vocab_size());
+  } else {
+    fill_unrecorded(mode == Mode::kKey ? without_trail(position) : position, vocabulary, mask);
   }
-  const Position untold = without_trail(position);
+  check_unrecorded(position, vocabulary, mask);
+}
+
+const TokenMask& DocumentMachine::untold_mask(Position untold, const Vocabulary& vocabulary,
+                                              int vocab_size) {
   const MaskKey key = mask_key(untold);
   if (!untold_ || untold_->key != key || untold_->vocabulary != &vocabulary) {
-    UntoldMask made{key, &vocabulary, TokenMask(mask.vocab_size())};
-    fill_unrecorded(untold, vocabulary, made.mask);
-    made.lost_text = lost_text_;
-    made.lost_name = lost_name_;
-    untold_ = std::move(made);
+    TokenMask mask = untold_ ? std::move(untold_->mask) : TokenMask(vocab_size);
+    untold_.reset();  // if there is no time for the new one
+    mask.clear();
+    fill_unrecorded(untold, vocabulary, mask);
+    untold_ = UntoldMask{key, &vocabulary, std::move(mask), lost_text_, lost_name_};
   }
   lost_text_ = untold_->lost_text;
   lost_name_ = untold_->lost_name;
-  mask = untold_->mask;
-  check_unrecorded(position, vocabulary, mask);
+  return untold_->mask;
 }
 
 Position DocumentMachine::without_trail(Position position) {
@@ -152,7 +170,8 @@ void DocumentMachine::fill_unrecorded(Position position, const Vocabulary& vocab
     position.mode |= kLostTrail << 10;
     lost_text_ = true;
   }
-  if (mode == Mode::kKey) {  // what its base leads to may have been read for an earlier mask
+  // What its base leads to may have been read for an earlier mask.
+  if (mode == Mode::kKey && states_.keys().others(string_state(position).text)) {
     lose_name(position.node);
   }
   struct Recording {
@@ -169,13 +188,22 @@ void DocumentMachine::check_unrecorded(Position position, const Vocabulary& voca
   if (lost_text_) {
     check_repeats(position, vocabulary.behind_quotes(), vocabulary, mask);
   } else if (lost_name_) {
-    check_repeats(position, vocabulary.three_quotes(), vocabulary, mask);
+    const bool longer = is_longer_name(position, vocabulary.longest_second_name());
+    const auto tokens = longer ? vocabulary.five_quotes() : vocabulary.three_quotes();
+    check_repeats(position, tokens, vocabulary, mask);
   }
+}
+
+// Whether more of a name has been read than a later name in the same token can have, of at most
+// `most` bytes (escapes only make that longer): then it does not come again within the token.
+bool DocumentMachine::is_longer_name(Position position, std::size_t most) const {
+  return mode_of(position) == Mode::kKey && string_state(position).pending == 0 &&
+         unescaped_trail(position).size() > most;
 }
 
 // A text that was not recorded may decide about what comes behind its quote. Of endlessly many
 // names it is only that one may come again within the same token, which then holds the quote behind
-// it and two more.
+// it and two more, or two names that are both in the token, and five quotes.
 // Those few tokens are read once more, whole and recorded.
 void DocumentMachine::check_repeats(Position position, std::span<const MaskWord> tokens,
                                     const Vocabulary& vocabulary, TokenMask& mask) {

@@ -105,6 +105,7 @@ class DocumentMachine final : public Recognizer {
     FrameId closed = kUnknown;  // the frame around it when it is closed
     FrameId done = kUnknown;    // its value was read, and no verdict was asked for
     std::uint64_t hash = 0;     // of its own words
+    MaskKey stack;              // of its and those around it; zero until asked for
     bool records = false;       // what is read in it has to be known
   };
 
@@ -186,6 +187,9 @@ class DocumentMachine final : public Recognizer {
   }
   TextClasses classes_of(std::uint32_t region);
   static Position without_trail(Position position);
+  const MaskKey& stack_key(FrameId of);
+  const TokenMask& untold_mask(Position untold, const Vocabulary& vocabulary, int vocab_size);
+  bool is_longer_name(Position position, std::size_t most) const;
   void fill_unrecorded(Position position, const Vocabulary& vocabulary, TokenMask& mask);
   void check_unrecorded(Position position, const Vocabulary& vocabulary, TokenMask& mask);
   void check_repeats(Position position, std::span<const MaskWord> tokens,

@@ -165,6 +165,8 @@ struct Vocabulary::Impl {
   std::vector<std::uint32_t> containing;  // ranks
   std::vector<MaskWord> behind_quotes;
   std::vector<MaskWord> three_quotes;
+  std::vector<MaskWord> five_quotes;
+  std::size_t longest_second_name = 0;
   std::vector<bool> is_end;
   std::size_t longest = 0;
   std::optional<CodePointTrie> quoted;
@@ -227,15 +229,22 @@ void Vocabulary::Impl::index_bytes() {
 void Vocabulary::Impl::index_quotes() {
   TokenMask behind(tokens.vocab_size);
   TokenMask three(tokens.vocab_size);
+  TokenMask five(tokens.vocab_size);
   for (std::uint32_t i = containing_begins['"']; i < containing_begins['"' + 1]; ++i) {
     const std::uint32_t rank = containing[i];
     const std::string_view bytes =
         std::string_view(arena).substr(begins[rank], begins[rank + 1] - begins[rank]);
     if (bytes.find('"') + 1 < bytes.size()) behind.set(ids[rank]);
-    if (std::ranges::count(bytes, '"') >= 3) three.set(ids[rank]);
+    const auto quotes = std::ranges::count(bytes, '"');
+    if (quotes < 3) continue;
+    three.set(ids[rank]);
+    if (quotes >= 5) five.set(ids[rank]);
+    const std::size_t second = bytes.find('"', bytes.find('"') + 1);
+    longest_second_name = std::max(longest_second_name, bytes.rfind('"') - second - 1);
   }
   behind_quotes = sparse(behind);
   three_quotes = sparse(three);
+  five_quotes = sparse(five);
 }
 
 Vocabulary::Vocabulary(VocabularyTokens tokens) : impl_(std::make_unique<Impl>(std::move(tokens))) {
@@ -327,6 +336,14 @@ std::span<const MaskWord> Vocabulary::behind_quotes() const {
 
 std::span<const MaskWord> Vocabulary::three_quotes() const {
   return impl_->three_quotes;
+}
+
+std::span<const MaskWord> Vocabulary::five_quotes() const {
+  return impl_->five_quotes;
+}
+
+std::size_t Vocabulary::longest_second_name() const {
+  return impl_->longest_second_name;
 }
 
 const CodePointTrie& Vocabulary::code_points(bool quoted) const {

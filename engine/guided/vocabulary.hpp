@@ -84,10 +84,14 @@ class Vocabulary {
   std::size_t alike(std::uint32_t rank) const;  // bytes in common with the one before
   // Ranks of the tokens in which `byte` occurs, rising.
   std::span<const std::uint32_t> containing(std::uint8_t byte) const;
-  // Tokens with something behind a quote, and those of three quotes and more: what a JSON text may
-  // have in one token of two of its members or items. As masks, without words that are 0.
+  // Tokens with something behind a quote, and those of three quotes (five) and more: what a JSON
+  // text may have in one token of two of its members or items. As masks, without words that are 0.
   std::span<const MaskWord> behind_quotes() const;
   std::span<const MaskWord> three_quotes() const;
+  std::span<const MaskWord> five_quotes() const;
+  // The most bytes between the second quote and the last of a token: no name that stands whole in a
+  // token behind the end of another is longer.
+  std::size_t longest_second_name() const;
   // The tokens as sequences of code points; `quoted`: between the quotes of a JSON string.
   const CodePointTrie& code_points(bool quoted) const;
   // The tokens below `node` of the trie, seen from a loop over `set` (and escapes). The vocabulary

@@ -37,6 +37,16 @@ const RecordedCase kCases[] = {
      "[\"xy", "[\"xz", "\",\"xz\""},
     {"Name", R"({"type":"object","additionalProperties":{"type":"null"}})",
      "{\"w", "{\"x", "\":null,\"x\""},
+    {"NameThatAKnownOneBeginsWith",
+     R"({"type":"object","properties":{"xy":{"type":"null"},"wy":{"type":"null"}},
+      "additionalProperties":{"type":"null"}})",
+     "{\"w", "{\"x", "\":null,\"x\""},
+    {"NameOfSeveralLetters", R"({"type":"object","additionalProperties":{"type":"null"}})",
+     "{\"vwx", "{\"xyz", "\":null,\"xyz\""},
+    {"NameWithEscapes", R"({"type":"object","additionalProperties":{"type":"null"}})",
+     "{\"\\u0077", "{\"\\u0078", "\":null,\"x\""},
+    {"NameThatEndsInTheToken", R"({"type":"object","additionalProperties":{"type":"null"}})",
+     "{\"wx", "{\"xy", "z\":null,\"xyz\""},
     {"NameInAnItem", R"({"type":"array","prefixItems":[{"type":"object"},{"const":{"x":1}}],
       "uniqueItems":true})",
      "[{\"w", "[{\"x", "\":1},"},
@@ -89,6 +99,28 @@ TEST_P(RecordedMask, IsOfTheTextThatWasReadAndNotOfAnother) {
 
 INSTANTIATE_TEST_SUITE_P(Masks, RecordedMask, testing::ValuesIn(kCases),
                          [](const auto& one) { return std::string(one.param.name); });
+
+TEST(RecordedMaskOfNames, TwoEqualNamesBehindALongOneAreNotAllowed) {
+  VocabularyTokens tokens;
+  for (int byte = 0; byte < 256; ++byte) tokens.bytes.emplace_back(1, static_cast<char>(byte));
+  tokens.bytes.emplace_back("\":0,\"a\":0,\"a\"");
+  tokens.bytes.emplace_back("\":0,\"a\":0,\"b\"");
+  tokens.special.assign(tokens.bytes.size(), false);
+  tokens.vocab_size = static_cast<int>(tokens.bytes.size());
+  ConstraintSpec spec;
+  spec.kind = ConstraintKind::kJsonSchema;
+  spec.source = R"({"type":"object"})";
+  const auto constraint = compiled(spec, std::make_shared<const Vocabulary>(std::move(tokens)));
+  ASSERT_TRUE(constraint);
+  Matcher matcher(constraint);
+  for (const char byte : std::string_view("{\"names")) {
+    ASSERT_TRUE(matcher.accept(static_cast<std::uint8_t>(byte)));
+  }
+  const auto mask = matcher.mask();
+  ASSERT_TRUE(mask);
+  EXPECT_FALSE((*mask)[256]);
+  EXPECT_TRUE((*mask)[257]);
+}
 
 }  // namespace
 }  // namespace tessera::guided

@@ -55,6 +55,18 @@ TEST(Vocabulary, EveryByteKnowsTheTokensItOccursIn) {
   }
 }
 
+TEST(Vocabulary, ANameBehindAnotherIsAsLongAsWhatLiesBetweenTheLaterQuotes) {
+  VocabularyTokens tokens;
+  tokens.bytes = {"\"", "\"abcdef\"", "a\":\"bc\",", "\":1,\"xyz\":"};
+  tokens.special.assign(tokens.bytes.size(), false);
+  tokens.vocab_size = static_cast<int>(tokens.bytes.size());
+  EXPECT_EQ(Vocabulary(tokens).longest_second_name(), 3U);
+  tokens.bytes = {"\"", "\"abcdef\""};
+  tokens.special.resize(2);
+  tokens.vocab_size = 2;
+  EXPECT_EQ(Vocabulary(tokens).longest_second_name(), 0U);
+}
+
 TEST(Vocabulary, ASliceIsMadeOnceForASet) {
   const auto vocabulary = toy_vocabulary(4);
   CodePointSet letters;
