@@ -1,6 +1,7 @@
 #include "engine/guided/obligations.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <unordered_set>
 
@@ -100,11 +101,21 @@ Literal Obligations::canonical(SchemaId id) {
   if (target == kTrueSchema) return kHolds;
   if (target == kFalseSchema) return kFails;
   const Schema& schema = graph_[target];
+  if (const auto text = only_text(schema)) {  // ^Abs$: values are told apart faster than texts
+    return formulas_.values(std::array{graph_.values.string(*text)});
+  }
   if (!only_types_and_values(schema)) return formulas_.atom(Op::kSchema, target);
   if (schema.values) return value_literal(schema);
   const std::uint32_t types = whole_types(schema.types);
   if (types == 0) return kFails;
   return types == kTypeAny ? kHolds : formulas_.atom(Op::kTypes, types);
+}
+
+// The one string that a schema of nothing but strings has a pattern for.
+std::optional<std::string> Obligations::only_text(const Schema& schema) const {
+  if (schema.types != kTypeString || schema.values || schema.text.size() != 1) return {};
+  if (!schema.all_of.empty() || !applies_nothing_else(schema)) return {};
+  return regexes_.only_string(schema.text.front());
 }
 
 Literal Obligations::value_literal(const Schema& schema) {

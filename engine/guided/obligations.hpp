@@ -104,6 +104,7 @@ class Obligations {
 
   Literal canonical(SchemaId id);
   SchemaId follow(SchemaId id) const;
+  std::optional<std::string> only_text(const Schema& schema) const;
   Literal value_literal(const Schema& schema);
   Literal unfold_place(Literal place, Kind kind);
   Literal unfold(Literal atom, Kind kind);

@@ -87,6 +87,22 @@ std::optional<std::string> RegexPool::shortest(RegexId of) {
   return impl_->shortest(of);
 }
 
+std::optional<std::string> RegexPool::only_string(RegexId of) const {
+  std::string text;
+  while (of != kEmpty) {
+    const RegexNode& node = (*impl_)[of];
+    const bool chain = node.kind == RegexKind::kConcat;
+    const RegexNode& head = chain ? (*impl_)[node.a] : node;
+    if (head.kind != RegexKind::kSet) return std::nullopt;
+    const auto ranges = impl_->set_of(head).ranges();
+    if (ranges.size() != 1 || ranges[0].end != ranges[0].begin + 1) return std::nullopt;
+    if (is_surrogate(ranges[0].begin)) return std::nullopt;
+    append_utf8(text, ranges[0].begin);
+    of = chain ? node.b : kEmpty;
+  }
+  return text;
+}
+
 std::uint64_t RegexPool::count(RegexId of, std::uint64_t at_most) {
   return at_most == 0 ? 0 : impl_->count(of, at_most);
 }

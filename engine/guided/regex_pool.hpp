@@ -79,6 +79,8 @@ class RegexPool {
   // A shortest string of the language (UTF-8), preferring plain ASCII letters and digits; nullopt
   // if there is none.
   std::optional<std::string> shortest(RegexId of);
+  // The string of a language that is spelled out as one; nullopt if it is not (or has others).
+  std::optional<std::string> only_string(RegexId of) const;
   // How many strings it has, counted up to `at_most`.
   std::uint64_t count(RegexId of, std::uint64_t at_most);
 

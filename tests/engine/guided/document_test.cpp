@@ -34,6 +34,10 @@ const std::vector<KeywordCase>& keyword_cases() {
        {R"({"b":[true],"a":1})"},
        {R"({"a":1})", R"({"a":1,"b":[true],"c":0})", R"({"a":2,"b":[true]})"}},
       {"required", R"({"required":["a","b"]})", {R"({"b":1,"a":2})", "3"}, {R"({"a":2})", "{}"}},
+      {"patternOfOneString",
+       R"({"properties":{"a":{"type":"string","pattern":"^k$"},"b":{"pattern":"^k$"}}})",
+       {R"({"a":"k","b":"k"})", R"({"a":"\u006b","b":1})"},
+       {R"({"a":"kk"})", R"({"a":""})", R"({"a":1})", R"({"b":"l"})"}},
       {"additional",
        R"({"properties":{"a":{}},"additionalProperties":{"type":"null"}})",
        {R"({"a":1,"x":null})", "{}"},
@@ -79,6 +83,10 @@ const std::vector<KeywordCase>& keyword_cases() {
        R"({"uniqueItems":true})",
        {R"([1,"1",[1],[1,1],{"a":1},{"a":2}])"},
        {"[1,1]", "[1,1.0]", "[[1],[1]]", R"([{"a":1,"b":2},{"b":2,"a":1}])", R"(["a","\u0061"])"}},
+      {"notUnique",
+       R"({"not":{"uniqueItems":true},"items":{"type":["integer","array"]}})",
+       {"[1,2,1]", "[1,1.0]", "[[2],3,[2]]"},
+       {"[]", "[1,2]", "1", "[[1],[1,1]]"}},
       {"uniqueOfFew",
        R"({"items":{"enum":["a","b"]},"uniqueItems":true,"minItems":2})",
        {R"(["b","a"])"},
@@ -281,15 +289,23 @@ TEST(Document, ManyOptionalNamesStayCheap) {
   }
 }
 
+// Of 200 objects, each of its own kind: `before` and `after` stand around what the kind is.
+std::string many_kinds(const std::string& keyword, const std::string& before,
+                       const std::string& after) {
+  std::string schema = R"({"type":"object",")" + keyword + "\":[";
+  for (int i = 0; i < 200; ++i) {
+    const std::string n = std::to_string(i);
+    schema += (i ? "," : "") + (R"({"properties":{"kind":{)" + before + "k" + n) + after +
+              R"(},"v)" + n + R"(":{"type":"integer"}},"required":["kind","v)" + n + R"("]})";
+  }
+  return schema + "]}";
+}
+
 TEST(Document, ManyBranchesAreToldApartByTheirDiscriminator) {
-  for (const char* keyword : {"anyOf", "oneOf"}) {
-    std::string schema = std::string(R"({"type":"object",")") + keyword + "\":[";
-    for (int i = 0; i < 200; ++i) {
-      const std::string n = std::to_string(i);
-      schema += (i ? "," : "") + (R"({"properties":{"kind":{"const":"k)" + n) + R"("},"v)" + n +
-                R"(":{"type":"integer"}},"required":["kind","v)" + n + R"("]})";
-    }
-    schema += "]}";
+  for (const std::string& schema :
+       {many_kinds("anyOf", R"("const":")", "\""), many_kinds("oneOf", R"("const":")", "\""),
+        many_kinds("oneOf", R"("type":"string","pattern":"^)", "$\"")}) {
+    const std::string keyword = schema.substr(0, 80);
     Documents documents(schema);
     ASSERT_TRUE(documents.ok()) << keyword;
     EXPECT_TRUE(documents.accepts(R"({"kind":"k7","v7":1})")) << keyword;

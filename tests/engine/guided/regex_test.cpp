@@ -131,6 +131,16 @@ TEST_F(RegexPoolTest, TheShortestStringIsShortAndReadable) {
   EXPECT_EQ(pool.shortest(search("^\\0$")), std::string(1, '\0'));
 }
 
+TEST_F(RegexPoolTest, AStringThatIsSpelledOutIsKnownToBeTheOnlyOne) {
+  EXPECT_EQ(pool.only_string(search("^Abs$")), "Abs");
+  EXPECT_EQ(pool.only_string(search("^\u00e9\\.[x]$")), "\u00e9.x");
+  EXPECT_EQ(pool.only_string(RegexPool::kEmpty), "");
+  for (const char* pattern : {"Abs", "^Abs", "Abs$", "^[ab]$", "^(a|b)c$", "^ab*$", "^a{2,3}$"}) {
+    EXPECT_FALSE(pool.only_string(search(pattern))) << pattern;
+  }
+  EXPECT_FALSE(pool.only_string(RegexPool::kNothing));
+}
+
 TEST_F(RegexPoolTest, CountIsExactUpToItsLimit) {
   EXPECT_EQ(pool.count(RegexPool::kNothing, 9), 0U);
   EXPECT_EQ(pool.count(RegexPool::kEmpty, 9), 1U);
