@@ -53,14 +53,15 @@ void add_usage_schemas(Json& schemas) {
                                     {"line_item", nullable(text())}},
                                    whose));
   schemas["CostsPage"] = page_of("Costs");
-  // The details of a record are under its own type's name.
+  // The details of a record are under its own type's name: what it is about, or why it failed.
   Json record = object({{"id", text()},
                         {"object", constant("organization.audit_log")},
                         {"type", text()},
                         {"effective_at", unix_time()},
                         optional("actor", any()),
                         optional("project", object({{"id", text()}}))});
-  record["additionalProperties"] = object({{"id", text()}});
+  record["additionalProperties"] =
+      either({object({{"id", text()}}), object({{"error_code", text()}})});
   schemas["AuditLog"] = record;
   schemas["AuditLogList"] = list_of("AuditLog");
 }

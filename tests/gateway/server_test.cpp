@@ -257,7 +257,7 @@ TEST_F(ServerTest, RefusalBeforeTheBodyKeepsTheConnectionIfTheBodyIsThere) {
 TEST_F(ServerTest, ABombOfBracketsIsRefusedByItsBeginning) {
   const std::string start = "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\n" + kClose +
                             "Authorization: Bearer " + served->tenant_key() +
-                            "\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+                            "\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
                             R"({"messages":)";
   const Answer answer = served->exchange(start + std::string(2000, '['));
   EXPECT_EQ(answer.status(), 400);
@@ -460,31 +460,6 @@ TEST_F(ServerTest, SilenceOfAStreamIsFilledWithComments) {
   EXPECT_TRUE(stream.ends_with("data: [DONE]\n\n"));
   EXPECT_EQ(stream.find("data: \n"), stream.npos) << "an empty event";
   EXPECT_GE(events_of(stream).size(), 2U);
-}
-
-// Its kernel's buffers are small, and it reads nothing: megabytes of log-probabilities wait for it.
-TEST_F(ServerTest, WhoReadsNothingLosesItsAnswerAndHoldsNothing) {
-  const std::string key = served->tenant_key();
-  net::ip::tcp::socket slow = served->connect(Served::To::kHasty);
-  slow.set_option(net::socket_base::receive_buffer_size(4096));
-  const std::string fields =
-      R"("max_tokens": 200, "n": 8, "ignore_eos": true, "stream": true, "logprobs": true,
-         "top_logprobs": 20)";
-  net::write(slow, net::buffer(request("POST", "/v1/chat/completions", key, chat_body(fields))));
-  Platform& platform = served->platform();
-  const TenantId tenant =
-      platform.directory->authenticate(key, platform.clock.wall_now()).value().tenant;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  const auto recorded = [&] { return platform.ledger->totals_by_tenant(tenant).value().requests; };
-  while (recorded() == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
-  EXPECT_EQ(recorded(), 1);
-  while (platform.admission.num_running() > 0 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::yield();
-  }
-  EXPECT_EQ(platform.admission.num_running(), 0);
-  const Answer rest = Served::rest_of(slow);
-  EXPECT_EQ(rest.raw.find("[DONE]"), rest.raw.npos) << "it had the whole of its answer";
-  EXPECT_EQ(chat(key, R"("max_tokens": 1)").status(), 200) << "others are served";
 }
 
 TEST_F(ServerTest, StreamOnHttp10IsBareAndEndsWithTheConnection) {

@@ -16,7 +16,7 @@ class TenantRoom(unittest.TestCase):
     def test_beyond_its_queue_a_project_is_told_to_come_again(self):
         busy = self.server.new_tenant("busy")
         hasty = self.server.new_tenant("hasty", max_queue=0)
-        running = busy.key.chat_stream(harness.BASE, "Hello!", max_tokens=1500, ignore_eos=True)
+        running = busy.key.chat_stream(harness.BASE, "Hello!", max_tokens=900, ignore_eos=True)
         self.addCleanup(running.close)
         next(iter(running))
         refused = hasty.key.chat(harness.BASE, "Hello!", max_tokens=2)

@@ -51,6 +51,16 @@ class UsageBooksTest : public testing::Test {
     return text ? decode<CountedTotals>(*text)->totals.requests : 0;
   }
 
+  // Of tenants, adapters and days.
+  int num_stored_totals() {
+    int count = 0;
+    for (const std::string_view kind : {"t", "a", "d"}) {
+      const auto counted = [&](std::string_view, std::string_view) { return ++count > 0; };
+      EXPECT_TRUE(store_->scan(Family::kLedger, kind, kind, counted));
+    }
+    return count;
+  }
+
   static std::int64_t requests(UsageBooks& books, const std::string& tenant) {
     return books.of_tenant(tenant).value().requests;
   }
@@ -95,10 +105,8 @@ TEST_F(UsageBooksTest, AFoldThatAKillCutsOffAddsNothingTwice) {
   UsageBooks killed(*store_);
   for (int i = 0; i < kTenants; ++i) record(killed, i, "t" + std::to_string(i));
   ASSERT_TRUE(killed.fold_some(true).value()) << "one step was enough";
-  std::int64_t stored = 0;
-  for (int i = 0; i < kTenants; ++i) stored += stored_requests("t" + std::to_string(i));
-  EXPECT_GT(stored, 0);
-  EXPECT_LT(stored, kTenants);
+  EXPECT_GT(num_stored_totals(), 0);
+  EXPECT_LT(num_stored_totals(), 4 * kTenants);
   UsageBooks next(*store_);
   for (int i = 0; i < kTenants; ++i) EXPECT_EQ(requests(next, "t" + std::to_string(i)), 1) << i;
   fold(next);
