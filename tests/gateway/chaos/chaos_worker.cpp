@@ -79,7 +79,7 @@ TenantLimits limits_of(int tenant) {
 
 // Those of all of them together, which are met now and then.
 OrganizationLimits organization_limits() {
-  return {.limits = {.max_concurrent_requests = 40, .tokens_per_day = 20'000}, .revision = 1};
+  return {.limits = {.max_concurrent_requests = 8, .tokens_per_day = 60'000}, .revision = 1};
 }
 TenantLimits as_tenant_limits(const MeterLimits& limits) {
   return {.requests_per_minute = 1'000'000,  // none: never so many come
