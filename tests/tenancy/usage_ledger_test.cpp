@@ -169,10 +169,10 @@ TEST_F(UsageLedgerTest, TotalsAreTheSumOfTheRecordsAfterThreadsAndReopening) {
   }
 }
 
-// Counts syncs, and fails them on demand; all else goes to the store behind it.
-class CountingStore final : public Store {
+// All goes to the store behind it.
+class ForwardingStore : public Store {
  public:
-  explicit CountingStore(Store& store) : store_(store) {}
+  explicit ForwardingStore(Store& store) : store_(store) {}
 
   Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
     return store_.get(family, key);
@@ -185,6 +185,17 @@ class CountingStore final : public Store {
   Result<void> write(const Batch& batch, Durability durability) override {
     return store_.write(batch, durability);
   }
+  Result<void> sync() override { return store_.sync(); }
+
+ protected:
+  Store& store_;
+};
+
+// Counts syncs, and fails them on demand.
+class CountingStore final : public ForwardingStore {
+ public:
+  using ForwardingStore::ForwardingStore;
+
   Result<void> sync() override {
     ++syncs;
     if (fails) return Error{Code::kIo, "the disk is broken"};
@@ -193,9 +204,6 @@ class CountingStore final : public Store {
 
   std::atomic<int> syncs = 0;
   std::atomic<bool> fails = false;
-
- private:
-  Store& store_;
 };
 
 TEST_F(UsageLedgerTest, FlushSyncsExactlyWhatIsNotSynced) {
@@ -314,18 +322,10 @@ TEST_F(UsageLedgerTest, SenselessBucketsAreRefused) {
 }
 
 // A store that can be full.
-class FullableStore final : public Store {
+class FullableStore final : public ForwardingStore {
  public:
-  explicit FullableStore(Store& store) : store_(store) {}
+  using ForwardingStore::ForwardingStore;
 
-  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
-    return store_.get(family, key);
-  }
-  Result<void> scan(
-      Family family, std::string_view prefix, std::string_view start,
-      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
-    return store_.scan(family, prefix, start, visit);
-  }
   Result<void> write(const Batch& batch, Durability durability) override {
     if (is_full) return Error{Code::kStorageFull, "no space left"};
     return store_.write(batch, durability);
@@ -336,9 +336,6 @@ class FullableStore final : public Store {
   }
 
   std::atomic<bool> is_full = false;
-
- private:
-  Store& store_;
 };
 
 TEST_F(UsageLedgerTest, ItsSyncIsAsOldAsTheLastThatSucceeded) {
@@ -430,33 +427,18 @@ TEST_F(UsageLedgerTest, RecordsAtOnceAreRecordsLikeOthers) {
 }
 
 // A store that others write to, or whose disk is slow.
-class BusyStore final : public Store {
+class BusyStore final : public ForwardingStore {
  public:
-  explicit BusyStore(Store& store) : store_(store) {}
+  using ForwardingStore::ForwardingStore;
 
-  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
-    return store_.get(family, key);
-  }
-  Result<void> scan(
-      Family family, std::string_view prefix, std::string_view start,
-      const std::function<bool(std::string_view, std::string_view)>& visit) const override {
-    return store_.scan(family, prefix, start, visit);
-  }
-  Result<void> write(const Batch& batch, Durability durability) override {
-    return store_.write(batch, durability);
-  }
   Result<bool> write_at_once(const Batch& batch) override {
     if (is_busy) return false;
     std::this_thread::sleep_for(delay);
     return store_.write_at_once(batch);
   }
-  Result<void> sync() override { return store_.sync(); }
 
   bool is_busy = false;
   std::chrono::milliseconds delay{0};
-
- private:
-  Store& store_;
 };
 
 TEST_F(UsageLedgerTest, NothingIsRecordedAtOnceWhereThatWouldHaveToWait) {
