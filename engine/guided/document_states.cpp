@@ -12,6 +12,7 @@ DocumentStates::DocumentStates(Obligations& obligations)
   tuples_.intern({});
   sets_.intern({});
   states_.intern({});
+  spaces_.emplace_back();
 }
 
 StateId DocumentStates::state(TupleId tuple, std::uint32_t room, std::uint32_t names,

@@ -149,7 +149,7 @@ class DocumentStates {
   WordTable tuples_;  // [0] is empty
   WordTable sets_;    // used names as bits, other names as numbers; [0] is empty
   WordTable states_;  // [0] is none
-  std::vector<std::shared_ptr<const NameSpace>> spaces_;
+  std::vector<std::shared_ptr<const NameSpace>> spaces_;  // [0] is an array's: none
   std::unordered_map<std::uint64_t, std::uint32_t> space_ids_;
   std::vector<ValueFacts> values_;    // by tuple
   std::vector<ObjectFacts> objects_;  // by state

@@ -50,6 +50,7 @@ const RecordedCase kCases[] = {
     {"NameInAnItem", R"({"type":"array","prefixItems":[{"type":"object"},{"const":{"x":1}}],
       "uniqueItems":true})",
      "[{\"w", "[{\"x", "\":1},"},
+    {"NameBehindAnArray", R"({"type":"array"})", "[{\"b\":[false],", "[{\"a\":[false],", "\"a\""},
 };
 
 class RecordedMask : public testing::TestWithParam<RecordedCase> {
