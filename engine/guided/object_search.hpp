@@ -102,8 +102,19 @@ class ArraySearch {
   std::uint32_t height() const { return height_; }
 
  private:
+  struct Wanted {  // of items that are compared
+    bool distinct = false;
+    bool equals = false;
+  };
   bool take_value(Literal stepped, Literal must);
   bool take_distinct(Literal must, Literal rest);
+  bool take_apart(Literal must, Literal rest);
+  bool take_equal(Literal must, Literal rest);
+  bool try_values(Literal must, Literal rest);
+  bool try_value(Literal must, Literal rest);
+  Literal chosen(Literal must);
+  Wanted wanted(Literal rest) const;
+  Literal with_comparisons(Literal owed);
   Literal undecided(Literal owed) const;
   bool try_cases(Literal owed);
   std::uint32_t run_length(Literal owed, Literal after_one);
@@ -113,6 +124,7 @@ class ArraySearch {
   Obligations& obligations_;
   std::uint32_t room_;
   std::vector<ItemPlan> plan_;
+  std::vector<ValueId> compared_;  // the values in the plan that items were compared with
   std::uint32_t height_ = 0;
   int depth_ = 0;
   std::unordered_set<Literal> failed_;

@@ -172,9 +172,10 @@ void Satisfier::cover(Literal rest, Literal must, std::uint32_t room, Rest& can_
   };
   const Literal values = allowed(formulas.asks_next(rest) ? bound(rest, false) : rest);
   if (values != kFails) {
-    must = formulas.both(must, values);
-    if (place(must, room)) cubes.push_back(must);
-    if (values == kHolds) return;
+    const Literal within = formulas.both(must, values);
+    if (place(within, room)) cubes.push_back(within);
+    must = formulas.both(must, negate(values));
+    if (must == kFails) return;
   }
   if (!formulas.asks_next(rest) || allowed(bound(rest, true)) == kFails) return;
   for (const Branch& branch : branches(rest, must)) {
