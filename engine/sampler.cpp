@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cassert>
 #include <cmath>
 #include <cstdint>
@@ -89,19 +88,28 @@ std::optional<TokenId> first_ranked(std::span<const float> logits) {
   return static_cast<TokenId>(index_of(largest, logits));
 }
 
-// The same of the tokens in `mask`, without a look at the others; nullopt too if there are none.
-std::optional<TokenId> first_ranked(std::span<const float> logits, const guided::TokenMask& mask) {
-  const auto words = mask.words();
-  std::size_t best = logits.size();
-  for (std::size_t w = 0; w < words.size(); ++w) {
-    for (std::uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
-      const std::size_t i = 64 * w + static_cast<std::size_t>(std::countr_zero(bits));
-      if (std::isnan(logits[i])) return std::nullopt;
-      if (best == logits.size() || logits[i] > logits[best]) best = i;
+// What four bits of a mask select.
+constexpr std::size_t kNibbles = 16;
+using NibbleLanes = std::array<LaneMask, kNibbles>;
+
+NibbleLanes make_nibble_lanes() {
+  NibbleLanes lanes{};
+  for (std::size_t nibble = 0; nibble < kNibbles; ++nibble) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[nibble][lane] = (nibble >> lane & 1) != 0 ? -1 : 0;
     }
   }
-  if (best == logits.size() || !std::isfinite(logits[best])) return std::nullopt;
-  return static_cast<TokenId>(best);
+  return lanes;
+}
+
+// Where a bit of `word` is not set, minus infinity instead of the logit.
+void select(std::uint64_t word, std::span<const float> logits, std::span<float> out) {
+  static const NibbleLanes kSelected = make_nibble_lanes();
+  constexpr Lanes kNone = Lanes{} - std::numeric_limits<float>::infinity();
+  for (std::size_t i = 0; i < logits.size(); i += kLanes, word >>= kLanes) {
+    const Lanes lanes = kSelected[word % kNibbles] ? lanes_at(logits, i) : kNone;
+    std::memcpy(&out[i], &lanes, sizeof lanes);
+  }
 }
 
 }  // namespace
@@ -117,13 +125,12 @@ std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
                                               std::span<const float> model_logits) {
   assert(logits.size() == ids_.size());
   assert(mask == nullptr || mask->vocab_size() == std::ssize(ids_));
-  const auto best = mask == nullptr ? first_ranked(logits) : first_ranked(logits, *mask);
+  const auto allowed = mask == nullptr ? logits : masked(logits, *mask);
+  const auto best = first_ranked(allowed);
   if (!best) return std::nullopt;
   GeneratedToken token;
   token.id = *best;
-  if (params.temperature > 0.0F) {
-    token.id = draw(mask == nullptr ? logits : masked(logits, *mask), params, *best, position);
-  }
+  if (params.temperature > 0.0F) token.id = draw(allowed, params, *best, position);
   const auto told = model_logits.empty() ? logits : model_logits;
   if (params.num_logprobs >= 0) add_logprobs(told, params.num_logprobs, token);
   return token;
@@ -140,17 +147,25 @@ std::optional<GeneratedToken> Sampler::score(std::span<const float> logits, Toke
 // A word of the mask at a time: most are empty or full.
 std::span<const float> Sampler::masked(std::span<const float> logits,
                                        const guided::TokenMask& mask) {
-  masked_.assign(logits.size(), -std::numeric_limits<float>::infinity());
+  constexpr std::size_t kWord = 64;
+  masked_.resize(logits.size());
+  const std::span<float> out(masked_);
   const auto words = mask.words();
-  for (std::size_t w = 0; w < words.size(); ++w) {
+  const std::size_t whole = logits.size() / kWord;
+  for (std::size_t w = 0; w < whole; ++w) {
+    const auto from = logits.subspan(kWord * w, kWord);
+    const auto to = out.subspan(kWord * w, kWord);
     if (words[w] == ~std::uint64_t{0}) {
-      std::ranges::copy(logits.subspan(64 * w, 64), masked_.begin() + std::ptrdiff_t(64 * w));
-      continue;
+      std::ranges::copy(from, to.begin());
+    } else if (words[w] == 0) {
+      std::ranges::fill(to, -std::numeric_limits<float>::infinity());
+    } else {
+      select(words[w], from, to);
     }
-    for (std::uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
-      const std::size_t i = 64 * w + static_cast<std::size_t>(std::countr_zero(bits));
-      masked_[i] = logits[i];
-    }
+  }
+  for (std::size_t i = kWord * whole; i < logits.size(); ++i) {
+    const bool allowed = mask[static_cast<TokenId>(i)];
+    out[i] = allowed ? logits[i] : -std::numeric_limits<float>::infinity();
   }
   return masked_;
 }

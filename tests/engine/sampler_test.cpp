@@ -199,7 +199,7 @@ TEST(Sampler, UnderAMaskTheOthersHaveNoProbability) {
     const std::vector<float> logits = random_logits(random, kVocab, 3.0F);
     guided::TokenMask mask(kVocab);
     std::vector<float> cut(kVocab, -kInfinity);
-    const unsigned density = i % 3 == 0 ? 1 : 97;
+    const unsigned density = i % 3 == 0 ? 1 : i % 3 == 1 ? 97 : 100;
     for (TokenId id = 0; id < kVocab; ++id) {
       if (random() % 100 >= density && id != i % kVocab) continue;
       mask.set(id);
@@ -230,6 +230,17 @@ TEST(Sampler, LogprobsUnderAMaskAreTheModelsOwn) {
   EXPECT_EQ(token->id, 2);
   EXPECT_EQ(token->top[0].id, 1) << "the model would have said something else";
   EXPECT_FLOAT_EQ(token->logprob, token->top[1].logprob);
+}
+
+TEST(Sampler, WhatIsNoNumberCountsOnlyWithinTheMask) {
+  std::vector<float> logits(130, 1.0F);
+  logits[3] = logits[129] = std::numeric_limits<float>::quiet_NaN();
+  guided::TokenMask mask(130);
+  for (TokenId id = 0; id < 128; ++id) mask.set(id);
+  mask.clear(3);
+  EXPECT_TRUE(Sampler(130).sample(logits, {}, 0, &mask));
+  mask.set(129);
+  EXPECT_FALSE(Sampler(130).sample(logits, {}, 0, &mask));
 }
 
 TEST(Sampler, AnEmptyMaskGivesNothing) {
