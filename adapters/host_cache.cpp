@@ -4,19 +4,12 @@
 #include <cassert>
 #include <utility>
 
-#include <sys/resource.h>
-#include <unistd.h>
+#include "storage/background.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr int kLoaderNice = 10;  // a tenth of the share of the threads that compute
 constexpr std::chrono::milliseconds kLongestSleep{100};  // when a tenant's rate is all that waits
-
-// Linux gives each thread a priority of its own; a thread may always lower it.
-void lower_priority() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLoaderNice);
-}
 
 LoadLimits load_limits(const HostCache::Config& config) {
   LoadLimits limits = config.loads;
@@ -36,7 +29,7 @@ HostCache::HostCache(Load load, Config config, const Clock& clock)
   assert(config.num_loaders >= 1);
   for (int i = 0; i < config.num_loaders; ++i) {
     loaders_.emplace_back([this](const std::stop_token& stop) {
-      lower_priority();
+      step_back();
       run_loader(stop);
     });
   }

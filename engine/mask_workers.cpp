@@ -3,21 +3,13 @@
 #include <algorithm>
 #include <exception>
 
-#include <sys/resource.h>
-#include <unistd.h>
+#include "storage/background.hpp"
 
 namespace tessera {
 namespace {
 
 // Some milliseconds at most; see guided::Fuel.
 constexpr std::uint64_t kFastFuel = 20'000;
-
-constexpr int kSlowNice = 10;  // a tenth of the share of the threads that compute
-
-// Linux gives each thread a priority of its own; a thread may always lower it.
-void lower_priority() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSlowNice);
-}
 
 // Memory is what may run out; who has none for the first try has none for the second.
 bool fill_quickly(GuidedSequence& sequence) {
@@ -55,7 +47,7 @@ void MaskWorkers::make_threads() {
     threads_.emplace_back([this] { work_fast(); });
   }
   threads_.emplace_back([this] {
-    lower_priority();
+    step_back(Behind::kNothing);
     work_slow();
   });
 }

@@ -21,13 +21,15 @@ struct SchedulerAttributes {
   std::uint64_t period_ns = 0;
 };
 
-constexpr int kNice = 10;
+constexpr int kTenthNice = 10;
+constexpr int kLastNice = 19;
 constexpr std::uint64_t kSliceNs = 100'000;  // the least that Linux takes
 
 }  // namespace
 
-void step_back() {
-  const SchedulerAttributes wanted{.nice = kNice, .runtime_ns = kSliceNs};
+void step_back(Behind how) {
+  const int nice = how == Behind::kTenth ? kTenthNice : kLastNice;
+  const SchedulerAttributes wanted{.nice = nice, .runtime_ns = kSliceNs};
   // Where it is refused, by a sandbox perhaps, the work is done as before.
   (void)syscall(SYS_sched_setattr, 0, &wanted, 0U);
 }

@@ -3,10 +3,14 @@
 
 namespace tessera {
 
-// The calling thread goes behind those that serve somebody, where both want one processor: a tenth
-// of it is left to this one, in slices that nobody waits long for (Linux 6.12 and later; before, a
-// slice is some 3 ms). It still gets on beside threads that never rest, so locks that it shares
-// with them come free.
-void step_back();
+enum class Behind : unsigned char {
+  kTenth,    // of a processor that another thread wants as well is left to this one
+  kNothing,  // a seventieth: for what may take as long as it likes
+};
+
+// The calling thread goes behind those that serve somebody, in slices that nobody waits long for
+// (Linux 6.12 and later; before, a slice is some 3 ms). It still gets on beside threads that never
+// rest, so locks that it shares with them come free.
+void step_back(Behind how = Behind::kTenth);
 
 }  // namespace tessera

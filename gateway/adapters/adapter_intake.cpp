@@ -5,20 +5,16 @@
 #include <iterator>
 #include <utility>
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 
 #include "adapters/adapter_loader.hpp"
 #include "adapters/validator.hpp"
+#include "storage/background.hpp"
 #include "storage/json.hpp"
 #include "storage/log.hpp"
 
 namespace tessera {
 namespace {
-
-constexpr int kIntakeNice = 10;
 
 static_assert(AdapterLimits().max_rank == kLargestAdapterRank);
 
@@ -172,7 +168,7 @@ AdapterIntake::Job AdapterIntake::next_job() {
 }
 
 void AdapterIntake::run_jobs() {
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kIntakeNice);
+  step_back();
   while (const Job job = next_job()) {
     const TenantId tenant = job->request_.caller.tenant;
     job->times_.ended(&IntakeTimes::queued);

@@ -3,24 +3,20 @@
 #include <ctime>
 #include <utility>
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include "engine/guided/compiled_constraint.hpp"
 #include "gateway/config.hpp"
 #include "gateway/inference/guided_vocabulary.hpp"
+#include "storage/background.hpp"
 
 namespace tessera {
 namespace {
 
-constexpr int kCompilerNice = 10;  // a tenth of the share of the threads that compute
 constexpr std::uint64_t kQuickFuel = 200'000;
 
-// Linux gives each thread a priority of its own; a thread may always lower it.
-void lower_priority_once() {
-  thread_local const int done =
-      setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kCompilerNice);
-  static_cast<void>(done);
+void step_back_once(Behind how) {
+  thread_local bool done = false;
+  if (!done) step_back(how);
+  done = true;
 }
 
 std::chrono::nanoseconds thread_time() {
@@ -61,10 +57,12 @@ Result<ConstraintCompiler::Compiled> ConstraintCompiler::compile(const std::vect
                                                                  const guided::ConstraintSpec& spec,
                                                                  Budget budget,
                                                                  CompileLimits::Ticket& ticket) {
+  const bool quick = budget == Budget::kQuick;
+  step_back_once(quick ? Behind::kTenth : Behind::kNothing);
   auto tokens = vocabulary(marks);
   if (!tokens) return tokens.error();
   guided::GuidedLimits limits;
-  if (budget == Budget::kQuick) limits.compile_fuel = kQuickFuel;
+  if (quick) limits.compile_fuel = limits.trial_fuel = kQuickFuel;
   const auto begin = thread_time();
   Compiled compiled = guided::compile_constraint(spec, *tokens, limits);
   ticket.took(thread_time() - begin);
@@ -82,7 +80,6 @@ Result<ConstraintCompiler::Compiled> ConstraintCompiler::compile(const std::vect
 // Made once; who comes meanwhile waits.
 Result<std::shared_ptr<const guided::Vocabulary>> ConstraintCompiler::vocabulary(
     const std::vector<TokenId>& marks) {
-  lower_priority_once();
   const MutexLock lock(vocabularies_mutex_);
   const auto found = vocabularies_.find(marks);
   if (found != vocabularies_.end()) return found->second;

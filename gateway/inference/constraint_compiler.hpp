@@ -5,9 +5,9 @@
 // by that is whether some tenant used exactly this one lately (it is compiled faster), and nothing
 // of its text.
 //
-// Compiling has two threads, both of low priority: each constraint begins on the first with a small
-// budget, and what needs more goes to the second, so that a hostile one keeps only others of its
-// kind waiting.
+// Compiling has two threads of low priority: each constraint begins on the first with a small
+// budget, and what needs more goes to the second, which takes next to nothing of a processor that
+// is wanted otherwise, so that a hostile one keeps only others of its kind waiting.
 #pragma once
 
 #include <atomic>
