@@ -245,7 +245,11 @@ class Client:
         return exchange(self.server.api, "DELETE", path, None, self.headers())
 
     def post(self, path, fields):
-        return exchange(self.server.api, "POST", path, json.dumps(fields).encode(),
+        return self.post_text(path, json.dumps(fields).encode())
+
+    def post_text(self, path, text):
+        """A body that is there already."""
+        return exchange(self.server.api, "POST", path, text,
                         self.headers(**{"Content-Type": "application/json"}))
 
     def ask(self, method, path, fields=None, **headers):

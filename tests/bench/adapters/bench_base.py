@@ -28,8 +28,8 @@ def tokenizer():
     return made
 
 
-def packed():
-    """The packed model; made once."""
+def packed(driver=None):
+    """The packed model; made once, by the adapters suite's driver."""
     out = CACHE / f"{NAME}.tessera"
     if out.exists():
         return out
@@ -37,7 +37,7 @@ def packed():
     for name, content in (("config", config()), ("tokenizer", tokenizer())):
         (CACHE / f"{name}.json").write_text(json.dumps(content))
     part = out.with_suffix(".part")
-    subprocess.run([os.environ["TESSERA_DRIVER"], CACHE / "config.json", NAME,
+    subprocess.run([driver or os.environ["TESSERA_DRIVER"], CACHE / "config.json", NAME,
                     CACHE / "tokenizer.json", harness.packed_demo(), part], check=True,
                    stdout=subprocess.DEVNULL)
     part.rename(out)
