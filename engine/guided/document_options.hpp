@@ -9,7 +9,7 @@
 namespace tessera::guided {
 
 enum class PropertyOrder : std::uint8_t {
-  kSchema,  // declared names in the order written, then the others
+  kSchema,  // names that a schema which may still apply declares, as written; then the others
   kAny,     // any order
 };
 

@@ -40,7 +40,8 @@ class BruteForce {
   // against a schema.
   BruteForce(Value schema, bool ordered, std::uint64_t most_tries = ~std::uint64_t{0});
 
-  // With `ordered` there must be one order: no value is described by two `properties` that differ.
+  // With `ordered` there must be one order: no value is described by two `properties` that differ,
+  // nor by one that what comes before it may rule out.
   bool one_order() const;
 
   bool live(std::string_view text);
@@ -102,6 +103,8 @@ class BruteForce {
   std::vector<std::string> declared(const Schemas& places) const;
   bool may_follow(const Value& object, const std::string& name,
                   const std::vector<std::string>& order) const;
+  bool may_stop_declaring(const Value& schema) const;
+  bool declares_below(const Schemas& places, int depth) const;
   void add_in_place(const Value& schema, Schemas& places) const;
   Schemas root_places() const;
   Schemas places_of(const Schemas& places, const std::string& name) const;

@@ -1,6 +1,7 @@
 // brute_force_order.cpp — under a fixed order: which name may follow which, and where.
 #include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 
 #include "tests/engine/guided/brute_force.hpp"
@@ -142,6 +143,42 @@ std::vector<std::string> BruteForce::declared(const Schemas& places) const {
   return all.empty() ? std::vector<std::string>{} : all.front();
 }
 
+// Whether names of members within its members or items are declared by something that what comes
+// before them may have settled: names have an order as long as a schema that may still apply
+// declares them.
+bool BruteForce::may_stop_declaring(const Value& schema) const {
+  const auto is_one_of = [](const std::string& keyword, std::initializer_list<const char*> list) {
+    return std::find(list.begin(), list.end(), keyword) != list.end();
+  };
+  for (const auto& [keyword, argument] : schema.items()) {
+    Schemas inner;
+    if (is_one_of(keyword, {"anyOf", "oneOf", "dependentSchemas"})) {
+      for (const Value& part : argument) add_in_place(part, inner);
+    } else if (is_one_of(keyword, {"not", "if", "then", "else"})) {
+      add_in_place(argument, inner);
+    } else if (is_one_of(keyword, {"contains", "unevaluatedItems", "unevaluatedProperties"})) {
+      add_in_place(argument, inner);
+      if (!declarations(inner).empty()) return true;
+    }
+    if (declares_below(inner, 3)) return true;
+  }
+  return false;
+}
+
+bool BruteForce::declares_below(const Schemas& places, int depth) const {
+  if (places.empty() || depth == 0) return false;
+  const auto declares = [&](const Schemas& below) {
+    return !declarations(below).empty() || declares_below(below, depth - 1);
+  };
+  for (const std::string& name : candidate_names(2)) {
+    if (declares(places_of(places, name))) return true;
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (declares(places_of(places, i))) return true;
+  }
+  return false;
+}
+
 bool BruteForce::one_order() const {
   // A constant object has an order of its own.
   for (const Value& constant : constants_) {
@@ -151,6 +188,10 @@ bool BruteForce::one_order() const {
   for (std::size_t at = 0; at < found.size() && at < 200; ++at) {
     const Schemas places = found[at];
     if (declarations(places).size() > 1) return false;
+    if (std::any_of(places.begin(), places.end(),
+                    [this](const Value* schema) { return may_stop_declaring(*schema); })) {
+      return false;
+    }
     const auto visit = [&](const Schemas& below) {
       if (std::find(found.begin(), found.end(), below) == found.end()) found.push_back(below);
     };
