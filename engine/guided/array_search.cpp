@@ -87,7 +87,7 @@ bool ArraySearch::take_value(Literal stepped, Literal must) {
     if (satisfier_.bound(parts.rest, true) == kFails) return false;
     // Those with which this item can be the last one come first.
     auto branches = satisfier_.branches(parts.rest, must);
-    std::ranges::stable_partition(branches, [&](const Satisfier::Branch& branch) {
+    std::stable_partition(branches.begin(), branches.end(), [&](const Satisfier::Branch& branch) {
       return formulas.at_end(satisfier_.bound(branch.rest, false));
     });
     return std::ranges::any_of(branches, [&](const Satisfier::Branch& branch) {
