@@ -33,6 +33,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/tokenizer.hpp"
+#include "gateway/cli/malloc_choices.hpp"
 #include "tests/bench/guided/cases.hpp"
 
 namespace tessera::guided {
@@ -147,6 +148,9 @@ class Driver {
 }  // namespace tessera::guided
 
 int main() {
+  // Memory is managed as in the server.
+  tessera::choose_malloc();
+  tessera::return_freed_memory();
   tessera::guided::Driver driver;
   std::cout << nlohmann::json{{"name", "tessera"}} << std::endl;
   for (std::string line; std::getline(std::cin, line);) {

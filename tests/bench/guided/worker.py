@@ -1,6 +1,7 @@
 """worker — a program that answers one JSON object a line, started again when it hangs or dies."""
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -11,15 +12,19 @@ class Gone(Exception):
 
 
 class Worker:
-    def __init__(self, *command, greeting=()):
-        """`greeting`: requests that every start begins with, such as what to load."""
+    def __init__(self, *command, greeting=(), cpu=None):
+        """`greeting`: requests that every start begins with, such as what to load. `cpu`: the only
+        one it runs on, if any."""
         self.command = [str(word) for word in command]
         self.greeting = greeting
+        self.cpu = cpu
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
+        if self.cpu is not None:
+            os.sched_setaffinity(self.process.pid, {self.cpu})
         self.pending = b""
         self.name = self.read(600)["name"]
         self.greeted = [self.ask(600, **request) for request in self.greeting]
