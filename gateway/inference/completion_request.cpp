@@ -11,11 +11,12 @@ namespace {
 
 using Json = Fields::Json;
 
-// At least as many as are told. A stream cannot take back what it has told.
+// At least as many as are told; 0, which OpenAI's range begins with, is no choice among more. A
+// stream cannot take back what it has told.
 void read_best_of(Fields& fields, InferenceOptions& options) {
   std::optional<std::int64_t> best_of;
-  fields.integer("best_of", {1, kMaxBestOf}, best_of);
-  if (!best_of) return;
+  fields.integer("best_of", {0, kMaxBestOf}, best_of);
+  if (best_of.value_or(0) == 0) return;
   if (*best_of < options.num_choices) {
     return fields.fail(Code::kInvalidValue, "best_of", "'best_of' must be at least 'n'.");
   }

@@ -147,7 +147,7 @@ Json completion_request() {
       joined(generation_members(), {{"prompt", either({text(), array(text()), ids, array(ids)})},
                                     optional("max_tokens", integer(0, kMaxInt)),
                                     optional("logprobs", integer(0, kMaxCompletionLogprobs)),
-                                    optional("best_of", integer(1, kMaxBestOf)),
+                                    optional("best_of", integer(0, kMaxBestOf)),
                                     optional("echo", boolean()),
                                     optional("suffix", text(0, 0))}));
 }

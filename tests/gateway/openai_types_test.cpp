@@ -496,6 +496,16 @@ TEST(ParseCompletionRequest, MoreMayBeMadeThanAreTold) {
   EXPECT_EQ(plain->options.best_of, 3);
 }
 
+TEST(ParseCompletionRequest, ZeroIsNoChoiceAmongMore) {
+  for (const char* fields :
+       {R"("n": 3, "best_of": 0)", R"("n": 3, "best_of": 0, "stream": true)"}) {
+    const auto request = parse_completion_request(completion_with(fields));
+    ASSERT_TRUE(request) << request.error().message;
+    EXPECT_EQ(request->options.num_choices, 3);
+    EXPECT_EQ(request->options.best_of, 3);
+  }
+}
+
 TEST(ParseEmbeddingRequest, ReadsWhatIsAskedFor) {
   const auto request = parse_embedding_request(
       parse_json(R"({"model": "m", "input": ["a", "b"], "encoding_format": "base64",
@@ -551,6 +561,7 @@ const Refusal kCompletionRefusals[] = {
     {R"("logprobs": 6)", Code::kInvalidValue, "logprobs"},
     {R"("logprobs": true)", Code::kInvalidValue, "logprobs"},
     {R"("best_of": 21)", Code::kInvalidValue, "best_of"},
+    {R"("best_of": -1)", Code::kInvalidValue, "best_of"},
     {R"("best_of": 1, "n": 2)", Code::kInvalidValue, "best_of"},
     {R"("best_of": 2, "stream": true)", Code::kInvalidValue, "best_of"},
     {R"("echo": 1)", Code::kInvalidValue, "echo"},

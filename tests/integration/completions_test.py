@@ -92,6 +92,13 @@ class Completions(unittest.TestCase):
         self.assertEqual([c["text"] for c in quiet], [ranked[0]["text"]])
         self.assertIsNone(quiet[0]["logprobs"])
 
+    def test_best_of_zero_is_no_choice_among_more(self):
+        plain = self.complete(n=2, temperature=1, seed=11).expect(200).json
+        zero = self.complete(n=2, temperature=1, seed=11, best_of=0).expect(200).json
+        self.assertEqual([c["text"] for c in zero["choices"]],
+                         [c["text"] for c in plain["choices"]])
+        self.assertEqual(zero["usage"]["completion_tokens"], plain["usage"]["completion_tokens"])
+
     def test_what_cannot_be_is_refused_by_name(self):
         for fields, param in (({"best_of": 1, "n": 2}, "best_of"),
                               ({"best_of": 3, "stream": True}, "best_of"),

@@ -169,7 +169,7 @@ class Cve(unittest.TestCase):
                 self.refused(self.chat(n=n))
 
     def test_best_of_without_bound(self):
-        for best_of in (21, 10**9, -1, 0):
+        for best_of in (21, 10**9, -1):
             self.refused(self.key.post("/v1/completions", {
                 "model": harness.BASE, "prompt": "a", "best_of": best_of, "max_tokens": 1}))
 
