@@ -9,7 +9,8 @@
 namespace tessera {
 namespace {
 
-constexpr std::chrono::milliseconds kLongestSleep{100};  // when a tenant's rate is all that waits
+// When a tenant's rate is all that waits, or what is in use beyond an allowance.
+constexpr std::chrono::milliseconds kLongestSleep{100};
 
 LoadLimits load_limits(const HostCache::Config& config) {
   LoadLimits limits = config.loads;
@@ -56,6 +57,11 @@ HostCache::Lookup HostCache::get(const AdapterDigest& digest, std::string_view t
     case State::kLoading:
       break;
     case State::kReady:
+      if (entry.is_excess && entry.tenant == tenant) {
+        return {.state = State::kFailed,
+                .error = error_of(Room::kNoneOfAllowance),
+                .exceeds_allowance = true};
+      }
       ++entry.uses;
       use(entry);
       ++stats_.hits;
@@ -241,33 +247,37 @@ void HostCache::run_loader(const std::stop_token& stop) {
   for (;;) {
     std::optional<LoadQueue::Job> job;
     std::vector<Pin> garbage;
+    bool looked = false;  // for what is to go: who keeps it, or waits for its room, is woken
     {
       MutexLock lock(mutex_);
       if (!wait_for_work(stop, job)) return;
+      looked = !changed_.empty();
+      change_is_new_ = false;
+      meet_allowances();
       garbage.swap(garbage_);
     }
     garbage.clear();
-    if (!job) continue;
-    finish_load(*job, load_(job->digest));
+    if (job) finish_load(*job, load_(job->digest));
+    if (!job && !looked) continue;
     MutexLock lock(wake_mutex_);
     if (wake_) wake_();
   }
 }
 
-// Waits for a load that may begin, or for garbage; false when it is time to stop.
+// Waits for a load that may begin, for garbage, or until it is time to look at changed allowances;
+// false when it is time to stop.
 bool HostCache::wait_for_work(const std::stop_token& stop, std::optional<LoadQueue::Job>& job) {
   const auto has_work = [&]() TESSERA_REQUIRES(mutex_) {
     job = queue_.pop(clock_.steady_now());
-    return job.has_value() || !garbage_.empty();
+    return job.has_value() || !garbage_.empty() || change_is_new_;
   };
   while (!stop.stop_requested()) {
     const auto due = queue_.next_due();
-    if (!due) return has_work_.wait(mutex_, stop, has_work);
-    const std::chrono::nanoseconds wait = *due - clock_.steady_now();
-    if (has_work_.wait_for(mutex_, stop, std::min<std::chrono::nanoseconds>(wait, kLongestSleep),
-                           has_work)) {
-      return true;
-    }
+    if (!due && changed_.empty()) return has_work_.wait(mutex_, stop, has_work);
+    std::chrono::nanoseconds wait = kLongestSleep;
+    if (due) wait = std::min<std::chrono::nanoseconds>(wait, *due - clock_.steady_now());
+    if (has_work_.wait_for(mutex_, stop, wait, has_work)) return true;
+    if (!changed_.empty()) return !stop.stop_requested();
   }
   return false;
 }

@@ -13,7 +13,8 @@
 //     its first asker's. One adapter is everybody's minimum.
 //   - What a tenant has asked to be kept (pin()) stays, within a quota.
 //   - A tenant with an allowance (Config::allowance) never holds more: its own go for its next one,
-//     whatever room there is. A lower allowance is met by the next load.
+//     whatever room there is. What is beyond a lower allowance goes at once (allowance_changed()),
+//     or as soon as nobody uses it.
 //
 // If no room can be made, the load fails with kNoCapacity; if the adapter is larger than the whole
 // cache, or than its tenant's allowance, with kStorageQuotaExceeded. Failures are remembered for a
@@ -25,6 +26,7 @@
 // Keyed by digest; a tenant is a name to be fair by, empty where there is none to tell.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -72,8 +74,8 @@ class HostCache {
     // One tenant may pin a quarter of max_bytes, and all of them together half.
     std::size_t pin_share_inverse_of_tenant = 4;
     std::size_t pin_share_inverse = 2;
-    // Asked when room is made for an adapter of the tenant, under the cache's lock: it is quick and
-    // does not call the cache. Empty: nobody has an allowance.
+    // Asked when room is made for an adapter of the tenant and after allowance_changed(), under the
+    // cache's lock: it is quick and does not call the cache. Empty: nobody has an allowance.
     std::function<Allowance(std::string_view tenant)> allowance = {};
   };
 
@@ -163,6 +165,18 @@ class HostCache {
   // Drops the memory of all failures for want of room, because somebody has let go of some.
   void forget_failures_for_room();
 
+  // The tenant may hold more than before, or less: it gets what it was refused, or what is beyond
+  // its allowance goes, the one worth least first and what it has pinned last; but for what another
+  // tenant has pinned. What is in use goes when it is released, and until then the tenant does not
+  // get it anew: get() says kFailed. A loader looks every tenth of a second, and wakes.
+  void allowance_changed(std::string_view tenant);
+  // Drops what is beyond a changed allowance and not in use. Returns what is in use of the tenants
+  // that are still beyond theirs, the one worth least first: who keeps one without need lets go of
+  // it and calls again.
+  std::vector<AdapterDigest> drop_excess();
+  // Whether drop_excess() may have anything to do; costs nothing.
+  bool has_excess() const { return has_excess_.load(std::memory_order_relaxed); }
+
   // What a cache of more bytes would have been good for, since the last call.
   struct Pressure {
     std::size_t evicted_bytes = 0;   // had to go for others
@@ -193,6 +207,7 @@ class HostCache {
     double worth = 0;            // when ready
     std::uint64_t uses = 1;      // when ready
     std::uint64_t last_use = 0;  // when ready: in uses of any
+    bool is_excess = false;      // when ready: its tenant may not have it, and it is in use
     Error error;                 // when failed
     bool exceeds_allowance = false;
     bool is_retried = false;  // when loading: a failure is not to be remembered
@@ -214,6 +229,10 @@ class HostCache {
   static Error error_of(Room room);
   std::vector<Entries::iterator> idle_by_worth() TESSERA_REQUIRES(mutex_);
   void let_go(Entries::iterator victim, std::vector<Pin>& evicted) TESSERA_REQUIRES(mutex_);
+  std::vector<AdapterDigest> meet_allowances() TESSERA_REQUIRES(mutex_);
+  std::vector<AdapterDigest> meet_allowance(const std::string& tenant) TESSERA_REQUIRES(mutex_);
+  struct Own;  // one that a tenant holds, and whether it is in use
+  std::vector<Own> own_by_worth(const std::string& tenant) TESSERA_REQUIRES(mutex_);
   std::size_t unfilled() const TESSERA_REQUIRES(mutex_);
   int lower_limit(std::size_t unit, int most, std::size_t keep) TESSERA_REQUIRES(mutex_);
   void use(Entry& entry) TESSERA_REQUIRES(mutex_);
@@ -236,6 +255,10 @@ class HostCache {
   Stats stats_ TESSERA_GUARDED_BY(mutex_);
   std::size_t max_bytes_ TESSERA_GUARDED_BY(mutex_);
   Pressure pressure_ TESSERA_GUARDED_BY(mutex_);  // but for what is unfilled
+  // Tenants whose allowance has changed, until they are within it.
+  std::set<std::string> changed_ TESSERA_GUARDED_BY(mutex_);
+  bool change_is_new_ TESSERA_GUARDED_BY(mutex_) = false;  // no loader has looked yet
+  std::atomic<bool> has_excess_ = false;                   // whether there are any
 
   Mutex wake_mutex_;  // held while wake_ runs; never together with mutex_
   std::function<void()> wake_ TESSERA_GUARDED_BY(wake_mutex_);

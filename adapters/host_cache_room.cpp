@@ -1,6 +1,8 @@
-// host_cache_room.cpp — who has to go when one more adapter is to stay, and room that is lent and
-// given back. A part of HostCache.
+// host_cache_room.cpp — who has to go when one more adapter is to stay or a tenant may have less,
+// and room that is lent and given back. A part of HostCache.
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "adapters/host_cache.hpp"
@@ -147,6 +149,85 @@ HostCache::Room HostCache::make_room(std::size_t bytes, const std::string& tenan
     let_go(victim, evicted);
   }
   return Room::kMade;
+}
+
+struct HostCache::Own {
+  Entries::iterator entry;
+  bool is_kept;    // another tenant has pinned it
+  bool is_pinned;  // its own has
+  bool is_in_use;  // when it was looked at: it may have been released since
+};
+
+void HostCache::allowance_changed(std::string_view tenant) {
+  MutexLock lock(mutex_);
+  for (auto& [digest, entry] : entries_) {
+    const bool was_refused = entry.state == State::kFailed && entry.tenant == tenant;
+    if (was_refused) entry.retry_after = clock_.steady_now();
+  }
+  changed_.emplace(tenant);
+  meet_allowances();
+  change_is_new_ = true;
+  has_work_.notify_one();
+}
+
+std::vector<AdapterDigest> HostCache::drop_excess() {
+  MutexLock lock(mutex_);
+  std::vector<AdapterDigest> in_use = meet_allowances();
+  if (!garbage_.empty()) has_work_.notify_one();
+  return in_use;
+}
+
+// Those in use of all tenants that are beyond their allowance.
+std::vector<AdapterDigest> HostCache::meet_allowances() {
+  std::vector<AdapterDigest> in_use;
+  for (auto tenant = changed_.begin(); tenant != changed_.end();) {
+    const std::vector<AdapterDigest> own = meet_allowance(*tenant);
+    in_use.insert(in_use.end(), own.begin(), own.end());
+    tenant = own.empty() ? changed_.erase(tenant) : std::next(tenant);
+  }
+  has_excess_.store(!changed_.empty(), std::memory_order_relaxed);
+  return in_use;
+}
+
+// The same of one tenant; nothing if it is within its allowance, or will never be. What would have
+// to go and cannot is marked, so that the tenant does not get it anew.
+std::vector<AdapterDigest> HostCache::meet_allowance(const std::string& tenant) {
+  const auto found = held_by_tenant_.find(tenant);
+  if (found == held_by_tenant_.end()) return {};
+  const Allowance allowed = config_.allowance ? config_.allowance(tenant) : Allowance{};
+  Plan::Share share{.adapters = found->second.adapters.size(), .bytes = found->second.bytes};
+  std::vector<AdapterDigest> in_use;
+  bool waits = false;
+  for (const Own& own : own_by_worth(tenant)) {
+    const bool must_go = !own.is_kept && Plan::exceeds(allowed, share);
+    own.entry->second.is_excess = must_go && own.is_in_use;
+    waits = waits || own.entry->second.is_excess;
+    if (own.is_in_use) in_use.push_back(own.entry->first);
+    if (!must_go) continue;
+    --share.adapters;
+    share.bytes -= own.entry->second.adapter->footprint();
+    if (!own.is_in_use) let_go(own.entry, garbage_);
+  }
+  return waits ? in_use : std::vector<AdapterDigest>();
+}
+
+// What is pinned after what is not, what is in use after what is not, the one worth least first.
+std::vector<HostCache::Own> HostCache::own_by_worth(const std::string& tenant) {
+  std::vector<Own> all;
+  for (const AdapterDigest& digest : held_by_tenant_.at(tenant).adapters) {
+    const auto entry = entries_.find(digest);
+    const std::set<std::string>& pinned_by = entry->second.pinned_by;
+    const bool is_pinned = pinned_by.contains(tenant);
+    all.push_back({.entry = entry,
+                   .is_kept = pinned_by.size() > (is_pinned ? 1U : 0U),
+                   .is_pinned = is_pinned,
+                   .is_in_use = entry->second.adapter.use_count() > 1});
+  }
+  std::ranges::sort(all, {}, [](const Own& own) {
+    return std::tuple(own.is_pinned, own.is_in_use, own.entry->second.worth,
+                      own.entry->second.last_use);
+  });
+  return all;
 }
 
 void HostCache::let_go(Entries::iterator victim, std::vector<Pin>& evicted) {

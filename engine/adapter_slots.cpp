@@ -48,9 +48,11 @@ int AdapterSlots::evict_idle() {
   return evicted;
 }
 
-void AdapterSlots::evict(const AdapterDigest& digest) {
+bool AdapterSlots::evict(const AdapterDigest& digest) {
   const auto found = entries_.find(digest);
-  if (found != entries_.end() && found->second.num_pins == 0) remove(found);
+  if (found == entries_.end() || found->second.num_pins > 0) return false;
+  remove(found);
+  return true;
 }
 
 std::vector<AdapterDigest> AdapterSlots::resident() const {

@@ -40,8 +40,8 @@ class AdapterSlots {
   // Gives up every adapter that nobody has pinned, and with it its claim on host memory. Returns
   // how many those were.
   int evict_idle();
-  // Gives up this one, if it is here and nobody has pinned it.
-  void evict(const AdapterDigest& digest);
+  // Gives up this one, if it is here and nobody has pinned it; whether it did.
+  bool evict(const AdapterDigest& digest);
   // Those that went since the last call: what is cached for them should go before others'.
   std::vector<AdapterDigest> take_evicted() { return std::exchange(evicted_, {}); }
 

@@ -67,6 +67,7 @@ void EngineCore::add(GenerationRequest request, std::shared_ptr<TokenStream> str
 
 bool EngineCore::step(int max_rows) {
   drop_cancelled();
+  release_excess();
   receive_adapters();
   const bool holds = resume_held();
   schedule(max_rows);

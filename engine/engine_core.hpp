@@ -121,6 +121,7 @@ class EngineCore {
   Request* newest_of_heaviest();
   void shed_queues();
   void drop_cancelled();
+  void release_excess();
   void receive_adapters();
   void receive_adapter(Request& request);
   bool receive_pages(Request& request, std::size_t index);

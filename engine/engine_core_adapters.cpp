@@ -21,6 +21,16 @@ std::optional<int> last_occurrence(std::span<const TokenId> prompt,
 
 }  // namespace
 
+// Slots that nobody uses let go of what a tenant may no longer have in memory, until it is within
+// its allowance or only requests hold what is beyond it.
+void EngineCore::release_excess() {
+  if (!host_cache_.has_excess()) return;
+  const auto was_idle = [this](const AdapterDigest& digest) { return slots_.evict(digest); };
+  while (std::ranges::any_of(host_cache_.drop_excess(), was_idle)) {
+  }
+  demote_evicted();
+}
+
 void EngineCore::receive_adapters() {
   full_tenants_.clear();
   if (scheduler_->num_waiting_for_adapter() == 0) return;

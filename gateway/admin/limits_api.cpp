@@ -135,6 +135,7 @@ Result<Reply> modify_rate_limit(Platform& platform, Call& call) {
         call.caller, tenant, [&](TenantLimits& limits) { return apply(*body, limits); },
         call.received_wall, *guard);
     if (!changed) return changed.error();
+    platform.host_cache->allowance_changed(tenant.str());
     return json_reply(tagged(limits_json(*changed)));
   }
   const auto changed = platform.directory->modify_policy(

@@ -1,106 +1,20 @@
 #include "adapters/host_cache.hpp"
 
 #include <future>
-#include <map>
-#include <mutex>
 #include <random>
 #include <semaphore>
 #include <thread>
 
 #include <gtest/gtest.h>
 
-#include "tests/adapters/test_package.hpp"
+#include "tests/adapters/host_cache_fixture.hpp"
 
 namespace tessera {
 namespace {
 
 using namespace std::chrono_literals;
 using State = HostCache::State;
-
-AdapterDigest digest_of(unsigned i) {
-  AdapterDigest digest;
-  digest.bytes[0] = static_cast<std::uint8_t>(i);
-  digest.bytes[1] = static_cast<std::uint8_t>(i >> 8);
-  return digest;
-}
-
-// Adapters of one size, made at once; digests that are told to fail fail.
-class Loads {
- public:
-  Result<HostCache::Pin> operator()(const AdapterDigest& digest) {
-    std::lock_guard lock(mutex_);
-    ++count_[digest];
-    if (broken_.contains(digest)) return Error{Code::kCorrupt, "broken"};
-    return pack_adapter(adapter_, PageType::kF32);
-  }
-  void set_broken(const AdapterDigest& digest, bool broken) {
-    std::lock_guard lock(mutex_);
-    if (broken) {
-      broken_.insert(digest);
-    } else {
-      broken_.erase(digest);
-    }
-  }
-  int count(const AdapterDigest& digest) {
-    std::lock_guard lock(mutex_);
-    return count_[digest];
-  }
-  std::size_t bytes_each() const { return pack_adapter(adapter_, PageType::kF32)->bytes(); }
-
- private:
-  const Adapter adapter_ = *TestPackage().validate().adapter;
-  std::mutex mutex_;
-  std::map<AdapterDigest, int> count_;
-  std::set<AdapterDigest> broken_;
-};
-
-// The clock stands still, and with it every rate.
-constexpr LoadLimits kUnhurried{.max_loading_of_tenant = 8, .load_burst_of_tenant = 1 << 20};
-
-class Cache : public testing::Test {
- protected:
-  // A cache that holds `capacity` adapters.
-  void open(std::size_t capacity, int num_loaders = 1) {
-    cache =
-        std::make_unique<HostCache>([this](const AdapterDigest& digest) { return loads(digest); },
-                                    HostCache::Config{.max_bytes = capacity * loads.bytes_each(),
-                                                      .num_loaders = num_loaders,
-                                                      .failure_memory = 2s,
-                                                      .loads = kUnhurried,
-                                                      .allowance = allowance_of()},
-                                    clock);
-    cache->set_wake([this] { woken.release(); });
-  }
-
-  // Of the tenants that have any; told before the cache is used.
-  std::function<HostCache::Allowance(std::string_view)> allowance_of() const {
-    return [this](std::string_view tenant) {
-      const auto found = allowances.find(std::string(tenant));
-      return found == allowances.end() ? HostCache::Allowance{} : found->second;
-    };
-  }
-
-  // Asks until the answer is not "loading", waiting for the cache's wake-up in between.
-  HostCache::Lookup wait_for(unsigned i, std::string_view tenant = {}) {
-    for (;;) {
-      auto found = cache->get(digest_of(i), tenant);
-      if (found.state != State::kLoading) return found;
-      woken.acquire();
-    }
-  }
-
-  bool is_resident(unsigned i) {
-    const int before = loads.count(digest_of(i));
-    wait_for(i);
-    return loads.count(digest_of(i)) == before;
-  }
-
-  Loads loads;
-  std::map<std::string, HostCache::Allowance> allowances;
-  ManualClock clock;
-  std::counting_semaphore<> woken{0};
-  std::unique_ptr<HostCache> cache;
-};
+using Cache = HostCacheTest;
 
 TEST_F(Cache, AMissLoadsOnceAndThenHits) {
   open(4);
@@ -171,58 +85,6 @@ TEST_F(Cache, OneAdapterIsEverybodysMinimum) {
   for (unsigned i = 1; i <= 20; ++i) {
     EXPECT_EQ(wait_for(i, "tenant " + std::to_string(i)).state, State::kReady);
   }
-}
-
-TEST_F(Cache, ATenantWithAnAllowanceLosesItsOwnWhateverRoomThereIs) {
-  allowances["few"] = {.adapters = 2};
-  allowances["small"] = {.bytes = static_cast<std::int64_t>(2 * loads.bytes_each())};
-  open(100);
-  wait_for(50, "other");
-  for (const char* tenant : {"few", "small"}) {
-    const unsigned first = tenant == std::string("few") ? 1 : 11;
-    for (unsigned i = first; i < first + 5; ++i)
-      EXPECT_EQ(wait_for(i, tenant).state, State::kReady);
-    const HostCache::Held held = cache->held_by(tenant);
-    EXPECT_EQ(held.adapters, (std::vector{digest_of(first + 3), digest_of(first + 4)})) << tenant;
-    EXPECT_EQ(held.bytes, 2 * loads.bytes_each());
-  }
-  EXPECT_EQ(cache->stats().entries, 5U);
-  EXPECT_TRUE(is_resident(50));
-}
-
-TEST_F(Cache, AnAllowanceFullOfAdaptersInUseIsToldApartFromAFullCache) {
-  allowances["few"] = {.adapters = 1};
-  open(100);
-  HostCache::Pin used = wait_for(1, "few").adapter;
-  const auto refused = wait_for(2, "few");
-  EXPECT_EQ(refused.state, State::kFailed);
-  EXPECT_EQ(refused.error.code, Code::kNoCapacity);
-  EXPECT_TRUE(refused.exceeds_allowance);
-  used.reset();
-  cache->forget_failures_for_room();
-  EXPECT_EQ(wait_for(2, "few").state, State::kReady);
-  EXPECT_EQ(cache->held_by("few").adapters, std::vector{digest_of(2)});
-}
-
-TEST_F(Cache, AnAdapterBeyondItsTenantsAllowanceIsRefusedForGood) {
-  allowances["small"] = {.bytes = static_cast<std::int64_t>(loads.bytes_each()) - 1};
-  allowances["none"] = {.adapters = 0};
-  open(100);
-  for (const char* tenant : {"small", "none"}) {
-    const auto refused = wait_for(tenant[0] == 's' ? 1 : 2, tenant);
-    EXPECT_EQ(refused.error.code, Code::kStorageQuotaExceeded) << tenant;
-    EXPECT_FALSE(refused.exceeds_allowance);
-  }
-  EXPECT_EQ(wait_for(3, "other").state, State::kReady);
-}
-
-TEST_F(Cache, ALowerAllowanceIsMetByTheNextLoad) {
-  open(100);
-  for (unsigned i = 1; i <= 6; ++i) wait_for(i, "t");
-  allowances["t"] = {.adapters = 2};
-  EXPECT_EQ(cache->held_by("t").adapters.size(), 6U);
-  wait_for(7, "t");
-  EXPECT_EQ(cache->held_by("t").adapters.size(), 2U);
 }
 
 TEST_F(Cache, WhatATenantPinsStaysWithinItsQuota) {

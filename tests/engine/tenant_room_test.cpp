@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ class TenantRoomTest : public testing::Test {
     HostCache::Config cache;
     cache.num_loaders = 2;
     cache.allowance = [this](std::string_view tenant) {
+      std::lock_guard lock(allowance_mutex_);
       return tenant == "few" ? allowance_ : HostCache::Allowance{};
     };
     shelf_ = std::make_unique<AdapterShelf>(spec_, PageType::kF32, cache);
@@ -53,8 +55,28 @@ class TenantRoomTest : public testing::Test {
     core_->check_invariants();
   }
   static std::optional<Finish> finish_of(TokenStream& stream) { return stream.take().finished; }
+  // From the request to its end.
+  void serve(const std::string& tenant, int adapter) {
+    const auto stream = add(tenant, std::nullopt, adapter);
+    shelf_->wait_for(adapter, tenant);
+    for (int i = 0; i < 100 && core_->num_requests() > 0; ++i) {
+      step();
+      if (core_->stats().num_waiting_for_adapter > 0) shelf_->wait_for(adapter, tenant);
+    }
+    const auto finish = finish_of(*stream);
+    ASSERT_TRUE(finish) << tenant << ' ' << adapter;
+    EXPECT_EQ(finish->reason, FinishReason::kLength) << finish->message;
+  }
+  void change_allowance(const HostCache::Allowance& allowance) {
+    {
+      std::lock_guard lock(allowance_mutex_);
+      allowance_ = allowance;
+    }
+    shelf_->cache().allowance_changed("few");
+  }
 
   ModelSpec spec_ = tiny_spec();
+  std::mutex allowance_mutex_;
   HostCache::Allowance allowance_;
   std::unique_ptr<AdapterShelf> shelf_;
   std::unique_ptr<EngineCore> core_;
@@ -111,17 +133,6 @@ TEST_F(TenantRoomTest, OneWithoutAQueuesBoundIsNotCounted) {
 TEST_F(TenantRoomTest, WithinItsAllowanceATenantsAdaptersTakeTurnsAndOthersSlotsStay) {
   allowance_ = {.adapters = 1};
   open();
-  const auto serve = [&](const std::string& tenant, int adapter) {
-    const auto stream = add(tenant, std::nullopt, adapter);
-    shelf_->wait_for(adapter, tenant);
-    for (int i = 0; i < 100 && core_->num_requests() > 0; ++i) {
-      step();
-      if (core_->stats().num_waiting_for_adapter > 0) shelf_->wait_for(adapter, tenant);
-    }
-    const auto finish = finish_of(*stream);
-    ASSERT_TRUE(finish) << tenant << ' ' << adapter;
-    EXPECT_EQ(finish->reason, FinishReason::kLength) << finish->message;
-  };
   serve("other", 9);
   for (const int adapter : {1, 2, 3, 1}) {
     serve("few", adapter);
@@ -150,6 +161,44 @@ TEST_F(TenantRoomTest, AnAdapterWaitsForThoseOfItsOwnTenantThatAreInUse) {
   const auto finish = finish_of(*waiting);
   ASSERT_TRUE(finish);
   EXPECT_EQ(finish->reason, FinishReason::kLength) << finish->message;
+  core_.reset();
+}
+
+TEST_F(TenantRoomTest, ALowerAllowanceFreesIdleSlotsThoughNothingIsAsked) {
+  open();
+  for (const int adapter : {1, 2, 3}) serve("few", adapter);
+  serve("other", 9);
+  EXPECT_EQ(core_->resident_adapters().size(), 4U);
+  change_allowance({.adapters = 1});
+  step();
+  EXPECT_EQ(shelf_->cache().held_by("few").adapters, std::vector{AdapterShelf::digest(3)});
+  EXPECT_EQ(core_->resident_adapters().size(), 2U);
+  serve("few", 1);
+  EXPECT_EQ(shelf_->cache().held_by("few").adapters, std::vector{AdapterShelf::digest(1)});
+  core_.reset();
+}
+
+TEST_F(TenantRoomTest, WhatRunsBeyondALowerAllowanceRunsToItsEndAndNoNewOneBegins) {
+  open();
+  const auto running = add("few", std::nullopt, 1);
+  shelf_->wait_for(1, "few");
+  step();
+  change_allowance({.adapters = 0});
+  const auto waiting = add("few", std::nullopt, 1);
+  step();
+  EXPECT_EQ(core_->stats().num_running, 1);
+  EXPECT_EQ(core_->stats().num_waiting_for_adapter, 1);
+  EXPECT_EQ(shelf_->cache().held_by("few").adapters.size(), 1U);
+  while (core_->stats().num_running > 0) step();
+  EXPECT_EQ(finish_of(*running)->reason, FinishReason::kLength);
+  step();
+  EXPECT_EQ(shelf_->cache().held_by("few").adapters.size(), 0U);
+  EXPECT_TRUE(core_->resident_adapters().empty());
+  shelf_->wait_for(1, "few");
+  step();
+  const auto finish = finish_of(*waiting);
+  ASSERT_TRUE(finish);
+  EXPECT_EQ(finish->code, Code::kStorageQuotaExceeded);
   core_.reset();
 }
 

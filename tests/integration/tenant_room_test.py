@@ -49,6 +49,46 @@ class TenantRoom(unittest.TestCase):
             self.assertGreater(used["resident_adapter_bytes"]["used"], 0)
         self.assertEqual(tenant.key.get("/v1/tenant/limits").expect(200).json["max_queue"], None)
 
+    def resident(self, tenant):
+        return tenant.key.get("/v1/usage/self").expect(200).json["resident_adapters"]["used"]
+
+    def lower(self, tenant, **limits):
+        """Sets the limits; returns how to wait for what they come to, a second at most."""
+        self.server.set_limits(tenant.id, **limits)
+        return lambda count: harness.wait_until(
+            lambda: self.resident(tenant) == count, 1, f"{count} adapters in memory")
+
+    def test_a_lower_limit_is_met_within_a_second(self):
+        tenant = self.server.new_tenant("lowered")
+        neighbour = self.server.new_tenant("neighbour")
+        for number in (21, 22, 23):
+            tenant.key.upload(f"bot-{number}", *packages.package(number)).expect(201)
+            tenant.key.chat(f"bot-{number}", "Hello!", max_tokens=2).expect(200)
+        neighbour.key.upload("bot", *packages.package(24)).expect(201)
+        neighbour.key.chat("bot", "Hello!", max_tokens=2).expect(200)
+        self.assertEqual(self.resident(tenant), 3)
+        self.lower(tenant, max_resident_adapters=2)(2)
+        self.lower(tenant, max_resident_adapter_bytes=1)(0)
+        self.assertEqual(self.resident(neighbour), 1)
+        self.lower(tenant, max_resident_adapters=None, max_resident_adapter_bytes=None)
+        tenant.key.chat("bot-21", "Hello!", max_tokens=2).expect(200)
+
+    def test_what_answers_beyond_a_lower_limit_goes_when_it_is_done(self):
+        tenant = self.server.new_tenant("answering")
+        tenant.key.upload("bot", *packages.package(25)).expect(201)
+        whole = tenant.key.say("bot", "Hello!", max_tokens=900, ignore_eos=True)
+        stream = tenant.key.chat_stream("bot", "Hello!", max_tokens=900, ignore_eos=True,
+                                        temperature=0)
+        self.addCleanup(stream.close)
+        events = iter(stream)
+        begun = "".join(c["delta"].get("content") or "" for c in next(events)["choices"])
+        gone = self.lower(tenant, max_resident_adapters=0)
+        self.assertEqual(self.resident(tenant), 1)
+        self.assertEqual(begun + stream.text(), whole)
+        gone(0)
+        refused = tenant.key.chat("bot", "Hello!", max_tokens=2)
+        self.assertEqual((refused.status, refused.error["code"]), (413, "storage_quota_exceeded"))
+
     def test_an_adapter_beyond_what_its_project_may_have_is_refused(self):
         tenant = self.server.new_tenant("tiny")
         tenant.key.upload("bot", *packages.package(9)).expect(201)
