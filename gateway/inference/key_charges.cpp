@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::size_t kErasedAtOnce = 64;  // a request may have to wait for as many
 
+bool is_paid_better(const KeyCharge& charge, const KeyCharge& other) {
+  return std::pair(charge.complete, charge.charged) > std::pair(other.complete, other.charged);
+}
+
 std::uint32_t day_number(WallTime time) {
   return static_cast<std::uint32_t>(day_of(time).time_since_epoch().count());
 }
@@ -70,23 +74,25 @@ Result<KeyCharges::Outcome> KeyCharges::begin(const ContentDigest& place,
   return Outcome{.turn = std::make_shared<KeyTurn>(*this, std::move(charge))};
 }
 
-// A key that came first yesterday may still hold.
+// One that came first yesterday may still hold, and one that came tomorrow, by a clock that has
+// been set back over midnight since. Of several the one that has been paid for counts.
 Result<std::optional<KeyCharge>> KeyCharges::find(const ContentDigest& place, WallTime now) {
   const auto holds = [now](const KeyCharge& charge) { return charge.begun + kKeyChargeKept > now; };
   const auto held = held_.find(place);
   if (held != held_.end() && holds(held->second)) return std::optional(held->second);
   const std::uint32_t today = day_number(now);
   if (auto forgotten = forget_old(today); !forgotten) return forgotten.error();
-  for (const std::uint32_t day : {today, today - 1}) {
+  std::optional<KeyCharge> best;
+  for (const std::uint32_t day : {today, today - 1, today + 1}) {
     const auto text = store_.get(Family::kLedger, keys::key_charge(day, place));
     if (!text) return text.error();
     if (!*text) continue;
     auto charge = decode<KeyCharge>(**text);
     if (!charge) return charge.error();
     charge->place = place;
-    if (holds(*charge)) return std::optional(*std::move(charge));
+    if (holds(*charge) && (!best || is_paid_better(*charge, *best))) best = *std::move(charge);
   }
-  return std::optional<KeyCharge>();
+  return best;
 }
 
 // A few at each request with a key, until none of the days before yesterday are left.

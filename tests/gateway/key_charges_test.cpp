@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/keys.hpp"
+#include "tenancy/calendar.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace tessera {
@@ -117,6 +118,22 @@ TEST_F(KeyChargesTest, HoldsForADayFromItsFirstRequestOn) {
   EXPECT_EQ(run(50, true, kNow + 20h).cost, Money{});
   EXPECT_EQ(run(50, true, kNow + 24h - 1us).cost, Money{});
   EXPECT_EQ(run(50, true, kNow + 24h).cost, Money{50});
+}
+
+TEST_F(KeyChargesTest, HoldsWhereTheClockIsSetBackOverMidnight) {
+  const WallTime midnight = day_of(kNow) + std::chrono::days(1);
+  const UsageRecord first = run(50, true, midnight + 1s);
+  EXPECT_EQ(run(50, true, midnight - 1s).charged_as, first.request);
+  EXPECT_EQ(run(50, true, midnight + 2s).cost, Money{});
+}
+
+// The one that came to nothing is of the day on which it is looked for.
+TEST_F(KeyChargesTest, OfSeveralThatHoldWhereTheClockWasSetThePaidOneCounts) {
+  const WallTime midnight = day_of(kNow) + std::chrono::days(1);
+  run(0, false, midnight - 20h);
+  const UsageRecord paid = run(50, true, midnight + 5h);
+  EXPECT_EQ(paid.cost, Money{50});
+  EXPECT_EQ(run(50, true, midnight - 1h).charged_as, paid.request);
 }
 
 TEST_F(KeyChargesTest, WhatCouldNotBeWrittenYetIsRemembered) {
