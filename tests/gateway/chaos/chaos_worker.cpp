@@ -1,13 +1,17 @@
 // chaos_worker.cpp — requests of 64 tenants, abandoned, refused and out of time, until it is
 // killed.
 //
-//     gateway_chaos_worker STORE SEED WALL_MICROS COUNT
+//     gateway_chaos_worker STORE SEED WALL_MICROS COUNT KEYED
 //
-// Real admission, engine thread, generations and ledger over a store; a backend that answers at
-// once; a clock that jumps. Before each request the oracle says what the limits allow. Lines:
+// Real admission, engine thread, generations, ledger and charges by key over a store; a backend
+// that answers at once; a clock that jumps. Before each request the oracle says what the limits
+// allow. KEYED is a file of keyed requests (keyed_requests.hpp) of former workers. Lines:
 //
+//     K <request> <wall> <keyed request>                 before one with a key is asked
 //     S <request> <prompt tokens> <completion tokens>    after a request was settled: a promise
 //     E <field>=<number> ...                             at the end, if it gets there
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -22,10 +26,13 @@
 #include <unistd.h>
 
 #include "gateway/inference/generation.hpp"
+#include "gateway/inference/key_charges.hpp"
 #include "storage/ids.hpp"
 #include "tests/bench/gateway/instant_backend.hpp"
 #include "tests/gateway/byte_tokenizer.hpp"
 #include "tests/gateway/chaos/chaos_clock.hpp"
+#include "tests/gateway/chaos/chaos_setting.hpp"
+#include "tests/gateway/chaos/keyed_requests.hpp"
 #include "tests/gateway/chaos/limits_oracle.hpp"
 
 namespace tessera::chaos {
@@ -34,64 +41,17 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kTenants = 64;
-constexpr std::size_t kInFlight = 48;
-constexpr int kMaxPrompt = 8;
-constexpr int kMaxAnswer = 12;
-constexpr int kGoneOfTen = 2;  // clients that leave before the end
-
-ModelSpec spec() {
-  ModelSpec spec;
-  spec.vocab_size = kByteVocab;
-  spec.hidden = 64;
-  spec.intermediate = 64;
-  spec.num_heads = 1;
-  spec.num_kv_heads = 1;
-  spec.head_dim = 64;
-  spec.max_positions = 256;
-  spec.layers = std::vector<LayerSpec>(1);
-  return spec;
-}
-
-EngineConfig engine_config() {
-  EngineConfig config;
-  // Every prompt fits into one step, so that what was computed of it is all or nothing.
-  config.backend.max_rows = kInFlight * (kMaxPrompt + 1);
-  config.backend.max_seqs = 16;
-  config.backend.max_logit_rows = 16;
-  config.backend.num_blocks = 1024;
-  return config;
-}
-
-// Each tenant is short of something else.
-TenantLimits limits_of(int tenant) {
-  TenantLimits limits;
-  limits.requests_per_minute = tenant % 4 == 0 ? 60 : 60'000;
-  limits.burst_requests = tenant % 4 == 0 ? 5 : 10'000;
-  limits.tokens_per_minute = tenant % 4 == 1 ? 600 : 1'000'000;
-  limits.burst_tokens = tenant % 4 == 1 ? 60 : 100'000;
-  limits.max_concurrent_requests = tenant % 4 == 2 ? 2 : 1000;
-  if (tenant % 8 == 3) limits.requests_per_day = 30;
-  if (tenant % 8 == 7) limits.tokens_per_day = 400;
-  if (tenant % 16 == 5) limits.tokens_per_month = 600;
-  if (tenant % 16 == 14) limits.spend_cents_per_month = 1;
-  return limits;
-}
-
-// Those of all of them together, which are met now and then.
-OrganizationLimits organization_limits() {
-  return {.limits = {.max_concurrent_requests = 8, .tokens_per_day = 60'000}, .revision = 1};
-}
-TenantLimits as_tenant_limits(const MeterLimits& limits) {
-  return {.requests_per_minute = 1'000'000,  // none: never so many come
-          .tokens_per_minute = 10'000'000,
-          .max_concurrent_requests = *limits.max_concurrent_requests,
-          .tokens_per_day = limits.tokens_per_day};
-}
+constexpr int kCrowd = 20;          // requests that come at once, now and then
+constexpr int kGoneOfTen = 2;       // clients that leave before the end,
+constexpr int kKeyedGoneOfTen = 5;  // and if they may come again
+constexpr int kKeyedOfTen = 4;      // requests under a key,
+constexpr int kAgainOfTen = 6;      // and of them those that were asked before
 
 class Chaos {
  public:
-  Chaos(Store& store, std::uint64_t seed, WallTime wall)
-      : random_(seed), clock_(wall), store_(store), ledger_(store) {
+  Chaos(Store& store, std::uint64_t seed, WallTime wall, const std::string& keyed)
+      : random_(seed), next_key_(seed << 24), clock_(wall), ledger_(store), charges_(store) {
+    keyed_.read(keyed);
     const auto keep = [this](const UsageRecord& record) {
       former_.push_back(record);
       return true;
@@ -110,7 +70,8 @@ class Chaos {
 
   int run(int count) {
     while (num_asked_ < count || !running_.empty()) {
-      if (num_asked_ < count && running_.size() < kInFlight) ask();
+      const int crowd = draw(0, 99) == 0 ? kCrowd : 1;
+      for (int i = 0; i < crowd && num_asked_ < count && running_.size() < kInFlight; ++i) ask();
       pass_time();
       poll_all();
     }
@@ -120,8 +81,20 @@ class Chaos {
   }
 
  private:
+  // One request: `keyed.key` is 0 if it has none.
+  struct Asked {
+    RequestId id;
+    KeyedRequest keyed;
+    std::shared_ptr<KeyTurn> turn = {};
+
+    // What is to be paid of what it may come to, or came to.
+    Money due(Money cost) const { return turn ? turn->due(cost) : cost; }
+  };
+
   struct Running {
     std::size_t tenant;
+    std::uint64_t key;
+    std::shared_ptr<const KeyTurn> turn;
     std::unique_ptr<Generation> generation;
     LimitsOracle::Held held;
     LimitsOracle::Held held_of_all;
@@ -203,14 +176,48 @@ class Chaos {
     if (chance >= 20 && chance < 30) clock_.set_wall(std::chrono::hours(draw(0, 60)));
   }
 
+  // A new one, or one that has come before.
+  Asked draw_request() {
+    const bool has_key = draw(0, 9) < kKeyedOfTen;
+    Asked asked{.id = RequestId("req_" + new_ulid(clock_.wall_now())), .keyed = {}};
+    if (has_key && !keyed_.empty() && draw(0, 9) < kAgainOfTen) {
+      asked.keyed = keyed_.again(random_);
+      return asked;
+    }
+    asked.keyed = {.key = has_key ? ++next_key_ : 0,
+                   .tenant = static_cast<std::size_t>(draw(0, kTenants - 1)),
+                   .num_prompt = draw(1, kMaxPrompt),
+                   .num_answer = draw(1, kMaxAnswer)};
+    if (has_key) keyed_.add(asked.keyed);
+    return asked;
+  }
+
+  // False if another request has its turn, which is known to be so.
+  bool begin_turn(Asked& asked, WallTime now) {
+    if (asked.keyed.key == 0) return true;
+    const std::string line = "K " + asked.id.str() + ' ' +
+                             std::to_string(now.time_since_epoch().count()) + ' ' +
+                             asked.keyed.line() + '\n';
+    tell(line);
+    const ContentDigest place = asked.keyed.place();
+    auto outcome = charges_.begin(place, place, asked.id, now).value();
+    const bool is_under_way = std::ranges::any_of(
+        running_, [&](const Running& other) { return other.key == asked.keyed.key; });
+    const bool is_refused = outcome.turn == nullptr;
+    if (is_refused != is_under_way) ++num_wrong_turns_;
+    if (is_refused && outcome.refusal != KeyCharges::Refusal::kUnderWay) ++num_wrong_turns_;
+    asked.turn = std::move(outcome.turn);
+    return !is_refused;
+  }
+
   void ask() {
     ++num_asked_;
-    const auto tenant = static_cast<std::size_t>(draw(0, kTenants - 1));
-    const int num_prompt = draw(1, kMaxPrompt);
-    const int num_answer = draw(1, kMaxAnswer);
-    const Demand most{.tokens = num_prompt + num_answer,
-                      .cost = kPrice.at_most(num_prompt, num_answer)};
+    Asked asked = draw_request();
+    const auto& [key, tenant, num_prompt, num_answer] = asked.keyed;
     const Now now = now_of(clock_);
+    if (!begin_turn(asked, now.wall)) return;
+    const Demand most{.tokens = num_prompt + num_answer,
+                      .cost = asked.due(kPrice.at_most(num_prompt, num_answer))};
     const bool tenant_allows = oracle_of(tenant, now).allows(most, now);
     const bool all_allow = oracle_of_all(now).allows(most, now);
     const bool allowed = tenant_allows && all_allow;
@@ -221,35 +228,44 @@ class Chaos {
     if (!granted && allowed) ++num_under_;
     if (!granted) {
       ++num_refused_;
+      if (asked.turn) asked.turn->end();
       return;
     }
+    const int gone_of_ten = key == 0 ? kGoneOfTen : kKeyedGoneOfTen;
     Running one{.tenant = tenant,
-                .generation = make(tenant, num_prompt, num_answer, *std::move(permit)),
+                .key = key,
+                .turn = asked.turn,
+                .generation = make(asked, *std::move(permit)),
                 .held = oracles_[tenant]->take(most, now),
                 .held_of_all = oracle_of_all_->take(most, now),
-                .polls_left = draw(0, 9) < kGoneOfTen ? draw(0, 3) : -1};
+                .polls_left = draw(0, 9) < gone_of_ten ? draw(0, 3) : -1};
     one.generation->start([] {}).value();
     running_.push_back(std::move(one));
   }
 
-  std::unique_ptr<Generation> make(std::size_t tenant, int num_prompt, int num_answer,
-                                   Permit permit) {
-    GenerationRequest request{.prompt = {},
-                              .sampling = {.temperature = 0.0F, .max_tokens = num_answer},
-                              .tenant = callers_[tenant].tenant.str()};
-    for (int i = 0; i < num_prompt; ++i) request.prompt.push_back(draw('a', 'z'));
+  std::unique_ptr<Generation> make(const Asked& asked, Permit permit) {
+    const Caller& caller = callers_[asked.keyed.tenant];
+    GenerationRequest request{
+        .prompt = {},
+        .sampling = {.temperature = 0.0F, .max_tokens = asked.keyed.num_answer},
+        .tenant = caller.tenant.str()};
+    if (asked.keyed.key != 0) request.prompt = asked.keyed.prompt();
+    while (std::ssize(request.prompt) < asked.keyed.num_prompt) {
+      request.prompt.push_back(draw('a', 'z'));
+    }
     GenerationPlan plan;
     plan.requests.push_back(std::move(request));
     plan.stream = draw(0, 1) == 1;
     plan.format = make_completion_format({"cmpl-1", 0, "bot@1", "fp"}, *tokenizer_, true, false);
-    plan.record.request = RequestId("req_" + new_ulid(clock_.wall_now()));
-    plan.record.tenant = callers_[tenant].tenant;
-    plan.record.key = callers_[tenant].key;
+    plan.record.request = asked.id;
+    plan.record.tenant = caller.tenant;
+    plan.record.key = caller.key;
     plan.record.model = "bot@1";
     plan.record.started = clock_.wall_now();
     plan.permit = std::move(permit);
     plan.price = kPrice;
     plan.received_at = clock_.steady_now();
+    plan.key_turn = asked.turn;
     return std::make_unique<Generation>(GenerationServices{engine_, ledger_, metrics_, clock_},
                                         *tokenizer_, std::move(plan));
   }
@@ -273,14 +289,18 @@ class Chaos {
   void settled(const Running& one) {
     const std::int64_t prompt = one.generation->usage().prompt_tokens;
     const std::int64_t completion = one.generation->usage().completion_tokens;
-    const Demand used{.tokens = prompt + completion, .cost = kPrice.of(prompt, 0, completion)};
+    const Money cost = kPrice.of(prompt, 0, completion);
+    const Demand used{.tokens = prompt + completion, .cost = one.turn ? one.turn->due(cost) : cost};
     oracles_[one.tenant]->settle(one.held, used);
     oracle_of_all_->settle(one.held_of_all, used);
-    char line[128];
-    const int size = std::snprintf(
-        line, sizeof line, "S %s %lld %lld\n", one.generation->request_id().str().c_str(),
-        static_cast<long long>(prompt), static_cast<long long>(completion));
-    if (::write(STDOUT_FILENO, line, static_cast<std::size_t>(size)) != size) std::abort();
+    tell("S " + one.generation->request_id().str() + ' ' + std::to_string(prompt) + ' ' +
+         std::to_string(completion) + '\n');
+  }
+
+  // At once, and whole: it is less than a pipe takes at a time.
+  static void tell(const std::string& line) {
+    const auto size = static_cast<::ssize_t>(line.size());
+    if (::write(STDOUT_FILENO, line.data(), line.size()) != size) std::abort();
   }
 
   void report() {
@@ -292,12 +312,12 @@ class Chaos {
     }
     std::printf(
         "E over=%d under=%d refused=%d refused_for_all=%d gone=%d running=%lld concurrent=%lld "
-        "engine_left=%d "
+        "engine_left=%d wrong_turns=%d "
         "blocks_used=%d engine_prompt=%llu engine_generated=%llu ledger_prompt=%lld "
         "ledger_generated=%lld wall=%lld\n",
         num_over_, num_under_, num_refused_, num_refused_for_all_, num_gone_,
         static_cast<long long>(admission_.num_running()), static_cast<long long>(concurrent),
-        stats.num_running + stats.num_waiting, stats.num_used_blocks,
+        stats.num_running + stats.num_waiting, num_wrong_turns_, stats.num_used_blocks,
         static_cast<unsigned long long>(stats.num_prompt_tokens),
         static_cast<unsigned long long>(stats.num_generated_tokens),
         static_cast<long long>(now.prompt_tokens - started_with_.prompt_tokens),
@@ -306,9 +326,11 @@ class Chaos {
   }
 
   std::mt19937_64 random_;
+  std::uint64_t next_key_;  // that is new: no other worker has it
+  KeyedRequests keyed_;
   JumpingClock clock_;
-  Store& store_;
   UsageLedger ledger_;
+  KeyCharges charges_;
   Metrics metrics_;
   const std::unique_ptr<Tokenizer> tokenizer_ = byte_tokenizer();
   Admission admission_{[this](const TenantId& tenant, const KeyId& key, WallTime now) {
@@ -337,6 +359,7 @@ class Chaos {
   int num_gone_ = 0;
   int num_over_ = 0;
   int num_under_ = 0;
+  int num_wrong_turns_ = 0;  // granted or refused where it had to be the other way
 };
 
 }  // namespace
@@ -344,13 +367,13 @@ class Chaos {
 
 int main(int argc, char** argv) {
   using namespace tessera;
-  if (argc != 5) return 2;
+  if (argc != 6) return 2;
   auto store = open_rocks_store(argv[1]);
   if (!store) {
     std::fprintf(stderr, "%s\n", store.error().message.c_str());
     return 3;
   }
   const WallTime wall(std::chrono::microseconds(std::atoll(argv[3])));
-  chaos::Chaos chaos(**store, std::strtoull(argv[2], nullptr, 10), wall);
+  chaos::Chaos chaos(**store, std::strtoull(argv[2], nullptr, 10), wall, argv[5]);
   return chaos.run(std::atoi(argv[4]));
 }
