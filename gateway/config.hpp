@@ -83,6 +83,7 @@ inline constexpr std::chrono::seconds kLingerTimeout{2};      // for the peer to
 inline constexpr std::size_t kLingerBytes = 8 * 1024 * 1024;  // that we read and drop meanwhile
 inline constexpr std::chrono::seconds kHeartbeat{10};         // between SSE comments in a silence
 inline constexpr std::size_t kReadBytes = 16 * 1024;          // asked of the socket at once
+inline constexpr int kMaxUnsentBytes = 128 * 1024;  // that the kernel holds for a slow reader
 
 inline constexpr std::chrono::milliseconds kOverloadRetryAfter{
     1000};                                        // told when the queue is full

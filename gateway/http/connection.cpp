@@ -59,7 +59,10 @@ class TcpConnection final : public Connection {
       const net::const_buffer source = net::buffer(bytes.data(), bytes.size());
       auto [error, count] = co_await socket_.async_write_some(source, kTuple);
       alarm_.clear();
-      if (error) co_return status_of(error, expired_);
+      if (error) {
+        if (expired_) close_with_reset(socket_);
+        co_return status_of(error, expired_);
+      }
       bytes.remove_prefix(count);
     }
     co_return IoStatus::kOk;
@@ -156,6 +159,13 @@ class TcpConnection final : public Connection {
 };
 
 }  // namespace
+
+// (A destructor would close it without one: Asio takes back what makes a close wait.)
+void close_with_reset(net::ip::tcp::socket& socket) {
+  boost::system::error_code ignored;  // the peer may be gone already
+  socket.set_option(net::socket_base::linger(true, 0), ignored);
+  socket.close(ignored);
+}
 
 std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket,
                                                 std::chrono::milliseconds write_timeout) {

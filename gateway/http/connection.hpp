@@ -57,7 +57,8 @@ class Connection {
   virtual net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) = 0;
 
   // Writes all of `bytes`, which stay alive until then; waits as long as the peer takes some of
-  // them within every `write_timeout`. After anything but kOk the connection is of no more use.
+  // them within every `write_timeout`. After anything but kOk the connection is of no more use;
+  // after kTimedOut it is closed, with a reset, so that the kernel keeps nothing for the peer.
   virtual net::awaitable<IoStatus> write(std::string_view bytes) = 0;
 
   // While an answer is generated nobody reads; this notices when the peer goes away meanwhile. A
@@ -73,6 +74,9 @@ class Connection {
   // Says goodbye, if the protocol has a word for it; within kLingerTimeout. Last of all.
   virtual net::awaitable<void> close() { co_return; }
 };
+
+// Closes the socket with a reset: what the peer has not taken goes with it.
+void close_with_reset(net::ip::tcp::socket& socket);
 
 std::unique_ptr<Connection> make_tcp_connection(net::ip::tcp::socket socket,
                                                 std::chrono::milliseconds write_timeout);

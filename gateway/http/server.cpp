@@ -1,8 +1,13 @@
 #include "gateway/http/server.hpp"
 
 #include <atomic>
+#include <cerrno>
 #include <exception>
 #include <utility>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -52,6 +57,16 @@ void log_stray_exception(const std::exception_ptr& thrown) {
   }
 }
 
+// Bounds what waits in the kernel to be sent; connections have it of their listener. A bound of the
+// whole buffer (SO_SNDBUF) would count what is under way too, and slow down whoever is far away.
+boost::system::error_code limit_unsent(net::ip::tcp::acceptor& acceptor) {
+  const int bytes = kMaxUnsentBytes;
+  const int done =
+      setsockopt(acceptor.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+  if (done == 0) return {};
+  return {errno, boost::system::system_category()};
+}
+
 }  // namespace
 
 Server::Server(IoLoops& loops, Platform& platform, std::span<const Route> routes,
@@ -70,6 +85,7 @@ Result<std::string> Server::listen(const std::string& address) {
   boost::system::error_code error;
   acceptor_.open(endpoint->protocol(), error);
   if (!error) acceptor_.set_option(net::ip::tcp::acceptor::reuse_address(true), error);
+  if (!error) error = limit_unsent(acceptor_);
   if (!error) acceptor_.bind(*endpoint, error);
   if (!error) acceptor_.listen(net::ip::tcp::acceptor::max_listen_connections, error);
   if (error) return Error{Code::kIo, "Cannot listen on " + address + ": " + error.message() + "."};

@@ -149,6 +149,7 @@ class TlsConnection final : public Connection {
       auto [error, count] = co_await state_->stream.async_write_some(source, kTuple);
       if (error) {
         open_ = false;  // its state is unknown: no goodbye
+        if (*expired) close_with_reset(state_->stream.next_layer());
         co_return status_of(error, *expired);
       }
       bytes.remove_prefix(count);
