@@ -4,15 +4,14 @@
 #include <chrono>
 #include <future>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "adapters/adapter_loader.hpp"
 #include "gateway/adapters/package_context.hpp"
+#include "gateway/engine_sizes.hpp"
 #include "gateway/http/answer_vault.hpp"
-#include "kernels/cpu/kv_layout.hpp"
 #include "kernels/gpu.hpp"
 #include "storage/durable_file.hpp"
 #include "storage/json.hpp"
@@ -21,10 +20,6 @@
 namespace tessera {
 namespace {
 
-constexpr int kBlockSize = 16;        // positions of a KV block
-constexpr int kMaxRank = 256;         // of an adapter
-constexpr int kPromptLogitRows = 32;  // of prompts, in a step, whose log-probabilities are told
-constexpr int kMaxMaskThreads = 4;
 constexpr int kUploadThreads = 2;
 constexpr int kStageThreads = 2;
 
@@ -53,96 +48,6 @@ BaseModel base_of(const PackedModel& packed, const ServerConfig& config) {
   base.spec = packed.spec();
   base.weights = &packed.weights();
   return base;
-}
-
-KvForm kv_form(const ServerConfig& config) {
-  return config.kv == "int8" ? KvForm::kInt8 : KvForm::kF16;
-}
-
-std::int64_t kv_block_bytes(const ModelSpec& spec, const ServerConfig& config) {
-  if (config.backend == "reference") {  // fp32, and no padding
-    return std::int64_t{2} * spec.num_layers() * spec.kv_dim() * kBlockSize * 4;
-  }
-  const KvLayout layout =
-      make_kv_layout(spec.head_dim, spec.num_kv_heads, kBlockSize, 1, kv_form(config));
-  return spec.num_layers() * static_cast<std::int64_t>(layout.block_bytes);
-}
-
-// As many KV blocks as the bytes allow, but no more than all sequences together can fill, and
-// enough for one of the longest. Where adapters' pages lie in the same memory, KV may borrow it.
-struct KvBlocks {
-  ShareLimits shares;
-  int in_all = 0;
-};
-
-int blocks_of_sequence(int max_context) {
-  return (max_context + kBlockSize - 1) / kBlockSize;
-}
-
-KvBlocks kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context) {
-  const std::int64_t block_bytes = kv_block_bytes(spec, config);
-  const std::int64_t per_sequence = blocks_of_sequence(max_context);
-  const std::int64_t useful = per_sequence * config.max_seqs;
-  const auto affordable = [&](std::int64_t bytes) {
-    return static_cast<int>(std::max(std::min(bytes / block_bytes, useful), per_sequence));
-  };
-  if (config.backend == "cuda") return {};  // as its memory says
-  const int share = affordable(config.kv_bytes);
-  if (config.backend != "cpu") return {.shares = {.kv_share = share}, .in_all = share};
-  return {.shares = {.block_bytes = static_cast<std::size_t>(block_bytes),
-                     .kv_share = share,
-                     .kv_least = static_cast<int>(per_sequence)},
-          .in_all = std::max(share, affordable(config.kv_bytes + config.adapter_bytes))};
-}
-
-// On a GPU, more blocks than all sequences fill keep the prefixes of others who may come again: of
-// several times as many, and not of millions where the model is tiny.
-MemoryWishes memory_wishes(const ServerConfig& config, int max_context) {
-  constexpr std::int64_t kTimesAll = 4;
-  const int least = blocks_of_sequence(max_context);
-  const std::int64_t most = kTimesAll * least * config.max_seqs;
-  return {.kv_bytes = static_cast<std::size_t>(config.kv_bytes),
-          .adapter_bytes = static_cast<std::size_t>(config.adapter_device_bytes),
-          .least_blocks = least,
-          .most_blocks = static_cast<int>(std::min<std::int64_t>(most, 1 << 24))};
-}
-
-bool pins_threads(const ServerConfig& config) {
-  if (config.pin_threads != "auto") return config.pin_threads == "yes";
-  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  return config.threads == 0 || config.threads == cores;
-}
-
-BackendLimits backend_limits(const ServerConfig& config, int num_blocks) {
-  BackendLimits limits;
-  limits.max_rows = std::max(config.token_budget, config.max_seqs);
-  limits.max_seqs = config.max_seqs;
-  limits.max_logit_rows = config.max_seqs + kPromptLogitRows;
-  limits.num_blocks = num_blocks;
-  limits.block_size = kBlockSize;
-  limits.max_rank = kMaxRank;
-  limits.max_adapters = std::max(config.adapter_slots, config.step_adapters);
-  limits.num_threads = config.threads;
-  limits.kv_form = kv_form(config);
-  limits.pin_threads = pins_threads(config);
-  limits.head_form = config.head == "int8" ? HeadForm::kInt8 : HeadForm::kBf16;
-  return limits;
-}
-
-EngineConfig engine_config(const ServerConfig& config, const BackendLimits& limits,
-                           const ModelInfo& info, int max_context) {
-  EngineConfig engine;
-  engine.backend = limits;
-  engine.adapters = {.max_adapters = config.step_adapters,
-                     .max_bytes = static_cast<std::size_t>(config.adapter_device_bytes),
-                     .max_resident = config.adapter_slots};
-  engine.max_context = max_context;
-  engine.max_requests = config.max_queue + config.max_seqs;
-  engine.eos_ids = info.eos_ids;
-  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  engine.mask_threads = std::clamp(cores / 2, 1, kMaxMaskThreads);
-  engine.on_failure = [](std::string_view what) { log_error("step_failed", {{"reason", what}}); };
-  return engine;
 }
 
 Result<void> make_private_directory(const std::filesystem::path& path) {
