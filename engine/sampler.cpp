@@ -48,25 +48,40 @@ bool is_any(const LaneMask& mask) {
   return (halves[0] | halves[1]) != 0;
 }
 
-// The largest of them, -inf if there is none; NaN if one is.
+constexpr float kNoLogit = -std::numeric_limits<float>::infinity();
+
+// The largest of logits that are shown to it.
+class Largest {
+ public:
+  void add(Lanes lanes) {
+    lanes_ = lanes_ < lanes ? lanes : lanes_;
+    is_nan_ |= lanes != lanes;
+  }
+  void add(float logit) {
+    one_ = std::max(one_, logit);
+    found_nan_ |= std::isnan(logit);
+  }
+  // kNoLogit if there is none; NaN if one is.
+  float value() const {
+    if (found_nan_ || is_any(is_nan_)) return std::numeric_limits<float>::quiet_NaN();
+    float best = one_;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) best = std::max(best, lanes_[lane]);
+    return best;
+  }
+
+ private:
+  Lanes lanes_ = Lanes{} + kNoLogit;
+  LaneMask is_nan_{};
+  float one_ = kNoLogit;
+  bool found_nan_ = false;
+};
+
 float largest_of(std::span<const float> logits) {
-  constexpr float kNone = -std::numeric_limits<float>::infinity();
-  Lanes largest = Lanes{} + kNone;
-  LaneMask is_nan{};
+  Largest largest;
   std::size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes) {
-    const Lanes lanes = lanes_at(logits, i);
-    largest = largest < lanes ? lanes : largest;
-    is_nan |= lanes != lanes;
-  }
-  bool found_nan = is_any(is_nan);
-  float best = kNone;
-  for (std::size_t lane = 0; lane < kLanes; ++lane) best = std::max(best, largest[lane]);
-  for (; i < logits.size(); ++i) {
-    best = std::max(best, logits[i]);
-    found_nan |= std::isnan(logits[i]);
-  }
-  return found_nan ? std::numeric_limits<float>::quiet_NaN() : best;
+  for (; i + kLanes <= logits.size(); i += kLanes) largest.add(lanes_at(logits, i));
+  for (; i < logits.size(); ++i) largest.add(logits[i]);
+  return largest.value();
 }
 
 // Where the first of them is that equals `value`.
@@ -82,8 +97,7 @@ std::size_t index_of(float value, std::span<const float> logits) {
 }
 
 // The token that ranks first; nullopt if there is a NaN or the largest logit is not finite.
-std::optional<TokenId> first_ranked(std::span<const float> logits) {
-  const float largest = largest_of(logits);
+std::optional<TokenId> first_ranked(std::span<const float> logits, float largest) {
   if (!std::isfinite(largest)) return std::nullopt;
   return static_cast<TokenId>(index_of(largest, logits));
 }
@@ -103,13 +117,38 @@ NibbleLanes make_nibble_lanes() {
 }
 
 // Where a bit of `word` is not set, minus infinity instead of the logit.
-void select(std::uint64_t word, std::span<const float> logits, std::span<float> out) {
+void select(std::uint64_t word, std::span<const float> logits, std::span<float> out,
+            Largest& largest) {
   static const NibbleLanes kSelected = make_nibble_lanes();
-  constexpr Lanes kNone = Lanes{} - std::numeric_limits<float>::infinity();
+  constexpr Lanes kNone = Lanes{} + kNoLogit;
   for (std::size_t i = 0; i < logits.size(); i += kLanes, word >>= kLanes) {
     const Lanes lanes = kSelected[word % kNibbles] ? lanes_at(logits, i) : kNone;
+    largest.add(lanes);
     std::memcpy(&out[i], &lanes, sizeof lanes);
   }
+}
+
+// The logits with minus infinity in place of those outside of `mask`, and the largest of them. A
+// word of the mask at a time: many are empty.
+float apply_mask(std::span<const float> logits, const guided::TokenMask& mask,
+                 std::span<float> out) {
+  constexpr std::size_t kWord = 64;
+  const auto words = mask.words();
+  const std::size_t whole = logits.size() / kWord;
+  Largest largest;
+  for (std::size_t w = 0; w < whole; ++w) {
+    const auto to = out.subspan(kWord * w, kWord);
+    if (words[w] == 0) {
+      std::ranges::fill(to, kNoLogit);
+    } else {
+      select(words[w], logits.subspan(kWord * w, kWord), to, largest);
+    }
+  }
+  for (std::size_t i = kWord * whole; i < logits.size(); ++i) {
+    out[i] = mask[static_cast<TokenId>(i)] ? logits[i] : kNoLogit;
+    largest.add(out[i]);
+  }
+  return largest.value();
 }
 
 }  // namespace
@@ -125,8 +164,10 @@ std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
                                               std::span<const float> model_logits) {
   assert(logits.size() == ids_.size());
   assert(mask == nullptr || mask->vocab_size() == std::ssize(ids_));
-  const auto allowed = mask == nullptr ? logits : masked(logits, *mask);
-  const auto best = first_ranked(allowed);
+  if (mask != nullptr) masked_.resize(logits.size());
+  const float largest = mask == nullptr ? largest_of(logits) : apply_mask(logits, *mask, masked_);
+  const std::span<const float> allowed = mask == nullptr ? logits : masked_;
+  const auto best = first_ranked(allowed, largest);
   if (!best) return std::nullopt;
   GeneratedToken token;
   token.id = *best;
@@ -138,36 +179,10 @@ std::optional<GeneratedToken> Sampler::sample(std::span<const float> logits,
 
 std::optional<GeneratedToken> Sampler::score(std::span<const float> logits, TokenId id,
                                              int num_logprobs) {
-  if (!first_ranked(logits)) return std::nullopt;
+  if (!std::isfinite(largest_of(logits))) return std::nullopt;
   GeneratedToken token{.id = id};
   add_logprobs(logits, num_logprobs, token);
   return token;
-}
-
-// A word of the mask at a time: most are empty or full.
-std::span<const float> Sampler::masked(std::span<const float> logits,
-                                       const guided::TokenMask& mask) {
-  constexpr std::size_t kWord = 64;
-  masked_.resize(logits.size());
-  const std::span<float> out(masked_);
-  const auto words = mask.words();
-  const std::size_t whole = logits.size() / kWord;
-  for (std::size_t w = 0; w < whole; ++w) {
-    const auto from = logits.subspan(kWord * w, kWord);
-    const auto to = out.subspan(kWord * w, kWord);
-    if (words[w] == ~std::uint64_t{0}) {
-      std::ranges::copy(from, to.begin());
-    } else if (words[w] == 0) {
-      std::ranges::fill(to, -std::numeric_limits<float>::infinity());
-    } else {
-      select(words[w], from, to);
-    }
-  }
-  for (std::size_t i = kWord * whole; i < logits.size(); ++i) {
-    const bool allowed = mask[static_cast<TokenId>(i)];
-    out[i] = allowed ? logits[i] : -std::numeric_limits<float>::infinity();
-  }
-  return masked_;
 }
 
 TokenId Sampler::draw(std::span<const float> logits, const SamplingParams& params, TokenId best,

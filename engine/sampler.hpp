@@ -47,8 +47,6 @@ class Sampler {
                int position);
   void drop_after(TokenId last, std::span<const float> logits);
   void drop_below(std::uint64_t least);
-  // The logits with minus infinity in place of those outside of `mask`.
-  std::span<const float> masked(std::span<const float> logits, const guided::TokenMask& mask);
   // The last token that top_k and top_p keep, in order of rank; nullopt if they drop none.
   std::optional<TokenId> last_kept(std::span<const float> logits, const SamplingParams& params);
   // The first of `ranked` at which their masses' running sum reaches `wanted`.

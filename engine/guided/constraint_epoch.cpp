@@ -11,7 +11,6 @@ namespace {
 constexpr std::size_t kMaxForcedBytes = 256;
 constexpr std::size_t kMaxEdges = 65'536;  // a cache: beyond this it begins anew
 constexpr std::size_t kStateBytes = sizeof(TokenState) + 64;
-constexpr std::size_t kEdgeBytes = 64;
 constexpr int kCountEvery = 16;
 // Steps of the search for a token that goes on: beyond it we say that there is one.
 constexpr int kMaxSearch = 2'000;
@@ -28,9 +27,8 @@ std::size_t ConstraintEpoch::PositionHash::operator()(const Position& position) 
   return mixed(position.lex + mixed(place));
 }
 
-std::size_t ConstraintEpoch::EdgeHash::operator()(const Edge& edge) const {
-  return mixed(reinterpret_cast<std::uintptr_t>(edge.from) * 31 +
-               static_cast<std::uint64_t>(edge.token));
+std::uint64_t ConstraintEpoch::edge_hash(const TokenState& from, TokenId token) {
+  return mixed(reinterpret_cast<std::uintptr_t>(&from) * 31 + static_cast<std::uint64_t>(token));
 }
 
 ConstraintEpoch::ConstraintEpoch(std::unique_ptr<CompiledRecognizer> compiled,
@@ -65,11 +63,9 @@ ConstraintEpoch::ConstraintEpoch(std::unique_ptr<CompiledRecognizer> compiled,
 ConstraintEpoch::~ConstraintEpoch() = default;
 
 const TokenState* ConstraintEpoch::step(const TokenState& state, TokenId token) {
-  const Edge edge{&state, token};
   {
     const std::shared_lock lock(states_mutex_);
-    const auto found = edges_.find(edge);
-    if (found != edges_.end()) return found->second;
+    if (const TokenState* known = known_step(state, token)) return known;
   }
   const std::lock_guard lock(recognizer_mutex_);
   const TokenState* next = nullptr;
@@ -83,11 +79,26 @@ const TokenState* ConstraintEpoch::step(const TokenState& state, TokenId token) 
   }
   {
     const std::unique_lock states_lock(states_mutex_);
-    if (edges_.size() >= kMaxEdges) edges_.clear();
-    edges_.emplace(edge, next);
+    if (!known_step(state, token)) add_edge({&state, next, token});
   }
   count_bytes();
   return next;
+}
+
+const TokenState* ConstraintEpoch::known_step(const TokenState& from, TokenId token) const {
+  const std::uint32_t found = edge_index_.find(edge_hash(from, token), [&](std::uint32_t edge) {
+    return edges_[edge].from == &from && edges_[edge].token == token;
+  });
+  return found == HashIndex::kNone ? nullptr : edges_[found].to;
+}
+
+void ConstraintEpoch::add_edge(const Edge& edge) {
+  if (edges_.size() >= kMaxEdges) {
+    edges_.clear();
+    edge_index_ = {};
+  }
+  edge_index_.insert(edge_hash(*edge.from, edge.token), static_cast<std::uint32_t>(edges_.size()));
+  edges_.push_back(edge);
 }
 
 Position ConstraintEpoch::read(const TokenState& state, TokenId token) {
@@ -202,10 +213,14 @@ const ForcedBytes& ConstraintEpoch::forced(const TokenState& state) {
   } catch (const FuelExhausted&) {
     forced.bytes.clear();
   }
-  forced_bytes_ += sizeof forced + forced.bytes.capacity();
-  const ForcedBytes& kept = forced_.emplace_back(std::move(forced));
-  state.forced.store(&kept, std::memory_order_release);
-  return kept;
+  static const ForcedBytes kNone;
+  const ForcedBytes* kept = &kNone;
+  if (!forced.bytes.empty()) {
+    forced_bytes_ += sizeof forced + forced.bytes.capacity();
+    kept = &forced_.emplace_back(std::move(forced));
+  }
+  state.forced.store(kept, std::memory_order_release);
+  return *kept;
 }
 
 bool ConstraintEpoch::continues(Position position, std::string_view text) {
@@ -265,7 +280,8 @@ void ConstraintEpoch::count_bytes() {
   if (until_count_-- > 0) return;
   until_count_ = kCountEvery;
   bytes_.store(recognizer().bytes() + masks_.bytes() + made_.words().size_bytes() + forced_bytes_ +
-                   states_.size() * kStateBytes + edges_.size() * kEdgeBytes,
+                   states_.size() * kStateBytes + edges_.capacity() * sizeof(Edge) +
+                   edge_index_.bytes(),
                std::memory_order_relaxed);
 }
 

@@ -16,8 +16,10 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "engine/guided/fuel.hpp"
+#include "engine/guided/hash_index.hpp"
 #include "engine/guided/mask_store.hpp"
 #include "engine/guided/recognizer.hpp"
 #include "engine/guided/regex_pool.hpp"
@@ -38,7 +40,7 @@ struct CompiledRecognizer {
 
 // The bytes that must follow a state, and where they lead.
 struct ForcedBytes {
-  std::string bytes;
+  std::string bytes;  // empty: the rest is not told
   Position end;
   bool ends = false;  // nothing but the end can follow them
 };
@@ -80,13 +82,10 @@ class ConstraintEpoch {
   };
   struct Edge {
     const TokenState* from = nullptr;
+    const TokenState* to = nullptr;
     TokenId token = 0;
-
-    bool operator==(const Edge&) const = default;
   };
-  struct EdgeHash {
-    std::size_t operator()(const Edge& edge) const;
-  };
+  static std::uint64_t edge_hash(const TokenState& from, TokenId token);
 
   Recognizer& recognizer() { return *compiled_->recognizer; }
   // These are called with recognizer_mutex_ held.
@@ -94,6 +93,9 @@ class ConstraintEpoch {
   const TokenState* state_at(Position position);
   const MaskStore::Mask* known_mask(const TokenState& state);
   const TokenMask& make_mask(const TokenState& state);
+  // These with states_mutex_ held.
+  const TokenState* known_step(const TokenState& from, TokenId token) const;
+  void add_edge(const Edge& edge);
   void add_after_first_space(const TokenState& state, TokenMask& mask);
   bool has_live_token(Position position, const RankedTrie::Node& node);
   void count_bytes();
@@ -114,7 +116,8 @@ class ConstraintEpoch {
   std::shared_mutex states_mutex_;
   std::deque<TokenState> states_;
   std::unordered_map<Position, const TokenState*, PositionHash> by_position_;
-  std::unordered_map<Edge, const TokenState*, EdgeHash> edges_;
+  std::vector<Edge> edges_;
+  HashIndex edge_index_;
 
   std::atomic<std::size_t> bytes_{0};
 };

@@ -41,7 +41,7 @@ UNLIMITED = {"max_requests_per_1_minute": 1_000_000, "max_tokens_per_1_minute": 
 GUIDED_BAR, FORCED_BAR, VALID_BAR, TAIL_BAR = 0.97, 1.15, 100, 1.05
 
 # Free text within JSON: hardly anything is forced.
-FREE = {"type": "object", "properties": {"text": {"type": "string", "minLength": 2000}},
+FREE = {"type": "object", "properties": {"text": {"type": "string", "minLength": 5000}},
         "required": ["text"], "additionalProperties": False}
 # A form to be filled in.
 FIELDS = ["customer_full_name", "delivery_street_address", "requested_quantity",
