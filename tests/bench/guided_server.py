@@ -7,8 +7,8 @@ how many answers are valid, and how many are the expected ones, with it and with
 
 Last, on a base of Llama-3.2-1B's shape, whose steps are long enough to tell what disturbs them: one
 tenant posts new hostile schemas and is answered under them as fast as he is let, and the gaps
-between the tokens of another's streams are compared with those beside the same tenant with usual
-schemas, so that what is compared is the hostility and not the load.
+between the tokens of another's streams are compared with those beside a tenant that does the same
+with usual schemas, so that what is compared is the hostility and not the load.
 """
 
 import concurrent.futures
@@ -240,15 +240,16 @@ def tail_beside(key, neighbour):
     return figure, beside.end()
 
 
-def measure_isolation(report, key, neighbours_key, rounds):
-    """Alternating rounds; the median of each pair's ratio against the bar."""
+def measure_isolation(report, key, neighbours, rounds):
+    """Alternating rounds; the median of each pair's ratio against the bar. `neighbours`: the keys
+    of two tenants, so that what one has used of the compiler is not held against the other."""
     figures = {"usual": [], "hostile": []}
     told = {"usual": [], "hostile": []}
     bodies = {"usual": bodies_of(usual_schemas(0)), "hostile": bodies_of(hostile_schemas())}
     tail(key)
     for _ in range(rounds):
         for kind, kept in figures.items():
-            figure, statuses = tail_beside(key, Neighbour(neighbours_key, bodies[kind]))
+            figure, statuses = tail_beside(key, Neighbour(neighbours[kind], bodies[kind]))
             kept.append(figure)
             told[kind] += statuses
             next(itertools.islice(bodies[kind], len(statuses), None))  # new ones, next time
@@ -289,8 +290,9 @@ def main():
     finally:
         server.close()
     with large_base() as server:
-        measure_isolation(report, *(server.new_tenant(name, **UNLIMITED).key
-                                    for name in ("acme", "hostile")), rounds)
+        key, usual, hostile = (server.new_tenant(name, **UNLIMITED).key
+                               for name in ("acme", "usual", "hostile"))
+        measure_isolation(report, key, {"usual": usual, "hostile": hostile}, rounds)
     sys.exit(report.finish(options.json))
 
 
