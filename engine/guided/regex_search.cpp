@@ -32,72 +32,95 @@ bool RegexPool::Impl::meet_far_out(const RegexNode& both) const {
   });
 }
 
-// From the facts of the terms, without a derivative.
+// From the facts of the terms, without a derivative. Terms share what is in them: each is looked at
+// once, and of many the work is counted.
 std::optional<bool> RegexPool::Impl::alive_at_once(RegexId of) {
+  ++at_once_call;
+  num_looked_at = 0;
+  return part_alive_at_once(of);
+}
+
+std::optional<bool> RegexPool::Impl::part_alive_at_once(RegexId of) {
   const RegexNode& node = nodes[of];
   if (node.alive != RegexNode::Alive::kUnknown) return node.alive == RegexNode::Alive::kYes;
   if (node.positive || node.nullable) return true;
   switch (node.kind) {
     case RegexKind::kRepeat:
-      return alive_at_once(node.a);
-    case RegexKind::kConcat: {
-      bool unknown = false;
-      RegexId at = of;
-      for (; nodes[at].kind == RegexKind::kConcat; at = nodes[at].b) {
-        const auto head = alive_at_once(nodes[at].a);
-        if (head == false) return false;
-        unknown = unknown || !head;
-      }
-      const auto tail = alive_at_once(at);
-      if (tail == false) return false;
-      return unknown || !tail ? std::nullopt : std::optional(true);
-    }
-    case RegexKind::kEither: {
-      bool unknown = false;
-      for (std::uint32_t i = 0; i < node.b; ++i) {
-        const auto part = alive_at_once(lists[nodes[of].a + i]);
-        if (part == true) return true;
-        unknown = unknown || !part;
-      }
-      return unknown ? std::nullopt : std::optional(false);
-    }
+      return part_alive_at_once(node.a);
     case RegexKind::kComplement:  // of what is not everything
       if (nodes[node.a].max_length != kUnbounded) return true;
       return std::nullopt;
-    case RegexKind::kBoth: {
-      if (meet_far_out(node)) return true;
-      LengthQuestion question;
-      const RegexNode* dense = nullptr;
-      for (std::uint32_t i = 0; i < node.b; ++i) {
-        const RegexId part = lists[node.a + i];
-        const RegexNode& child = nodes[part];
-        if (is_length(part)) {
-          question.min = std::max(question.min, child.min_length);
-          question.max = std::min(question.max, child.max_length);
-        } else if (child.kind == RegexKind::kComplement) {
-          question.refused = true;
-          question.refused_max = std::max(question.refused_max, nodes[child.a].max_length);
-        } else if (child.dense && dense == nullptr) {
-          dense = &child;
-        } else {
-          return std::nullopt;
-        }
-      }
-      std::uint32_t min = question.min;
-      std::uint32_t max = question.max;
-      if (dense != nullptr) {
-        min = std::max(min, dense->min_length);
-        max = std::min(max, dense->max_length);
-      }
-      if (min > max) return false;
-      if (!question.refused) return true;
-      // A string that is longer than all that is refused.
-      if (question.refused_max < max) return true;
-      return std::nullopt;
-    }
+    case RegexKind::kBoth:
+      return both_alive_at_once(node);
+    case RegexKind::kConcat:
+    case RegexKind::kEither:
+      break;
     default:
       return std::nullopt;
   }
+  constexpr std::uint32_t kFree = 64;  // terms
+  if (at_once.size() <= of) at_once.resize(nodes.size());
+  if (at_once[of].call == at_once_call) return at_once[of].alive;
+  if (++num_looked_at > kFree) fuel.spend();
+  const auto alive =
+      node.kind == RegexKind::kConcat ? concat_alive_at_once(of) : either_alive_at_once(of);
+  at_once[of] = {at_once_call, alive};
+  return alive;
+}
+
+std::optional<bool> RegexPool::Impl::concat_alive_at_once(RegexId of) {
+  bool unknown = false;
+  RegexId at = of;
+  for (; nodes[at].kind == RegexKind::kConcat; at = nodes[at].b) {
+    const auto head = part_alive_at_once(nodes[at].a);
+    if (head == false) return false;
+    unknown = unknown || !head;
+  }
+  const auto tail = part_alive_at_once(at);
+  if (tail == false) return false;
+  return unknown || !tail ? std::nullopt : std::optional(true);
+}
+
+std::optional<bool> RegexPool::Impl::either_alive_at_once(RegexId of) {
+  bool unknown = false;
+  for (std::uint32_t i = 0; i < nodes[of].b; ++i) {
+    const auto part = part_alive_at_once(lists[nodes[of].a + i]);
+    if (part == true) return true;
+    unknown = unknown || !part;
+  }
+  return unknown ? std::nullopt : std::optional(false);
+}
+
+std::optional<bool> RegexPool::Impl::both_alive_at_once(const RegexNode& node) {
+  if (meet_far_out(node)) return true;
+  LengthQuestion question;
+  const RegexNode* dense = nullptr;
+  for (std::uint32_t i = 0; i < node.b; ++i) {
+    const RegexId part = lists[node.a + i];
+    const RegexNode& child = nodes[part];
+    if (is_length(part)) {
+      question.min = std::max(question.min, child.min_length);
+      question.max = std::min(question.max, child.max_length);
+    } else if (child.kind == RegexKind::kComplement) {
+      question.refused = true;
+      question.refused_max = std::max(question.refused_max, nodes[child.a].max_length);
+    } else if (child.dense && dense == nullptr) {
+      dense = &child;
+    } else {
+      return std::nullopt;
+    }
+  }
+  std::uint32_t min = question.min;
+  std::uint32_t max = question.max;
+  if (dense != nullptr) {
+    min = std::max(min, dense->min_length);
+    max = std::min(max, dense->max_length);
+  }
+  if (min > max) return false;
+  if (!question.refused) return true;
+  // A string that is longer than all that is refused.
+  if (question.refused_max < max) return true;
+  return std::nullopt;
 }
 
 // Best first by the length that a string through a term must have at least; among equals what has

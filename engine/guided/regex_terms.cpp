@@ -366,8 +366,9 @@ RegexId RegexPool::Impl::complement(RegexId of) {
 }
 
 std::size_t RegexPool::Impl::bytes() const {
-  return nodes.capacity() * sizeof(Node) + lists.capacity() * sizeof(RegexId) + index_.bytes() +
-         set_index_.bytes() + heap_bytes_ + partitions.bytes() + memo_.capacity() * sizeof(Memo);
+  return nodes.capacity() * sizeof(Node) + at_once.capacity() * sizeof(AtOnce) +
+         lists.capacity() * sizeof(RegexId) + index_.bytes() + set_index_.bytes() + heap_bytes_ +
+         partitions.bytes() + memo_.capacity() * sizeof(Memo);
 }
 
 }  // namespace tessera::guided

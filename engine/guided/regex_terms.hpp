@@ -94,6 +94,10 @@ struct RegexPool::Impl {
   // Searches (regex_search.cpp).
   bool alive(RegexId of);
   std::optional<bool> alive_at_once(RegexId of);  // nullopt: it takes a search
+  std::optional<bool> part_alive_at_once(RegexId of);
+  std::optional<bool> either_alive_at_once(RegexId of);
+  std::optional<bool> concat_alive_at_once(RegexId of);
+  std::optional<bool> both_alive_at_once(const RegexNode& node);
   bool meet_far_out(const RegexNode& both) const;
   std::optional<std::string> shortest(RegexId of);
   std::uint64_t count(RegexId of, std::uint64_t at_most);
@@ -118,6 +122,14 @@ struct RegexPool::Impl {
   GuidedLimits limits;
   std::uint32_t horizon = 0;
   std::vector<RegexNode> nodes;
+  // What alive_at_once() has found of terms, each time it is called anew.
+  struct AtOnce {
+    std::uint32_t call = 0;
+    std::optional<bool> alive;
+  };
+  std::vector<AtOnce> at_once;
+  std::uint32_t at_once_call = 0;
+  std::uint32_t num_looked_at = 0;
   std::vector<RegexId> lists;
   std::vector<CodePointSet> sets;
   std::vector<RegexId> set_terms;  // of each set

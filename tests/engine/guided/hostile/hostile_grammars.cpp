@@ -190,6 +190,7 @@ std::vector<HostileCase> hostile_patterns() {
          "(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])(?=.*[!-/])(?!.*(.)(.)(.)zz).{8,64}");
   to.add("regex: lookaheads within", "((?!ab)[a-c]){1,60}(?<=a)b");
   to.add("regex: lookbehind", "(?<!foo)(?<=[a-z]{3})bar");
+  to.add("regex: terms within terms that share them", ".+O+O.+(?<= I<!.+;%;?z).+.\\B\"d2");
   to.add("regex: a hundred lookaheads",
          joined(100, "", [](std::size_t i) { return "(?=.*" + std::to_string(i) + ")"; }) + ".*");
   to.add("regex: lookaheads that contradict", "(?=a)(?!a).*");
