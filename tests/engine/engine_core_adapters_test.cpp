@@ -61,9 +61,7 @@ TEST_F(EngineCoreTest, AnAdapterOfTooHighARankIsRefusedAndNamed) {
   shelf_.wait_for(1);
   auto with_adapter = request({1, 2, 3}, 2);
   with_adapter.adapter = AdapterShelf::digest(1);
-  Answer answer = add(with_adapter);
-  EXPECT_FALSE(step());
-  collect(answer);
+  const Answer answer = refused(with_adapter);
   EXPECT_EQ(answer.finish->reason, FinishReason::kError);
   EXPECT_NE(answer.finish->message.find("rank"), std::string::npos);
 }
@@ -294,9 +292,7 @@ TEST_F(EngineCoreTest, WhatHasMoreThanPairsIsNotMixed) {
   auto asked = request({1, 2, 3}, 2);
   asked.mix = {{.digest = AdapterShelf::digest(1)}, {.digest = AdapterShelf::digest(activated)}};
   asked.adapter = mix_digest(asked.mix);
-  Answer answer = add(asked);
-  EXPECT_FALSE(step());
-  collect(answer);
+  const Answer answer = refused(asked);
   EXPECT_EQ(answer.finish->code, Code::kInvalidValue);
   EXPECT_NE(answer.finish->message.find("adapters[1]"), std::string::npos);
 }

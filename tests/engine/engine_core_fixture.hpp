@@ -74,6 +74,14 @@ class EngineCoreTest : public testing::Test {
     return computed;
   }
 
+  // The answer to what the first step refuses.
+  Answer refused(GenerationRequest request) {
+    Answer answer = add(std::move(request));
+    EXPECT_FALSE(step());
+    collect(answer);
+    return answer;
+  }
+
   // Steps until nobody is left.
   Answer run(GenerationRequest request) {
     Answer answer = add(std::move(request));
