@@ -8,7 +8,9 @@ how many answers are valid, and how many are the expected ones, with it and with
 Last, on a base of Llama-3.2-1B's shape, whose steps are long enough to tell what disturbs them: one
 tenant posts new hostile schemas and is answered under them as fast as he is let, and the gaps
 between the tokens of another's streams are compared with those beside a tenant that does the same
-with usual schemas, so that what is compared is the hostility and not the load.
+with usual schemas, so that what is compared is the hostility and not the load. The two ask alike;
+the hostile one is answered less often, since its schemas are slow or refused, and so has fewer
+streams in the batch: the row of each tells its answers.
 """
 
 import concurrent.futures
