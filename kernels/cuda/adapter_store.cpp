@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 namespace tessera {
@@ -9,9 +10,10 @@ namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{4} << 20;  // sent in one copy, and at most a step
 constexpr std::size_t kAlignment = 256;
-// From so many bytes on a part begins a run of its own: runs of one size fill the gaps that others
-// have left, which whole adapters would not.
-constexpr std::size_t kRunBytes = std::size_t{1} << 20;
+// Pieces lie in runs of at most so many bytes, or alone: runs of one size fill the gaps that others
+// have left, which whole adapters would not. Shorter ones where the gaps are.
+constexpr std::size_t kRunBytes[] = {std::size_t{1} << 20, std::size_t{256} << 10,
+                                     GranulePool::kGranule};
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -54,34 +56,44 @@ AdapterStore::~AdapterStore() {
   copies_.synchronize();
 }
 
+std::size_t AdapterStore::add_piece(const void* from, std::size_t bytes, std::size_t at,
+                                    Slot& slot) const {
+  slot.pieces.push_back({at, nullptr, from, bytes, next_part_});
+  return at + aligned(bytes);
+}
+
+// A page's halves are pieces of their own: they need not be beside each other, nor beside others.
+std::size_t AdapterStore::add_pages(const LoraModule& module, PageType type, LinearShape shape,
+                                    std::size_t at, Slot& slot) const {
+  const std::size_t a_bytes = area(shape.in_features, kRanksPerPage) * element_bytes(type);
+  const std::size_t b_bytes = area(shape.out_features, kRanksPerPage) * element_bytes(type);
+  for (std::size_t page = 0; page < static_cast<std::size_t>(pages_of_rank(module.rank)); ++page) {
+    LoraPage& on_device = slot.pages.emplace_back();
+    on_device.a = offset_pointer<std::byte>(at);
+    at = add_piece(module.a + page * a_bytes, a_bytes, at, slot);
+    on_device.b = offset_pointer<std::byte>(at);
+    at = add_piece(module.b + page * b_bytes, b_bytes, at, slot);
+  }
+  return at;
+}
+
 // A part's bytes go to `at`; returns where the next begins.
 std::size_t AdapterStore::add_module(const LoraModule& module, PageType type, LinearShape shape,
                                      std::size_t at, LoraEntry& entry, Slot& slot) {
   entry = {};
   entry.rank = module.rank;
   entry.type = type;
-  const int padded = pages_of_rank(module.rank) * kRanksPerPage;
-  const auto part = [&](const void* from, std::size_t bytes) {
-    const std::size_t here = at;
-    slot.pieces.push_back({reinterpret_cast<std::byte*>(here), from, bytes, next_part_});
-    at += aligned(bytes);
-    return here;
+  const auto add_floats = [&](const float* from, std::size_t count, const float*& to) {
+    if (from == nullptr) return;
+    to = offset_pointer<float>(at);
+    at = add_piece(from, count * sizeof(float), at, slot);
   };
-  const auto outputs = static_cast<std::size_t>(shape.out_features) * sizeof(float);
-  if (module.rank > 0) {
-    entry.a = offset_pointer<std::byte>(
-        part(module.a, area(padded, shape.in_features) * element_bytes(type)));
-    entry.b = offset_pointer<std::byte>(
-        part(module.b, area(padded, shape.out_features) * element_bytes(type)));
-    if (type == PageType::kInt8) {
-      entry.scales = offset_pointer<float>(
-          part(module.scales, static_cast<std::size_t>(padded) * sizeof(float)));
-    }
-  }
-  if (module.out_scale != nullptr) {
-    entry.out_scale = offset_pointer<float>(part(module.out_scale, outputs));
-  }
-  if (module.bias != nullptr) entry.bias = offset_pointer<float>(part(module.bias, outputs));
+  at = add_pages(module, type, shape, at, slot);
+  const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank) * kRanksPerPage);
+  const auto outputs = static_cast<std::size_t>(shape.out_features);
+  if (module.rank > 0 && type == PageType::kInt8) add_floats(module.scales, ranks, entry.scales);
+  add_floats(module.out_scale, outputs, entry.out_scale);
+  add_floats(module.bias, outputs, entry.bias);
   return at;
 }
 
@@ -91,13 +103,9 @@ std::size_t AdapterStore::add_rows(const RowOverrides& rows, std::size_t at, Lor
   if (rows.ids.empty()) return at;
   entry.count = static_cast<std::int32_t>(rows.ids.size());
   entry.ids = offset_pointer<TokenId>(at);
-  slot.pieces.push_back(
-      {reinterpret_cast<std::byte*>(at), rows.ids.data(), rows.ids.size_bytes(), next_part_});
-  at += aligned(rows.ids.size_bytes());
+  at = add_piece(rows.ids.data(), rows.ids.size_bytes(), at, slot);
   entry.rows = offset_pointer<std::uint16_t>(at);
-  const std::size_t bytes = area(entry.count, spec_.hidden) * sizeof(std::uint16_t);
-  slot.pieces.push_back({reinterpret_cast<std::byte*>(at), rows.rows, bytes, next_part_});
-  return at + aligned(bytes);
+  return add_piece(rows.rows, area(entry.count, spec_.hidden) * sizeof(std::uint16_t), at, slot);
 }
 
 // An adapter that leaves a layer's experts alone has none to lay out, but their modules.
@@ -115,10 +123,11 @@ std::size_t AdapterStore::layout_experts(const LoraLayer& layer, PageType type, 
   return at;
 }
 
-// Offsets of all parts from the beginning of the adapter's memory, layer by layer; the bytes of
-// all. Offset 0 is left out, so that it says "absent".
+// Offsets of all parts from the beginning of the adapter's memory, layer by layer, and of the table
+// of its pages; the bytes of all. Offset 0 is left out, so that it says "absent".
 std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   slot.pieces.clear();
+  slot.pages.clear();
   slot.entries.assign(static_cast<std::size_t>(num_modules_), {});
   std::size_t at = kAlignment;
   std::size_t module = 0;
@@ -138,14 +147,27 @@ std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   next_part_ = last_part();
   at = add_module(adapter.head, adapter.type, {spec_.vocab_size, spec_.hidden}, at,
                   slot.entries[module++], slot);
-  return add_rows(adapter.head_rows, at, slot.rows[1], slot);
+  at = add_rows(adapter.head_rows, at, slot.rows[1], slot);
+  slot.page_table = nullptr;
+  if (slot.pages.empty()) return at;
+  next_part_ = 0;
+  slot.page_table = offset_pointer<LoraPage>(at);
+  return add_piece(slot.pages.data(), slot.pages.size() * sizeof(LoraPage), at, slot);
 }
 
 bool AdapterStore::allocate(Slot& slot, std::size_t bytes) {
+  return std::any_of(std::begin(kRunBytes), std::end(kRunBytes),
+                     [&](std::size_t most) { return allocate(slot, bytes, most); });
+}
+
+bool AdapterStore::allocate(Slot& slot, std::size_t bytes, std::size_t most_of_run) {
   slot.runs.assign(1, {0, nullptr});
   for (const Piece& piece : slot.pieces) {
-    const auto at = reinterpret_cast<std::size_t>(piece.to);
-    if (at - slot.runs.back().begin >= kRunBytes) slot.runs.push_back({at, nullptr});
+    const std::size_t begin = slot.runs.back().begin;
+    const bool is_first = piece.at <= begin + kAlignment;
+    if (!is_first && piece.at + piece.bytes > begin + most_of_run) {
+      slot.runs.push_back({piece.at, nullptr});
+    }
   }
   for (std::size_t i = 0; i < slot.runs.size(); ++i) {
     const std::size_t end = i + 1 < slot.runs.size() ? slot.runs[i + 1].begin : bytes;
@@ -179,9 +201,16 @@ void AdapterStore::Slot::move(const T*& offset) const {
 // Turns offsets into addresses, adds the slot's own part of the table, and puts the pieces in the
 // order of their parts.
 void AdapterStore::place(Slot& slot, std::size_t index) {
+  slot.move(slot.page_table);
+  for (LoraPage& page : slot.pages) {
+    slot.move(page.a);
+    slot.move(page.b);
+  }
+  const LoraPage* next_page = slot.page_table;
   for (LoraEntry& entry : slot.entries) {
-    slot.move(entry.a);
-    slot.move(entry.b);
+    const int num_pages = pages_of_rank(entry.rank);
+    if (num_pages > 0) entry.pages = next_page;
+    next_page += num_pages;
     slot.move(entry.scales);
     slot.move(entry.out_scale);
     slot.move(entry.bias);
@@ -190,14 +219,14 @@ void AdapterStore::place(Slot& slot, std::size_t index) {
     slot.move(rows.ids);
     slot.move(rows.rows);
   }
-  for (Piece& piece : slot.pieces) {
-    piece.to = slot.address(reinterpret_cast<std::size_t>(piece.to));
-  }
-  const auto bytes = [](auto* pointer) { return reinterpret_cast<std::byte*>(pointer); };
-  slot.pieces.push_back({bytes(entries_.data() + index * static_cast<std::size_t>(num_modules_)),
-                         slot.entries.data(), slot.entries.size() * sizeof(LoraEntry), 0});
-  slot.pieces.push_back({bytes(embed_rows_.data() + index), &slot.rows[0], sizeof(LoraRows), 0});
-  slot.pieces.push_back({bytes(head_rows_.data() + index), &slot.rows[1], sizeof(LoraRows), 0});
+  for (Piece& piece : slot.pieces) piece.to = slot.address(piece.at);
+  const auto add = [&](auto* to, const void* from, std::size_t bytes) {
+    slot.pieces.push_back({kNoOffset, reinterpret_cast<std::byte*>(to), from, bytes, 0});
+  };
+  add(entries_.data() + index * static_cast<std::size_t>(num_modules_), slot.entries.data(),
+      slot.entries.size() * sizeof(LoraEntry));
+  add(embed_rows_.data() + index, &slot.rows[0], sizeof(LoraRows));
+  add(head_rows_.data() + index, &slot.rows[1], sizeof(LoraRows));
   std::stable_sort(slot.pieces.begin(), slot.pieces.end(),
                    [](const Piece& a, const Piece& b) { return a.part < b.part; });
 }
@@ -223,6 +252,15 @@ void AdapterStore::remove(AdapterSlot index) {
   slot.is_used = false;
 }
 
+// The bytes between them if `next` lies behind `piece` in its run, but for what aligns it.
+std::optional<std::size_t> AdapterStore::gap_between(const Piece& piece, const Piece& next) {
+  if (piece.at == kNoOffset || next.at == kNoOffset) return std::nullopt;
+  const std::size_t distance = next.at - piece.at;
+  if (next.to != piece.to + distance || distance - piece.bytes >= kAlignment) return std::nullopt;
+  return distance - piece.bytes;
+}
+
+// Pieces that follow each other are staged as they will lie, and go in one copy.
 bool AdapterStore::send_chunk(Slot& slot, int part) {
   const auto is_wanted = [&] {
     return slot.next_piece < slot.pieces.size() && slot.pieces[slot.next_piece].part <= part;
@@ -231,19 +269,32 @@ bool AdapterStore::send_chunk(Slot& slot, int part) {
   Chunk& chunk = ring_[next_chunk_];
   next_chunk_ = (next_chunk_ + 1) % ring_.size();
   chunk.sent.synchronize();
-  std::size_t filled = 0;
-  while (is_wanted() && filled < kChunkBytes) {
+  std::byte* const memory = chunk.memory.data();
+  std::size_t begin = 0;  // of what goes in the next copy
+  std::size_t end = 0;
+  std::byte* to = nullptr;
+  const Piece* last = nullptr;
+  while (is_wanted() && end < kChunkBytes) {
     const Piece& piece = slot.pieces[slot.next_piece];
-    const std::size_t count = std::min(piece.bytes - slot.next_byte, kChunkBytes - filled);
-    std::byte* staged = chunk.memory.data() + filled;
-    std::memcpy(staged, static_cast<const std::byte*>(piece.from) + slot.next_byte, count);
-    copies_.copy_to_device(piece.to + slot.next_byte, staged, count);
-    filled += count;
+    const auto gap = last == nullptr ? std::nullopt : gap_between(*last, piece);
+    if (gap && *gap >= kChunkBytes - end) break;
+    if (gap) {
+      end += *gap;
+    } else {
+      copies_.copy_to_device(to, memory + begin, end - begin);
+      begin = end;
+      to = piece.to + slot.next_byte;
+    }
+    const std::size_t count = std::min(piece.bytes - slot.next_byte, kChunkBytes - end);
+    std::memcpy(memory + end, static_cast<const std::byte*>(piece.from) + slot.next_byte, count);
+    end += count;
+    last = &piece;
     slot.next_byte += count;
-    if (slot.next_byte < piece.bytes) continue;
+    if (slot.next_byte < piece.bytes) break;
     ++slot.next_piece;
     slot.next_byte = 0;
   }
+  copies_.copy_to_device(to, memory + begin, end - begin);
   copies_.record(chunk.sent);
   if (slot.next_piece == slot.pieces.size()) copies_.record(slot.loaded);
   return true;

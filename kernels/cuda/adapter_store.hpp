@@ -1,4 +1,4 @@
-// adapter_store.hpp — adapters on the device: pages in the pool, pointers in the table.
+// adapter_store.hpp — adapters on the device: pages anywhere in the pool, pointers in the table.
 //
 // add() takes memory and returns; the pages follow on a stream of their own through a ring of
 // pinned buffers, a few megabytes a step. A step that uses an adapter before all of it was sent
@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -54,13 +55,15 @@ class AdapterStore {
 
  private:
   struct Piece {
+    std::size_t at;  // in the layout; kNoOffset: not in the pool
     std::byte* to;
     const void* from;
     std::size_t bytes;
     int part;
   };
+  static constexpr std::size_t kNoOffset = ~std::size_t{0};
   struct Slot {
-    // Where the parts lie: each run is the layout's bytes from `begin` to the next run's.
+    // Where the pieces lie: each run is the layout's bytes from `begin` to the next run's.
     struct Run {
       std::size_t begin;
       std::byte* memory;
@@ -71,8 +74,10 @@ class AdapterStore {
 
     std::vector<Run> runs;
     bool is_used = false;
-    std::vector<LoraEntry> entries;  // (num_modules,)
-    std::array<LoraRows, 2> rows;    // embedding, head
+    std::vector<LoraEntry> entries;        // (num_modules,)
+    std::vector<LoraPage> pages;           // of all modules, one behind the other
+    const LoraPage* page_table = nullptr;  // where they are, too, on the device
+    std::array<LoraRows, 2> rows;          // embedding, head
     std::vector<Piece> pieces;
     std::size_t next_piece = 0;
     std::size_t next_byte = 0;  // of that piece
@@ -83,16 +88,22 @@ class AdapterStore {
     CudaEvent sent;
   };
 
-  // Pieces of a module are of `next_part_`.
+  // The next piece of `next_part_`, which goes to offset `at`; returns where the one after it goes.
+  std::size_t add_piece(const void* from, std::size_t bytes, std::size_t at, Slot& slot) const;
+  std::size_t add_pages(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
+                        Slot& slot) const;
   std::size_t add_module(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
                          LoraEntry& entry, Slot& slot);
   std::size_t layout_experts(const LoraLayer& layer, PageType type, std::size_t at,
                              std::size_t& module, Slot& slot);
   std::size_t add_rows(const RowOverrides& rows, std::size_t at, LoraRows& entry, Slot& slot);
   std::size_t layout(const LoraView& adapter, Slot& slot);
-  bool allocate(Slot& slot, std::size_t bytes);  // false: there is no room, and nothing was taken
+  // False: there is no room, and nothing was taken.
+  bool allocate(Slot& slot, std::size_t bytes);
+  bool allocate(Slot& slot, std::size_t bytes, std::size_t most_of_run);
   void release(Slot& slot);
   void place(Slot& slot, std::size_t index);
+  static std::optional<std::size_t> gap_between(const Piece& piece, const Piece& next);
   bool send_chunk(Slot& slot, int part);  // false: all up to this part was sent
 
   const ModelSpec& spec_;

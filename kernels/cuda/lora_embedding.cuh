@@ -71,14 +71,12 @@ __global__ void __launch_bounds__(kOwnRowThreads)
       const int row = p.plan.rows[segment.first_entry + i % segment.num_rows];
       float* z = p.low_rank.at(0, segment.first_z + i);
       for (int rank = lane_index(); rank < entry.rank; rank += kWarpLanes) {
-        const std::size_t at = (static_cast<std::size_t>(rank / kRanksPerPage) *
-                                    static_cast<std::size_t>(p.vocab_size) +
-                                static_cast<std::size_t>(p.step.tokens[row])) *
-                                   kRanksPerPage +
+        const std::byte* page = entry.pages[rank / kRanksPerPage].a;
+        const std::size_t at = static_cast<std::size_t>(p.step.tokens[row]) * kRanksPerPage +
                                static_cast<std::size_t>(rank % kRanksPerPage);
         z[rank] = entry.type == PageType::kBf16
-                      ? bf16_at(reinterpret_cast<const std::uint16_t*>(entry.a), at)
-                      : static_cast<float>(reinterpret_cast<const std::int8_t*>(entry.a)[at]);
+                      ? bf16_at(reinterpret_cast<const std::uint16_t*>(page), at)
+                      : static_cast<float>(reinterpret_cast<const std::int8_t*>(page)[at]);
       }
     }
   }

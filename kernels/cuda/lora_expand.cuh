@@ -99,21 +99,25 @@ __device__ inline void gather_low_rank(const ExpandUnit& unit, int term, const L
 __device__ inline void stage_pages(const LoraEntry& entry, int first_rank, int first_output,
                                    int out_features, uint4* pages) {
   constexpr int kChunks = kWarpOutputs / 8;
-  const int num_ranks = num_pages(entry) * kRanksPerPage;
+  const int first_page = first_rank / kRanksPerPage;
 #pragma unroll
-  for (int i = 0; i < kTokenTile * kChunks / kWarpLanes; ++i) {
-    const int at = i * kWarpLanes + lane_index();
-    const int rank = first_rank + at / kChunks;
-    const int output = first_output + at % kChunks * 8;
-    uint4 eight = {0, 0, 0, 0};
-    if (rank < num_ranks && output < out_features) {
-      const std::size_t element =
-          static_cast<std::size_t>(rank) * static_cast<std::size_t>(out_features) +
-          static_cast<std::size_t>(output);
-      eight =
-          load_eight(entry.b, entry.type, element, out_features - output, out_features % 8 == 0);
+  for (int page = 0; page < kTokenTile / kRanksPerPage; ++page) {
+    const bool is_there = first_page + page < num_pages(entry);
+    const std::byte* from = is_there ? entry.pages[first_page + page].b : nullptr;
+#pragma unroll
+    for (int i = 0; i < kRanksPerPage * kChunks / kWarpLanes; ++i) {
+      const int at = i * kWarpLanes + lane_index();
+      const int rank = at / kChunks;
+      const int output = first_output + at % kChunks * 8;
+      uint4 eight = {0, 0, 0, 0};
+      if (is_there && output < out_features) {
+        const std::size_t element =
+            static_cast<std::size_t>(rank) * static_cast<std::size_t>(out_features) +
+            static_cast<std::size_t>(output);
+        eight = load_eight(from, entry.type, element, out_features - output, out_features % 8 == 0);
+      }
+      pages[(page * kRanksPerPage + rank) * kPageStride + at % kChunks] = eight;
     }
-    pages[at / kChunks * kPageStride + at % kChunks] = eight;
   }
 }
 

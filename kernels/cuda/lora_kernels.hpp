@@ -20,11 +20,16 @@
 
 namespace tessera {
 
+// A page's halves, each wherever there was room for it; 256-byte aligned.
+struct LoraPage {
+  const std::byte* a = nullptr;  // (in_features, 8)
+  const std::byte* b = nullptr;  // (8, out_features)
+};
+
 // One module of one adapter; all pointers are device memory, laid out as in lora.hpp. Of an absent
 // module all is zero.
 struct LoraEntry {
-  const std::byte* a = nullptr;      // (pages, in_features, 8)
-  const std::byte* b = nullptr;      // (pages, 8, out_features)
+  const LoraPage* pages = nullptr;   // (pages,)
   const float* scales = nullptr;     // (pages * 8,) of kInt8 alone
   const float* out_scale = nullptr;  // (out_features,) or null
   const float* bias = nullptr;       // (out_features,) or null

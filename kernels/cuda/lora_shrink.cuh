@@ -136,13 +136,12 @@ struct SplitRows {
   }
 };
 
-// Lane l's row of thirty-two features by eight ranks: feature + l.
-__device__ inline uint4 load_a_row(const LoraEntry& entry, int page, int feature, int in_features) {
+// Lane l's row of thirty-two features by eight ranks: feature + l. Zeros where there is no page.
+__device__ inline uint4 load_a_row(const std::byte* page, PageType type, int feature,
+                                   int in_features) {
   const int own = feature + lane_index();
-  if (own >= in_features || page >= num_pages(entry)) return {0, 0, 0, 0};
-  const std::size_t row = static_cast<std::size_t>(page) * static_cast<std::size_t>(in_features) +
-                          static_cast<std::size_t>(own);
-  return load_eight(entry.a, entry.type, row * kRanksPerPage, kRanksPerPage, true);
+  if (page == nullptr || own >= in_features) return {0, 0, 0, 0};
+  return load_eight(page, type, static_cast<std::size_t>(own) * kRanksPerPage, kRanksPerPage, true);
 }
 
 // sums[page][tile] += x A of the warp's part of the plane.
@@ -161,16 +160,20 @@ __device__ void multiply_warp_part(const ShrinkUnit& unit, const ShrinkParams& p
     if (row >= 0 && p.modules.x_rows != nullptr) row = p.modules.x_rows[row];
     rows[i / 2][i % 2] = row;
   }
+  const PageType type = unit.entry->type;
+  const std::byte* pages[kPages];
   uint4 next[kPages];
 #pragma unroll
   for (int page = 0; page < kPages; ++page) {
-    next[page] = load_a_row(*unit.entry, unit.first_page + page, begin, in_features);
+    const int at = unit.first_page + page;
+    pages[page] = at < num_pages(*unit.entry) ? unit.entry->pages[at].a : nullptr;
+    next[page] = load_a_row(pages[page], type, begin, in_features);
   }
   for (int feature = begin; feature < end; feature += kTileFeatures) {
 #pragma unroll
     for (int page = 0; page < kPages; ++page) {
       staged[page * kWarpLanes + lane_index()] = next[page];
-      next[page] = load_a_row(*unit.entry, unit.first_page + page, feature + kTileFeatures,
+      next[page] = load_a_row(pages[page], type, feature + kTileFeatures,
                               feature + kTileFeatures < end ? in_features : 0);
     }
     __syncwarp();

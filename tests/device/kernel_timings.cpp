@@ -79,11 +79,16 @@ void time_lora(int rows, int num_adapters, int rank, int in_features, int out_fe
   for (int copy = 0; copy < copies; ++copy) {
     std::vector<LoraEntry> entries;
     for (int slot = 0; slot < num_adapters; ++slot) {
+      const auto* own_a = copy == 0 && slot == 0 ? a : arrays.keep(random_halves(a_elements));
+      const auto* own_b = arrays.keep(random_halves(b_elements));
+      std::vector<LoraPage> pages;
+      for (int first = 0; first < rank; first += kRanksPerPage) {
+        pages.push_back({reinterpret_cast<const std::byte*>(own_a + first * in_features),
+                         reinterpret_cast<const std::byte*>(own_b + first * out_features)});
+      }
       LoraEntry entry;
       entry.rank = rank;
-      entry.a = reinterpret_cast<const std::byte*>(
-          copy == 0 && slot == 0 ? a : arrays.keep(random_halves(a_elements)));
-      entry.b = reinterpret_cast<const std::byte*>(arrays.keep(random_halves(b_elements)));
+      entry.pages = arrays.keep(pages);
       entries.push_back(entry);
     }
     LoraTable table;

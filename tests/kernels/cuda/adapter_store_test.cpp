@@ -40,14 +40,20 @@ struct Device {
     steps.synchronize();
     return values;
   }
-  // Whether the module's A is there, byte by byte.
+  // Whether the module's A is there, page by page and byte by byte.
   bool has(AdapterSlot slot, int module, const LoraModule& expected, int in_features) {
     const LoraTable table = store.table();
     const auto at = static_cast<std::size_t>(slot * table.num_modules + module);
     const LoraEntry entry = fetch(table.entries + at, 1)[0];
-    const auto bytes = static_cast<std::size_t>(pages_of_rank(expected.rank) * kRanksPerPage) *
-                       static_cast<std::size_t>(in_features) * element_bytes(entry.type);
-    return std::memcmp(fetch(entry.a, bytes).data(), expected.a, bytes) == 0;
+    const auto bytes =
+        static_cast<std::size_t>(kRanksPerPage * in_features) * element_bytes(entry.type);
+    const auto num_pages = static_cast<std::size_t>(pages_of_rank(expected.rank));
+    const auto pages = fetch(entry.pages, num_pages);
+    for (std::size_t i = 0; i < num_pages; ++i) {
+      const auto there = fetch(pages[i].a, bytes);
+      if (std::memcmp(there.data(), expected.a + i * bytes, bytes) != 0) return false;
+    }
+    return true;
   }
 
   GranulePool pool;
@@ -82,6 +88,33 @@ TEST_F(AdapterStoreKernels, AStepFindsThePartsThatItHasAskedForAndNoLaterOnes) {
   }
   device.store.require(slots, device.store.last_part(), device.steps);
   EXPECT_TRUE(device.store.has_sent(slots));
+}
+
+// A module's A is larger than any run of memory that is free, and its pages are not.
+TEST_F(AdapterStoreKernels, AnAdaptersPagesLieWhereverThereIsRoomForEach) {
+  Random random(13);
+  ModelSpec spec = RandomModel::random_llama_spec(random);
+  spec.layers.resize(2, spec.layers.front());
+  spec.intermediate = 2048;
+  const RandomAdapter adapter(random, spec, 96);
+  const LoraView& view = adapter.view(PageType::kBf16);
+  Device device(spec);
+  constexpr std::size_t kHole = std::size_t{256} << 10;
+  std::vector<std::byte*> runs;
+  while (std::byte* run = device.pool.allocate(kHole)) runs.push_back(run);
+  for (std::size_t i = 0; i < runs.size(); i += 2) device.pool.release(runs[i]);
+
+  const AdapterSlot slots[] = {device.store.add(view)};
+  ASSERT_NE(slots[0], kNoAdapter);
+  device.store.require(slots, device.store.last_part(), device.steps);
+  for (int layer = 0; layer < spec.num_layers(); ++layer) {
+    const auto& modules = view.layers[static_cast<std::size_t>(layer)];
+    for (const Linear linear : {Linear::kQ, Linear::kDown}) {
+      EXPECT_TRUE(device.has(slots[0], LoraModuleNumbers(spec).of(layer, linear),
+                             modules[static_cast<std::size_t>(linear)],
+                             spec.shape(linear).in_features));
+    }
+  }
 }
 
 TEST_F(AdapterStoreKernels, WhatNobodyAsksForComesInTheBackground) {

@@ -289,14 +289,10 @@ class OnDevice {
       const LoraModule& module = adapter.modules[i];
       const LinearShape shape = case_.shapes.of(i);
       const int ranks = pages_of_rank(module.rank) * kRanksPerPage;
-      const auto page_bytes = [&](int features) {
-        return static_cast<std::size_t>(features * ranks) * element_bytes(adapter.type);
-      };
       LoraEntry entry;
       entry.rank = module.rank;
       entry.type = adapter.type;
-      entry.a = copied(module.a, page_bytes(shape.in_features));
-      entry.b = copied(module.b, page_bytes(shape.out_features));
+      entry.pages = pages_of(module, adapter.type, shape);
       entry.scales = copied(module.scales, static_cast<std::size_t>(ranks));
       entry.out_scale = copied(module.out_scale, static_cast<std::size_t>(shape.out_features));
       entry.bias = copied(module.bias, static_cast<std::size_t>(shape.out_features));
@@ -304,6 +300,19 @@ class OnDevice {
     }
     embed_rows_.push_back(own_rows(adapter.embed_rows));
     head_rows_.push_back(own_rows(adapter.head_rows));
+  }
+  // Each half of each page in memory of its own.
+  const LoraPage* pages_of(const LoraModule& module, PageType type, LinearShape shape) {
+    const auto bytes = [&](int features) {
+      return static_cast<std::size_t>(features * kRanksPerPage) * element_bytes(type);
+    };
+    std::vector<LoraPage> pages(static_cast<std::size_t>(pages_of_rank(module.rank)));
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+      const std::size_t a_bytes = bytes(shape.in_features);
+      const std::size_t b_bytes = bytes(shape.out_features);
+      pages[i] = {copied(module.a + i * a_bytes, a_bytes), copied(module.b + i * b_bytes, b_bytes)};
+    }
+    return arrays_.keep(pages);
   }
   template <class T>
   const T* copied(const T* data, std::size_t count) {
