@@ -36,7 +36,7 @@ AdapterSlot AdapterSlots::load(const PackedAdapter& adapter) {
   for (;;) {
     const AdapterSlot slot = backend_.add_adapter(adapter.view());
     if (slot != kNoAdapter) return slot;
-    if (evict_one()) continue;
+    if (evict_for_others()) continue;
     throw std::runtime_error("the device has no room for an adapter of " +
                              std::to_string(adapter.bytes()) + " bytes beside those in use");
   }
@@ -44,7 +44,7 @@ AdapterSlot AdapterSlots::load(const PackedAdapter& adapter) {
 
 int AdapterSlots::evict_idle() {
   int evicted = 0;
-  while (evict_one()) ++evicted;
+  while (evict_least()) ++evicted;
   return evicted;
 }
 
@@ -64,11 +64,18 @@ std::vector<AdapterDigest> AdapterSlots::resident() const {
 void AdapterSlots::make_room(std::size_t bytes) {
   const int most = std::max(limits_.max_resident, limits_.max_adapters);
   const auto is_full = [&] { return count() >= most || bytes_ + bytes > limits_.max_bytes; };
-  while (is_full() && evict_one()) {
+  while (is_full() && evict_for_others()) {
   }
 }
 
-bool AdapterSlots::evict_one() {
+bool AdapterSlots::evict_for_others() {
+  const std::size_t before = bytes_;
+  const bool evicted = evict_least();
+  evicted_bytes_ += before - bytes_;
+  return evicted;
+}
+
+bool AdapterSlots::evict_least() {
   const auto rank = [](const Entry& entry) { return std::pair(entry.worth, entry.last_pinned); };
   auto least = entries_.end();
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {

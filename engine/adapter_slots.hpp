@@ -40,6 +40,8 @@ class AdapterSlots {
   // Gives up every adapter that nobody has pinned, and with it its claim on host memory. Returns
   // how many those were.
   int evict_idle();
+  // The one of them that is worth least. False: all are pinned.
+  bool evict_least();
   // Gives up this one, if it is here and nobody has pinned it; whether it did.
   bool evict(const AdapterDigest& digest);
   // Those that went since the last call: what is cached for them should go before others'.
@@ -51,6 +53,8 @@ class AdapterSlots {
   std::size_t bytes() const { return bytes_; }
   std::uint64_t num_loads() const { return num_loads_; }
   std::uint64_t num_evictions() const { return num_evictions_; }
+  // Of those that went so that others had room, since the last call.
+  std::size_t take_evicted_bytes() { return std::exchange(evicted_bytes_, 0); }
   bool has_evicted() const { return !evicted_.empty(); }
 
  private:
@@ -66,7 +70,7 @@ class AdapterSlots {
 
   AdapterSlot load(const PackedAdapter& adapter);
   void make_room(std::size_t bytes);
-  bool evict_one();  // false: all are pinned
+  bool evict_for_others();
   void remove(Entries::iterator entry);
 
   Backend& backend_;
@@ -75,6 +79,7 @@ class AdapterSlots {
   GreedyDual worth_;
   std::vector<AdapterDigest> evicted_;
   std::size_t bytes_ = 0;
+  std::size_t evicted_bytes_ = 0;
   std::uint64_t num_pins_made_ = 0;
   std::uint64_t num_loads_ = 0;
   std::uint64_t num_evictions_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <exception>
+#include <limits>
 #include <utility>
 
 #include "engine/engine_request.hpp"
@@ -26,6 +27,19 @@ SchedulerLimits scheduler_limits(const EngineConfig& config) {
           .adapters = config.adapters};
 }
 
+// What the device holds at a time. Where KV shares its memory, the device says what has room.
+SlotLimits device_limits(const EngineConfig& config) {
+  SlotLimits limits = config.adapters;
+  if (config.shares.is_of_device) limits.max_bytes = std::numeric_limits<std::size_t>::max();
+  return limits;
+}
+
+std::unique_ptr<AdapterRoom> make_room(const ShareLimits& shares, Backend& backend,
+                                       HostCache& host_cache, AdapterSlots& slots) {
+  if (shares.is_of_device) return std::make_unique<DeviceRoom>(backend, slots, shares.block_bytes);
+  return std::make_unique<HostRoom>(backend, host_cache, shares.block_bytes);
+}
+
 // How long a step waits for masks when there is nothing else to do.
 constexpr std::chrono::milliseconds kIdlePatience{2};
 
@@ -43,10 +57,11 @@ EngineCore::EngineCore(std::unique_ptr<Backend> backend, const ModelSpec& spec,
       sampler_(vocab_size_),
       adjuster_(vocab_size_),
       scheduler_(std::in_place, scheduler_limits(config_)),
-      memory_(config_.shares, *backend_, host_cache_),
+      slots_(*backend_, device_limits(config_)),
+      room_(make_room(config_.shares, *backend_, host_cache_, slots_)),
+      memory_(config_.shares, *room_),
       batch_(config_.backend, max_context_),
       drawn_rows_(config_.backend.max_logit_rows),
-      slots_(*backend_, config_.adapters),
       mask_workers_(config_.mask_threads) {
   memory_.begin(scheduler_->pool());
 }
@@ -93,10 +108,20 @@ bool EngineCore::step(int max_rows) {
 // What is wanted of the other side's memory for this step comes before the next: but not if there
 // would be no next, because nothing runs.
 void EngineCore::schedule(int max_rows) {
+  balance_memory(max_rows);
+  scheduler_->schedule(batch_, max_rows);
+  const bool has_got_blocks = get_missing_blocks();
+  const bool wants_pages = config_.shares.is_of_device && scheduler_->wanted_adapter_bytes() > 0;
+  if (!batch_.empty() || !(has_got_blocks || wants_pages)) return;
+  balance_memory(max_rows);
+  scheduler_->schedule(batch_, max_rows);
+}
+
+void EngineCore::balance_memory(int max_rows) {
+  room_->want(scheduler_->wanted_adapter_bytes());
   const int step_blocks = scheduler_->num_running() + scheduler_->pool().blocks_for(max_rows);
   memory_.balance(scheduler_->pool(), step_blocks);
-  scheduler_->schedule(batch_, max_rows);
-  if (get_missing_blocks() && batch_.empty()) scheduler_->schedule(batch_, max_rows);
+  if (const auto bytes = room_->usable()) scheduler_->set_adapter_bytes(*bytes);
 }
 
 // Whether blocks came for whoever lacked them. Slots that nobody uses let go of the pages in them

@@ -42,7 +42,7 @@ namespace tessera {
 struct EngineConfig {
   BackendLimits backend = {};         // what the backend was made with
   SlotLimits adapters;                // distinct ones that may run at a time, and their bytes
-  ShareLimits shares;                 // of memory, between KV blocks and the host cache
+  ShareLimits shares;                 // of memory, between KV blocks and adapters
   int max_context = 0;                // tokens of prompt and answer; 0: the model's max_positions
   int max_requests = 1024;            // submitted and not finished; one more sheds one
   int max_logprobs = 20;              // that a request may ask for, for each token
@@ -131,6 +131,7 @@ class EngineCore {
   bool may_get_own_room(const Request& request);
   void schedule(int max_rows);
   bool get_missing_blocks();
+  void balance_memory(int max_rows);
   void demote_evicted();
   void release_preempted();
   void pin_adapters();
@@ -172,12 +173,13 @@ class EngineCore {
   Sampler sampler_;
   LogitAdjuster adjuster_;
   std::optional<Scheduler> scheduler_;  // always there; made anew by fail_all()
+  AdapterSlots slots_;                  // after the backend, which it calls
+  const std::unique_ptr<AdapterRoom> room_;
   MemoryShares memory_;
   StepBatch batch_;
   DrawnRows drawn_rows_;
   int next_logits_ = 0;  // of the step's, those that have not been looked at
   int next_state_ = 0;
-  AdapterSlots slots_;                              // after the backend, which it calls
   std::vector<std::unique_ptr<Request>> requests_;  // in order of arrival
   std::vector<std::string> full_tenants_;           // this step's, none of whose idle slots is left
   MaskWorkers mask_workers_;

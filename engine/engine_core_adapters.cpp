@@ -119,7 +119,9 @@ bool EngineCore::may_get_room(const Request& request, const HostCache::Lookup& l
     host_cache_.forget_failures_for_room();  // so that the next look starts a load: this request's,
     return true;                             // and that of others who failed before
   }
-  if (memory_.host_is_owed(scheduler_->pool()) && scheduler_->num_running() > 0) return true;
+  const bool is_owed =
+      !config_.shares.is_of_device && memory_.adapters_are_owed(scheduler_->pool());
+  if (is_owed && scheduler_->num_running() > 0) return true;
   return std::ranges::any_of(requests_, [](const auto& other) { return other->holds_pages(); });
 }
 

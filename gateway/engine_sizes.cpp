@@ -48,7 +48,9 @@ KvBlocks kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_co
   const auto affordable = [&](std::int64_t bytes) {
     return static_cast<int>(std::max(std::min(bytes / block_bytes, useful), per_sequence));
   };
-  if (config.backend == "cuda") return {};  // as its memory says
+  if (config.backend == "cuda") {  // the rest is as its memory says
+    return {.shares = {.kv_least = static_cast<int>(per_sequence)}};
+  }
   const int share = affordable(config.kv_bytes);
   if (config.backend != "cpu") return {.shares = {.kv_share = share}, .in_all = share};
   return {.shares = {.block_bytes = static_cast<std::size_t>(block_bytes),

@@ -20,7 +20,7 @@ struct KvBlocks {
 
 // As many KV blocks as the bytes allow, but no more than all sequences together can fill, and
 // enough for one of `max_context` tokens. Where adapters' pages lie in the same memory, KV may
-// borrow it. Nothing on a GPU, whose memory says how many there are.
+// borrow it. On a GPU the least alone: its memory says how many there are.
 KvBlocks kv_blocks(const ModelSpec& spec, const ServerConfig& config, int max_context);
 
 // What a GPU's memory should be divided into. More blocks than all sequences fill keep the prefixes

@@ -206,14 +206,16 @@ Result<void> open_host_cache(Platform& platform) {
   return {};
 }
 
-// What the backend has made of the wishes. Adapters come in pieces of several sizes, so an eighth
-// of their part is left for the gaps.
+// What the backend has made of the wishes.
 void settle_memory(Platform& platform, const MemoryDivision& memory, BackendLimits& limits,
                    KvBlocks& blocks) {
-  limits.num_blocks = memory.num_blocks;
-  blocks.in_all = blocks.shares.kv_share = memory.num_blocks;
+  limits.num_blocks = blocks.in_all = memory.blocks_in_all;
+  blocks.shares.kv_share = memory.num_blocks;
+  blocks.shares.block_bytes = memory.block_bytes;
+  blocks.shares.is_of_device = true;
   platform.config.kv_bytes = static_cast<std::int64_t>(memory.kv_bytes);
-  platform.config.adapter_device_bytes = static_cast<std::int64_t>(memory.adapter_bytes / 8 * 7);
+  platform.config.adapter_device_bytes =
+      static_cast<std::int64_t>(promised_adapter_bytes(memory.adapter_bytes));
   platform.device_memory = describe(memory);
 }
 

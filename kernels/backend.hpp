@@ -19,6 +19,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "kernels/drawing.hpp"
 #include "kernels/lora.hpp"
@@ -98,6 +99,18 @@ class Backend {
   // a device's slots or memory do not suffice for it beside those that it has now.
   virtual AdapterSlot add_adapter(const LoraView& adapter) = 0;
   virtual void remove_adapter(AdapterSlot slot) = 0;
+
+  // On a device whose KV blocks and adapters share memory. At the start adapters have that of the
+  // blocks from memory()->num_blocks up to blocks_in_all; between steps it goes to and fro.
+  struct AdapterMemory {
+    std::size_t bytes = 0;       // of the blocks that are lent
+    std::size_t free_bytes = 0;  // of those, what no adapter fills
+  };
+  virtual AdapterMemory adapter_memory() const { return {}; }
+  // Nobody uses these KV blocks: their memory is adapters'.
+  virtual void lend_blocks(std::span<const BlockId> /*blocks*/) {}
+  // Up to `most` lent blocks that hold nothing of adapters' are KV's again; appended to `blocks`.
+  virtual void take_blocks(int /*most*/, std::vector<BlockId>& /*blocks*/) {}
 
   // For the thread that runs the steps, once, before the first: what belongs to a thread.
   virtual void enter() {}

@@ -67,7 +67,9 @@ MemoryDivision divide(const MemoryNeeds& needs, std::size_t num_blocks, std::siz
   division.adapter_bytes = adapters;
   division.reserve_bytes = needs.free_bytes - division.weight_bytes - division.scratch_bytes -
                            division.graph_bytes - division.kv_bytes - division.adapter_bytes;
+  division.block_bytes = needs.block_bytes;
   division.num_blocks = static_cast<int>(num_blocks);
+  division.blocks_in_all = static_cast<int>(num_blocks + adapters / needs.block_bytes);
   return division;
 }
 

@@ -1,9 +1,10 @@
 // memory_division.hpp — how a GPU's memory is divided, before anything of ours is in it.
 //
 // Weights, activations and graphs take what they take; a reserve is left to the driver. What
-// remains is one pool, cut once into KV blocks and adapters' pages: as many bytes as were asked for
-// on either side, or else a quarter of it for adapters and the rest for KV, but no more blocks than
-// are of use. Plain arithmetic, so that it is tested without a device.
+// remains is one pool of KV blocks and adapters' pages. Each side has a share of it: as many bytes
+// as were asked for, or else a quarter of it for adapters and the rest for KV, but no more blocks
+// than are of use. What one side does not fill, the other may use (engine/memory_shares.hpp). Plain
+// arithmetic, so that it is tested without a device.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +39,16 @@ struct MemoryDivision {
   std::size_t kv_bytes = 0;
   std::size_t adapter_bytes = 0;
   std::size_t reserve_bytes = 0;
-  int num_blocks = 0;
+  std::size_t block_bytes = 0;  // of a KV block, or of adapters in its place
+  int num_blocks = 0;           // of KV's share
+  int blocks_in_all = 0;        // and as many as adapters' share would hold
 };
+
+// What may be promised of `bytes` of adapters' memory: pages come in several sizes, so an eighth is
+// left for the gaps.
+constexpr std::size_t promised_adapter_bytes(std::size_t bytes) {
+  return bytes / 8 * 7;
+}
 
 // Throws std::runtime_error with one line that says what takes how much, if that is too much.
 MemoryDivision divide_memory(const MemoryNeeds& needs, const MemoryWishes& wishes);

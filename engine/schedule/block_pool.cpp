@@ -200,18 +200,27 @@ int BlockPool::lend_cached(int most, std::vector<BlockId>& written) {
   return count;
 }
 
+void BlockPool::lend(std::span<const BlockId> blocks, std::vector<BlockId>& written) {
+  for (const BlockId id : blocks) {
+    unlink(blank_, id);
+    lend(id, written);
+  }
+}
+
 void BlockPool::lend(BlockId id, std::vector<BlockId>& written) {
   if (at(id).is_written) written.push_back(id);
   at(id).is_written = false;
+  at(id).is_lent = true;
   lent_.push_back(id);
 }
 
-void BlockPool::take_back(int count) {
-  assert(count <= num_lent());
-  for (int i = 0; i < count; ++i) {
-    push_newest(blank_, lent_.back());
-    lent_.pop_back();
+void BlockPool::take_back(std::span<const BlockId> blocks) {
+  for (const BlockId id : blocks) {
+    assert(at(id).is_lent);
+    at(id).is_lent = false;
+    push_newest(blank_, id);
   }
+  std::erase_if(lent_, [this](BlockId id) { return !at(id).is_lent; });
 }
 
 void BlockPool::push_newest(List& list, BlockId id) {
@@ -261,14 +270,18 @@ void BlockPool::check_invariants() const {
 
   int unused = 0;
   int named = 0;
+  int lent = 0;
   for (BlockId id = 0; id < num_blocks(); ++id) {
     const Block& block = at(id);
     assert(block.ref_count >= 0);
     unused += block.ref_count == 0 ? 1 : 0;
+    lent += block.is_lent ? 1 : 0;
+    assert(!block.is_lent || (block.ref_count == 0 && !block.name));
     named += block.name ? 1 : 0;
     assert(block.tokens.size() == (block.name ? static_cast<std::size_t>(block_size_) : 0));
     assert(!block.name || by_name_.at(*block.name) == id);
   }
+  assert(lent == num_lent());
   assert(unused == num_free() + num_lent());
   assert(named == num_cached());
 }

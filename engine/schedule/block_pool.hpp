@@ -99,8 +99,11 @@ class BlockPool {
   // that have ever been used; returns how many were lent.
   int lend_blank(int most, std::vector<BlockId>& written);
   int lend_cached(int most, std::vector<BlockId>& written);
-  // Takes back `count` <= num_lent() blocks, whose content is whatever it is.
-  void take_back(int count);
+  // Lends these, which are blank.
+  void lend(std::span<const BlockId> blocks, std::vector<BlockId>& written);
+  // Takes back blocks that are lent, whose content is whatever it is.
+  void take_back(std::span<const BlockId> blocks);
+  std::span<const BlockId> lent() const { return lent_; }  // in the order in which they were
 
   // Drops one reference on each block, last block first, so that heads of prefixes live longest,
   // and empties the table.
@@ -122,7 +125,8 @@ class BlockPool {
     std::int32_t ref_count = 0;
     BlockId older = kNone;  // neighbours in the list of blank or of cached ones
     BlockId newer = kNone;
-    bool is_written = false;               // it has been used since it was there, or taken back
+    bool is_written = false;  // it has been used since it was there, or taken back
+    bool is_lent = false;
     std::optional<BlockName> name;         // while published
     std::optional<AdapterDigest> adapter;  // that it depends on, while published
     std::vector<TokenId> tokens;           // what it holds, while published; (block_size,) reserved

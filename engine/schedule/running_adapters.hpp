@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -27,6 +28,12 @@ struct SlotLimits {
   int max_resident = 64;
 };
 
+// What the pages of those in use may come to.
+struct AdapterBytes {
+  std::size_t together = 0;
+  std::size_t alone = std::numeric_limits<std::size_t>::max();  // of one sequence with the base
+};
+
 // One adapter that a sequence uses.
 struct AdapterUse {
   std::optional<AdapterDigest> adapter;  // nullopt: the base
@@ -36,22 +43,25 @@ struct AdapterUse {
 // Owned by the Scheduler. A sequence's uses are of distinct adapters.
 class RunningAdapters {
  public:
-  explicit RunningAdapters(const SlotLimits& limits) : limits_(limits) {
+  explicit RunningAdapters(const SlotLimits& limits)
+      : max_adapters_(limits.max_adapters), max_bytes_{.together = limits.max_bytes} {
     uses_.reserve(static_cast<std::size_t>(limits.max_adapters));
   }
 
+  // From now on, whatever is in use already.
+  void set_bytes(const AdapterBytes& bytes) { max_bytes_ = bytes; }
+
   // What is larger than max_bytes still fits when it is alone with the base.
   bool fits(std::span<const AdapterUse> uses) const {
-    int num_new = 0;
-    std::size_t new_bytes = 0;
-    for (const AdapterUse& use : uses) {
-      if (std::ranges::find(uses_, use.adapter, &Count::adapter) != uses_.end()) continue;
-      ++num_new;
-      new_bytes += use.bytes;
-    }
-    if (num_new == 0) return true;
-    if (count() + num_new > limits_.max_adapters) return false;
-    return bytes_ == 0 || bytes_ + new_bytes <= limits_.max_bytes;
+    const New added = new_of(uses);
+    if (added.count == 0) return true;
+    return count() + added.count <= max_adapters_ && has_room(added.bytes);
+  }
+  // What those in use would come to with these, if it is bytes that these lack; else 0.
+  std::size_t wanted_bytes(std::span<const AdapterUse> uses) const {
+    const New added = new_of(uses);
+    const bool lacks = added.count > 0 && count() + added.count <= max_adapters_;
+    return lacks && !has_room(added.bytes) ? bytes_ + added.bytes : 0;
   }
 
   // One more sequence uses these, which must fit.
@@ -88,8 +98,26 @@ class RunningAdapters {
     std::size_t bytes;
     int num_sequences;
   };
+  struct New {
+    int count = 0;
+    std::size_t bytes = 0;
+  };
 
-  SlotLimits limits_;
+  New new_of(std::span<const AdapterUse> uses) const {
+    New added;
+    for (const AdapterUse& use : uses) {
+      if (std::ranges::find(uses_, use.adapter, &Count::adapter) != uses_.end()) continue;
+      ++added.count;
+      added.bytes += use.bytes;
+    }
+    return added;
+  }
+  bool has_room(std::size_t bytes) const {
+    return bytes_ + bytes <= max_bytes_.together || (bytes_ == 0 && bytes <= max_bytes_.alone);
+  }
+
+  int max_adapters_;
+  AdapterBytes max_bytes_;
   std::vector<Count> uses_;  // a handful: found by looking
   std::size_t bytes_ = 0;
 };

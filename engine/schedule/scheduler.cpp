@@ -56,6 +56,7 @@ void Scheduler::schedule(StepBatch& batch, int max_rows) {
   assert(max_rows >= 1);
   batch.clear();
   num_missing_blocks_ = 0;
+  wanted_adapter_bytes_ = 0;
   continue_running(batch, max_rows);
   // Whoever was preempted should find the blocks it will need again.
   if (batch.preempted().empty()) start_waiting(batch, max_rows);
@@ -113,6 +114,7 @@ bool Scheduler::fits(const Sequence& sequence, const StepBatch& batch) const {
 }
 
 void Scheduler::note_missing(const Sequence& sequence) {
+  wanted_adapter_bytes_ = adapters_.wanted_bytes(sequence.adapter_uses());
   num_missing_blocks_ =
       pool_.num_missing(sequence.chain, sequence.matchable(), sequence.num_tokens());
 }

@@ -73,6 +73,11 @@ class Scheduler {
   // Free blocks that the last step lacked: for whoever was first among those that were passed over,
   // or had to give up theirs.
   int num_missing_blocks() const { return num_missing_blocks_; }
+  // The same of adapters' pages: what those in use and that sequence's would come to; 0 if they
+  // have room.
+  std::size_t wanted_adapter_bytes() const { return wanted_adapter_bytes_; }
+  // What adapters in use may come to from the next step on.
+  void set_adapter_bytes(const AdapterBytes& bytes) { adapters_.set_bytes(bytes); }
   // Of the blocks that cache prefixes of `adapter` and that nobody uses: demote() has them taken
   // first when blocks are needed, because the adapter left the device; forget() drops what they
   // cache, because the adapter was deleted.
@@ -105,6 +110,7 @@ class Scheduler {
   std::vector<Sequence*> passed_;   // scratch of pop_startable
   int num_waiting_for_adapter_ = 0;
   int num_missing_blocks_ = 0;
+  std::size_t wanted_adapter_bytes_ = 0;
 };
 
 }  // namespace tessera

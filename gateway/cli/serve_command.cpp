@@ -110,12 +110,12 @@ std::vector<Option> options_of(ServerConfig& config, Switches& switches) {
       bytes_option("--kv-bytes", "of KV cache (default: 256M; on a GPU, what adapters leave)",
                    config.kv_bytes),
       bytes_option("--adapter-bytes",
-                   "of adapters in memory (default: 1G); on the CPU, each of the two borrows what "
+                   "of adapters in memory (default: 1G); on the CPU, KV and adapters borrow what "
                    "the other leaves",
                    config.adapter_bytes),
       bytes_option("--adapter-device-bytes",
                    "of them, of those that are ready for steps (default: 512M; on a GPU, a quarter "
-                   "of what weights leave)",
+                   "of what weights leave, and KV and adapters borrow what the other leaves)",
                    config.adapter_device_bytes),
       choice_option("--adapter-pages", {"bf16", "int8"},
                     "precision of packed adapters (default: bf16; int8 is half the bytes)",

@@ -13,7 +13,7 @@ constexpr std::size_t kAlignment = 256;
 // Pieces lie in runs of at most so many bytes, or alone: runs of one size fill the gaps that others
 // have left, which whole adapters would not. Shorter ones where the gaps are.
 constexpr std::size_t kRunBytes[] = {std::size_t{1} << 20, std::size_t{256} << 10,
-                                     GranulePool::kGranule};
+                                     std::size_t{64} << 10, 0};
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -331,6 +331,14 @@ void AdapterStore::advance() {
 
 void AdapterStore::note_step(CudaStream& steps) {
   steps.record(stepped_);
+}
+
+void AdapterStore::take_blocks(int most, std::vector<BlockId>& blocks, CudaStream& steps) {
+  const std::size_t before = blocks.size();
+  pool_.take(most, blocks);
+  if (blocks.size() == before) return;
+  copies_.record(copied_);
+  steps.wait(copied_);
 }
 
 LoraTable AdapterStore::table() const {

@@ -51,6 +51,10 @@ class AdapterStore {
   // After a step has been enqueued.
   void note_step(CudaStream& steps);
 
+  // Blocks that the pool takes back from adapters, as GranulePool::take(). `steps` waits for what
+  // may still be under way to them.
+  void take_blocks(int most, std::vector<BlockId>& blocks, CudaStream& steps);
+
   LoraTable table() const;
 
  private:
@@ -119,6 +123,7 @@ class AdapterStore {
   int next_part_ = 0;  // while an adapter is laid out
   CudaEvent arrived_;  // what require() has sent last
   CudaEvent stepped_;
+  CudaEvent copied_;  // all that was enqueued when blocks were taken
 };
 
 }  // namespace tessera

@@ -45,6 +45,17 @@ int dense_from(const CudaOptions& options) {
   return options.dense_rows > 0 ? std::max(options.dense_rows, most_graph_rows(options) + 1) : 0;
 }
 
+// Of a KV block's elements.
+std::size_t frame_bytes(const ModelSpec& spec, const BackendLimits& limits) {
+  const KvCache cache = kv_layout_of(spec, limits);
+  return cache.block_rows * cache.row_bytes();
+}
+
+std::size_t scale_floats(const ModelSpec& spec, const BackendLimits& limits, int num_blocks) {
+  if (limits.kv_form != KvForm::kInt8) return 0;
+  return kv_layout_of(spec, limits).block_rows * static_cast<std::size_t>(num_blocks);
+}
+
 BackendLimits with_blocks(BackendLimits limits, int num_blocks) {
   limits.num_blocks = num_blocks;
   return limits;
@@ -62,6 +73,15 @@ class CudaBackend final : public Backend {
 
   AdapterSlot add_adapter(const LoraView& adapter) override { return adapters_.add(adapter); }
   void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
+  AdapterMemory adapter_memory() const override {
+    return {pool_.given_bytes(), pool_.free_bytes()};
+  }
+  void lend_blocks(std::span<const BlockId> blocks) override {
+    for (const BlockId block : blocks) pool_.give(block);
+  }
+  void take_blocks(int most, std::vector<BlockId>& blocks) override {
+    adapters_.take_blocks(most, blocks, stream_);
+  }
 
   void begin(const StepInput& input) override;
   void embed() override { note(0); }
@@ -93,7 +113,7 @@ class CudaBackend final : public Backend {
 
   void fetch_states();
   void fetch_logits(int i);
-  KvCache make_cache();
+  KvCache cache();
 
   const ModelSpec spec_;
   const std::size_t free_bytes_;  // at the start; looked at before anything is allocated
@@ -104,7 +124,7 @@ class CudaBackend final : public Backend {
   StepArena arena_;
   TokenDrawer drawer_;
   GranulePool pool_;
-  KvCache cache_;
+  DeviceBuffer<float> kv_scales_;  // none but of 8 bits
   AdapterStore adapters_;
   StepStages stages_;
   PinnedBuffer<float> host_logits_;
@@ -138,17 +158,17 @@ CudaBackend::CudaBackend(const ModelWeights& weights, const BackendLimits& limit
       limits_(with_blocks(limits, memory_.num_blocks)),
       arena_(limits_, table_blocks(limits_)),
       drawer_(limits_.max_logit_rows, spec_.vocab_size),
-      // KV begins and ends at a granule.
-      pool_(memory_.kv_bytes + memory_.adapter_bytes + GranulePool::kGranule),
-      cache_(make_cache()),
+      pool_(frame_bytes(spec_, limits_), memory_.blocks_in_all),
+      kv_scales_(scale_floats(spec_, limits_, memory_.blocks_in_all)),
       adapters_(spec_, pool_, limits_.max_adapters),
-      stages_({spec_, model_, arena_.device(), adapters_.table(), cache_}, limits_,
+      stages_({spec_, model_, arena_.device(), adapters_.table(), cache()}, limits_,
               dense_from(options), stream_),
       host_logits_(stages_.logits_size()),
       host_states_(stages_.residual_size()),
       host_residual_(stages_.residual_size()),
       has_logits_(static_cast<std::size_t>(limits_.max_logit_rows)),
       max_graph_rows_(most_graph_rows(options)) {
+  for (int block = memory_.num_blocks; block < memory_.blocks_in_all; ++block) pool_.give(block);
   capture_graphs();
 }
 
@@ -159,21 +179,10 @@ CudaBackend::~CudaBackend() {
   }
 }
 
-// Elements, then scales from a multiple of 256 bytes on.
-KvCache CudaBackend::make_cache() {
-  const std::size_t rows =
-      kv_rows_of_block(spec_, limits_) * static_cast<std::size_t>(limits_.num_blocks);
-  const bool is_int8 = limits_.kv_form == KvForm::kInt8;
-  const std::size_t elements =
-      (rows * static_cast<std::size_t>(spec_.head_dim) * (is_int8 ? 1 : 2) + 255) / 256 * 256;
-  KvCache cache;
-  cache.elements = pool_.allocate(elements + (is_int8 ? rows * sizeof(float) : 0));
-  cache.scales = reinterpret_cast<float*>(cache.elements + elements);
-  cache.form = limits_.kv_form;
-  cache.num_blocks = limits_.num_blocks;
-  cache.block_size = limits_.block_size;
-  cache.num_kv_heads = spec_.num_kv_heads;
-  cache.head_dim = spec_.head_dim;
+KvCache CudaBackend::cache() {
+  KvCache cache = kv_layout_of(spec_, limits_);
+  cache.elements = pool_.memory();
+  cache.scales = kv_scales_.data();
   return cache;
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/activations.hpp"
 #include "kernels/cuda/adapter_store.hpp"
+#include "kernels/cuda/granule_pool.hpp"
 #include "kernels/cuda/step_arena.hpp"
 #include "kernels/cuda/token_drawer.hpp"
 
@@ -22,9 +23,9 @@ int most_blocks_of_sequence(const BackendLimits& limits) {
 }
 
 std::size_t kv_block_bytes(const ModelSpec& spec, const BackendLimits& limits) {
-  const auto dim = static_cast<std::size_t>(spec.head_dim);
-  return kv_rows_of_block(spec, limits) *
-         (limits.kv_form == KvForm::kInt8 ? dim + sizeof(float) : 2 * dim);
+  const KvCache cache = kv_layout_of(spec, limits);
+  const std::size_t scale = cache.form == KvForm::kInt8 ? sizeof(float) : 0;
+  return cache.block_rows * (cache.row_bytes() + scale);
 }
 
 std::size_t graph_bytes(const ModelSpec& spec, int max_graph_rows) {
@@ -80,8 +81,14 @@ std::size_t rope_floats(const ModelSpec& spec, const BackendLimits& limits) {
   return spec.ropes.size() * device_area(limits.max_rows, 2 * widest_rope(spec));
 }
 
-std::size_t kv_rows_of_block(const ModelSpec& spec, const BackendLimits& limits) {
-  return device_area(spec.num_layers() * 2 * spec.num_kv_heads, limits.block_size);
+KvCache kv_layout_of(const ModelSpec& spec, const BackendLimits& limits) {
+  KvCache cache;
+  cache.form = limits.kv_form;
+  cache.block_size = limits.block_size;
+  cache.num_kv_heads = spec.num_kv_heads;
+  cache.head_dim = spec.head_dim;
+  set_block_rows(cache, spec.num_layers(), GranulePool::kAlignment);
+  return cache;
 }
 
 MemoryDivision divide_device(const ModelSpec& spec, const BackendLimits& limits, int max_graph_rows,

@@ -23,8 +23,8 @@ std::size_t table_blocks(const BackendLimits& limits);
 // Of the tables of cosines and sines: (ropes, rows, pairs of the widest, 2).
 std::size_t rope_floats(const ModelSpec& spec, const BackendLimits& limits);
 int widest_rope(const ModelSpec& spec);  // pairs
-// Heads' rows of one KV block, keys' and values' of all layers.
-std::size_t kv_rows_of_block(const ModelSpec& spec, const BackendLimits& limits);
+// How keys and values lie; without memory yet.
+KvCache kv_layout_of(const ModelSpec& spec, const BackendLimits& limits);
 
 // Of `free_bytes`, with weights of `weight_bytes`. Throws std::runtime_error in one line if that is
 // too little.

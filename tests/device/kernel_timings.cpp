@@ -138,11 +138,11 @@ void time_attention(int seqs, int context, int rows, int kv_heads, int group, in
   const int blocks = (context + block_size - 1) / block_size;
   AttentionParams params;
   params.cache.form = form;
-  params.cache.num_blocks = seqs * blocks;
   params.cache.block_size = block_size;
   params.cache.num_kv_heads = kv_heads;
   params.cache.head_dim = head_dim;
-  const std::size_t cache_rows = params.cache.rows_in_all(1);
+  set_block_rows(params.cache, 1, 256);
+  const std::size_t cache_rows = params.cache.row(0, seqs * blocks, KvCache::kKey, 0, 0);
   const std::size_t cache_bytes =
       cache_rows * static_cast<std::size_t>(head_dim) * params.cache.element_bytes();
   const int copies =

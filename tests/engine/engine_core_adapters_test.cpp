@@ -1,8 +1,11 @@
 // engine_core_adapters_test.cpp — adapters of requests: waited for, without room, mixed, evicted.
 #include <algorithm>
+#include <chrono>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -201,6 +204,98 @@ TEST_F(EngineCoreTest, AnswersAreTheSameWhicheverSideHasTheMemory) {
     EXPECT_EQ(answers[i].ids(), expected[i]) << "request " << i;
   }
   core_.reset();
+}
+
+// The same of a device: a dozen adapters one after the other, and then many long requests of the
+// base, and then both at once. Four blocks are an adapter's; its share would hold four of them.
+TEST_F(EngineCoreTest, AnswersAreTheSameWhicheverSideHasTheDevicesMemory) {
+  constexpr std::uint64_t kSeed = 78;
+  constexpr int kAdapters = 12;
+  constexpr int kAdapterBlocks = 4;
+  RecordProperty("seed", std::to_string(kSeed));
+  std::mt19937_64 random(kSeed);
+  const auto draw = [&](bool of_base) {
+    std::vector<TokenId> prompt;
+    for (std::size_t n = 1 + random() % 60; n > 0; --n) {
+      prompt.push_back(static_cast<TokenId>(1 + random() % 9));
+    }
+    GenerationRequest drawn = request(prompt, static_cast<int>(1 + random() % 60));
+    if (!of_base) drawn.adapter = AdapterShelf::digest(static_cast<int>(1 + random() % kAdapters));
+    return drawn;
+  };
+  std::vector<GenerationRequest> of_base;
+  std::vector<GenerationRequest> of_all;
+  for (int i = 0; i < 30; ++i) of_base.push_back(draw(true));
+  for (int i = 0; i < 60; ++i) of_all.push_back(draw(i % 3 == 0));
+  std::size_t least_bytes = std::numeric_limits<std::size_t>::max();
+  for (int number = 1; number <= kAdapters; ++number) {
+    shelf_.wait_for(number);
+    const auto pages =
+        pack_adapter(random_adapter(spec_, static_cast<std::uint64_t>(number)), PageType::kF32);
+    least_bytes = std::min(least_bytes, pages->bytes());
+  }
+  std::vector<std::vector<TokenId>> expected;
+  for (const auto& requests : {of_base, of_all}) {
+    for (const GenerationRequest& alone : requests) expected.push_back(run(alone).ids());
+  }
+
+  EngineConfig config;
+  config.max_context = 128;
+  config.backend.block_size = 8;
+  config.backend.num_blocks = 48;
+  config.backend.max_rows = 16;
+  // The smallest adapter counts as as many bytes as are promised of its blocks.
+  config.shares = {.block_bytes = least_bytes / 7 * 8 / kAdapterBlocks,
+                   .kv_share = 32,
+                   .kv_least = 16,
+                   .is_of_device = true};
+  core_.reset();
+  config.on_failure = [this](std::string_view what) { failure_ = what; };
+  auto backend =
+      std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), config.backend);
+  backend->share_memory(config.shares.kv_share, kAdapterBlocks, config.shares.block_bytes);
+  core_ = std::make_unique<EngineCore>(std::move(backend), spec_, shelf_.cache(), config);
+  int least = config.backend.num_blocks;
+  int most = 0;
+  int most_adapters = 0;
+  const auto run_all = [&] {
+    for (int idle = 0; core_->num_requests() > 0;) {
+      const bool has_stepped = step();
+      if (!has_stepped) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // a load
+      idle = has_stepped ? 0 : idle + 1;
+      ASSERT_LT(idle, 5000) << "nothing runs, and nobody gets what he waits for";
+      least = std::min(least, core_->stats().num_blocks);
+      most = std::max(most, core_->stats().num_blocks);
+      most_adapters = std::max(most_adapters, core_->stats().num_resident_adapters);
+    }
+  };
+  for (int round = 0; round < 3; ++round) {
+    for (int number = 1; number <= kAdapters; ++number) {
+      auto shortest = request({1}, 1);
+      shortest.adapter = AdapterShelf::digest(number);
+      add(shortest);
+      run_all();
+    }
+  }
+  EXPECT_LT(least, config.shares.kv_share) << "adapters never borrowed";
+  EXPECT_GT(most_adapters, 4);
+
+  for (int number = 1; number <= kAdapters; ++number) {
+    core_->evict_adapter(AdapterShelf::digest(number));
+  }
+  std::vector<Answer> answers;
+  for (const GenerationRequest& each : of_base) answers.push_back(add(each));
+  run_all();
+  EXPECT_GT(most, config.shares.kv_share) << "KV never borrowed";
+  for (const GenerationRequest& each : of_all) answers.push_back(add(each));
+  run_all();
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    collect(answers[i]);
+    ASSERT_TRUE(answers[i].finish);
+    EXPECT_EQ(answers[i].finish->reason, FinishReason::kLength) << answers[i].finish->message;
+    EXPECT_EQ(answers[i].ids(), expected[i]) << "request " << i;
+  }
+  EXPECT_EQ(failure_, "");
 }
 
 TEST_F(EngineCoreTest, AnAdapterLargerThanHostMemoryFailsItsRequest) {

@@ -43,6 +43,36 @@ class FakeBackend final : public Backend {
   void refuse_beyond(int num_adapters) { most_adapters_ = num_adapters; }
   int num_adapters() const { return static_cast<int>(adapters_.size()); }
 
+  // KV blocks and adapters share memory: the blocks from `kv_share` on are adapters' at the start,
+  // and one adapter fills so many, each of `block_bytes`.
+  void share_memory(int kv_share, int blocks_of_adapter, std::size_t block_bytes) {
+    blocks_of_adapter_ = blocks_of_adapter;
+    block_bytes_ = block_bytes;
+    holders_.assign(static_cast<std::size_t>(limits_.num_blocks), kOfKv);
+    for (int block = kv_share; block < limits_.num_blocks; ++block) holder(block) = kOfNobody;
+  }
+  AdapterMemory adapter_memory() const override {
+    const auto free = std::ranges::count(holders_, kOfNobody);
+    const auto of_kv = std::ranges::count(holders_, kOfKv);
+    return {static_cast<std::size_t>(std::ssize(holders_) - of_kv) * block_bytes_,
+            static_cast<std::size_t>(free) * block_bytes_};
+  }
+  void lend_blocks(std::span<const BlockId> blocks) override {
+    for (const BlockId block : blocks) {
+      EXPECT_EQ(holder(block), kOfKv);
+      holder(block) = kOfNobody;
+    }
+    discard_blocks(blocks);
+  }
+  void take_blocks(int most, std::vector<BlockId>& blocks) override {
+    for (BlockId block = 0; block < limits_.num_blocks && most > 0; ++block) {
+      if (holder(block) != kOfNobody) continue;
+      holder(block) = kOfKv;
+      blocks.push_back(block);
+      --most;
+    }
+  }
+
   std::string_view name() const override { return "fake"; }
   PageType page_type() const override { return PageType::kF32; }
 
@@ -50,12 +80,14 @@ class FakeBackend final : public Backend {
     if (num_adapters() >= most_adapters_) return kNoAdapter;
     AdapterSlot slot = 0;
     while (adapters_.contains(slot)) ++slot;
+    if (!take_memory(slot)) return kNoAdapter;
     adapters_[slot] = fingerprint(adapter);
     return slot;
   }
   void remove_adapter(AdapterSlot slot) override {
     if (std::exchange(throws_at_removal_, false)) throw std::runtime_error("the device is lost");
     ASSERT_EQ(adapters_.erase(slot), 1U);
+    std::ranges::replace(holders_, slot, kOfNobody);
   }
 
   void discard_blocks(std::span<const BlockId> blocks) override {
@@ -139,12 +171,26 @@ class FakeBackend final : public Backend {
     return hash;
   }
 
+  // Of a block, where memory is shared: KV, nobody, or the adapter in this slot.
+  static constexpr AdapterSlot kOfKv = -2;
+  static constexpr AdapterSlot kOfNobody = -1;
+  AdapterSlot& holder(BlockId block) { return holders_.at(static_cast<std::size_t>(block)); }
+
+  bool take_memory(AdapterSlot slot) {
+    if (std::ranges::count(holders_, kOfNobody) < blocks_of_adapter_) return false;
+    for (int i = 0; i < blocks_of_adapter_; ++i) {
+      *std::ranges::find(holders_, kOfNobody) = slot;
+    }
+    return true;
+  }
+
   void expect_stage(int stage) { EXPECT_EQ(stage_++, stage) << "stages out of order"; }
 
   Cell& cell(std::size_t sequence, std::int32_t position) {
     const auto index = input_.block_indptr[sequence] + position / limits_.block_size;
     EXPECT_LT(index, input_.block_indptr[sequence + 1]) << "position without a block";
     const BlockId block = input_.blocks[static_cast<std::size_t>(index)];
+    EXPECT_TRUE(holders_.empty() || holder(block) == kOfKv) << "a block that is adapters'";
     return cells_.at(
         static_cast<std::size_t>(block * limits_.block_size + position % limits_.block_size));
   }
@@ -220,6 +266,9 @@ class FakeBackend final : public Backend {
   bool throws_at_removal_ = false;
   int most_adapters_ = std::numeric_limits<int>::max();
   std::size_t num_discarded_ = 0;
+  std::vector<AdapterSlot> holders_;  // of each block; empty: nothing is shared
+  int blocks_of_adapter_ = 0;
+  std::size_t block_bytes_ = 0;
   StepInput input_;
   std::vector<Cell> cells_;  // (num_blocks * block_size,)
   std::vector<float> logits_;

@@ -39,9 +39,10 @@ class MemorySharesTest : public testing::Test {
     backend_limits_.num_blocks = kNumBlocks;
     backend_limits_.block_size = kBlockSize;
     backend_ = std::make_unique<FakeBackend>(spec_.vocab_size, spec_.num_layers(), backend_limits_);
+    room_ = std::make_unique<HostRoom>(*backend_, *cache_, block_bytes_);
     memory_ = std::make_unique<MemoryShares>(
         ShareLimits{.block_bytes = block_bytes_, .kv_share = kKvShare, .kv_least = kKvLeast},
-        *backend_, *cache_);
+        *room_);
     memory_->begin(pool_);
   }
 
@@ -95,6 +96,7 @@ class MemorySharesTest : public testing::Test {
   BackendLimits backend_limits_;
   std::unique_ptr<FakeBackend> backend_;
   BlockPool pool_{kNumBlocks, kBlockSize};
+  std::unique_ptr<HostRoom> room_;
   std::unique_ptr<MemoryShares> memory_;
   TokenId next_token_ = 1;
 };
@@ -102,7 +104,7 @@ class MemorySharesTest : public testing::Test {
 TEST_F(MemorySharesTest, EachSideBeginsWithItsShare) {
   EXPECT_EQ(num_kv_blocks(), kKvShare);
   EXPECT_EQ(cache_->stats().max_bytes, host_bytes_);
-  EXPECT_FALSE(memory_->host_is_owed(pool_));
+  EXPECT_FALSE(memory_->adapters_are_owed(pool_));
   EXPECT_FALSE(memory_->kv_is_owed(pool_));
   check();
 }
@@ -124,7 +126,7 @@ TEST_F(MemorySharesTest, PrefixesGrowIntoMemoryThatNoAdapterFills) {
 TEST_F(MemorySharesTest, TheAdaptersShareComesBackFromIdlePrefixesBeforeAnyIsEvicted) {
   for (int i = 0; i < 20; ++i) memory_->balance(pool_, kNumBlocks);
   while (pool_.num_blank() > 0) cache_prefix(1);
-  ASSERT_TRUE(memory_->host_is_owed(pool_));
+  ASSERT_TRUE(memory_->adapters_are_owed(pool_));
   for (int number = 0; number < kHostAdapters; ++number) {
     EXPECT_EQ(load(number).state, HostCache::State::kReady);
     memory_->balance(pool_, kStepBlocks);

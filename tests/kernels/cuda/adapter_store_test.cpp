@@ -22,15 +22,16 @@ class AdapterStoreKernels : public testing::Test {
 };
 
 constexpr int kMaxSlots = 4;
+constexpr std::size_t kFrame = std::size_t{64} << 10;
 constexpr std::size_t kPoolBytes = std::size_t{8} << 20;
 
 // A store whose memory is poisoned, so that what has not arrived is seen.
 struct Device {
-  explicit Device(const ModelSpec& spec) : pool(kPoolBytes), store(spec, pool, kMaxSlots) {
-    std::byte* all = pool.allocate(kPoolBytes);
-    steps.fill(all, kPoison, kPoolBytes);
+  explicit Device(const ModelSpec& spec)
+      : pool(kFrame, kPoolBytes / kFrame), store(spec, pool, kMaxSlots) {
+    steps.fill(pool.memory(), kPoison, kPoolBytes);
     steps.synchronize();
-    pool.release(all);
+    for (BlockId frame = 0; frame < pool.num_frames(); ++frame) pool.give(frame);
   }
 
   template <class T>

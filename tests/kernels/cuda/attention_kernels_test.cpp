@@ -65,17 +65,18 @@ struct Case {
   }
 };
 
+constexpr int kNumLayers = 2;
+constexpr int kLayer = 1;
+
 KvCache layout_of(const Case& drawn) {
   KvCache cache;
   cache.form = drawn.shape.form;
-  cache.num_blocks = drawn.num_blocks;
   cache.block_size = drawn.shape.block_size;
   cache.num_kv_heads = drawn.shape.num_kv_heads;
   cache.head_dim = drawn.shape.head_dim;
+  set_block_rows(cache, kNumLayers, 256);
   return cache;
 }
-
-constexpr int kLayer = 1;  // of two
 
 void write_row(Case& drawn, std::size_t row, const float* values, float* kept) {
   Cache& cache = drawn.cache;
@@ -99,7 +100,7 @@ void write_row(Case& drawn, std::size_t row, const float* values, float* kept) {
 
 void fill_cache(Random& random, Case& drawn) {
   KvCache layout = layout_of(drawn);
-  const std::size_t rows = layout.rows_in_all(2);
+  const std::size_t rows = layout.row(0, drawn.num_blocks, KvCache::kKey, 0, 0);
   const auto dim = static_cast<std::size_t>(drawn.shape.head_dim);
   drawn.cache.elements.assign(rows * dim * layout.element_bytes(), kPoison);
   drawn.cache.scales.assign(rows, std::nanf(""));

@@ -361,5 +361,56 @@ TEST_F(CudaBackendTest, AnAdapterThatHasNoRoomIsNoFailureAndLeavesTheOthers) {
   EXPECT_EQ(backend->add_adapter(view), kNoAdapter);
 }
 
+// The adapter again and again, until there is no room for one more; their slots to `slots`.
+void fill(Backend& backend, const LoraView& view, std::vector<AdapterSlot>& slots) {
+  for (;;) {
+    const AdapterSlot slot = backend.add_adapter(view);
+    if (slot == kNoAdapter) return;
+    slots.push_back(slot);
+  }
+}
+
+// KV's blocks go to adapters, which write all over them, and back, while copies to adapters that
+// have gone are still under way; sequences and adapters that stay are none the wiser.
+TEST_F(CudaBackendTest, KvBlocksAndAdaptersShareTheirMemory) {
+  for (const KvForm form : {KvForm::kF16, KvForm::kInt8}) {
+    const Crowd crowd(5, small({.model = CrowdModel::kLlamaNf4}));
+    BackendLimits limits = few_rows(crowd);
+    limits.kv_form = form;
+    limits.max_adapters = 4000;
+    limits.memory.adapter_bytes = std::size_t{3} << 20;
+    const auto backend = make_cuda_backend(crowd.weights(), limits, {.max_graph_rows = 4});
+    const MemoryDivision& memory = *backend->memory();
+    ASSERT_GT(memory.blocks_in_all, memory.num_blocks);
+    crowd.add_adapters(*backend);
+    const auto expected = crowd.run_together(*backend, 3);
+
+    const std::size_t own = backend->adapter_memory().bytes;
+    std::vector<BlockId> all_of_kv;
+    for (BlockId block = 0; block < memory.num_blocks; ++block) all_of_kv.push_back(block);
+    backend->lend_blocks(all_of_kv);
+    EXPECT_GT(backend->adapter_memory().bytes, own);
+    Random random(3);
+    const RandomAdapter adapter(random, crowd.model().spec(), 16);
+    LoraView small_one;  // one module of one page
+    small_one.layers.resize(crowd.model().spec().layers.size());
+    const std::vector<std::byte> ones(std::size_t{64} << 10, std::byte{1});
+    small_one.layers[0][0] = {.rank = 1, .a = ones.data(), .b = ones.data()};
+    std::vector<AdapterSlot> slots;
+    fill(*backend, adapter.view(PageType::kBf16), slots);
+    fill(*backend, small_one, slots);
+    std::vector<BlockId> taken;
+    backend->take_blocks(memory.blocks_in_all, taken);
+    EXPECT_LT(taken.size(), all_of_kv.size() / 2) << "adapters fill nearly all";
+    backend->lend_blocks(taken);
+    for (const AdapterSlot slot : slots) backend->remove_adapter(slot);
+    taken.clear();
+    backend->take_blocks(memory.num_blocks, taken);
+    EXPECT_EQ(taken, all_of_kv) << "the first ones there are";
+    EXPECT_EQ(backend->adapter_memory().bytes, own);
+    EXPECT_EQ(crowd.run_together(*backend, 3), expected);
+  }
+}
+
 }  // namespace
 }  // namespace tessera
