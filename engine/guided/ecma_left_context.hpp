@@ -47,6 +47,8 @@ class LeftContext {
   bool holds(std::size_t state, std::size_t language) const {
     return pool_[states_[state][language]].nullable;
   }
+  // Of how many parts of the alphabet split() makes its answer.
+  std::size_t num_parts(std::size_t state) const { return next_[state].size(); }
   // The part of `set` that leads from `state` to each state.
   std::vector<CodePointSet> split(const CodePointSet& set, std::size_t state) const {
     std::vector<CodePointSet> parts(size());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -133,6 +134,7 @@ class Compiler {
     if (node.pure && uniform(rest)) {
       return Rest(left_.size(), pool_.concat(language(at), rest.front()));
     }
+    pool_.fuel.spend(1 + left_.size() / 8);
     switch (node.kind) {
       case EcmaKind::kEmpty:
         return rest;
@@ -193,22 +195,41 @@ class Compiler {
     return out;
   }
 
+  // [from][to]: what a body without assertions reads on the way from one state to another.
+  using Matrix = std::vector<Rest>;
+
   Rest before_set(const CodePointSet& set, const Rest& rest) {
+    const Matrix& leads = leads_of(set);
     Rest out;
-    for (std::size_t q = 0; q < rest.size(); ++q) {
-      const std::vector<CodePointSet> parts = left_.split(set, q);
+    std::size_t work = rest.size() * rest.size() / 64;
+    for (const Rest& from : leads) {
       std::vector<RegexId> ways;
       for (std::size_t to = 0; to < rest.size(); ++to) {
-        if (parts[to].empty()) continue;
-        ways.push_back(pool_.concat(pool_.set(parts[to]), rest[to]));
+        if (from[to] == RegexPool::kNothing || rest[to] == RegexPool::kNothing) continue;
+        ways.push_back(pool_.concat(from[to], rest[to]));
       }
+      work += ways.size();
       out.push_back(pool_.either(std::move(ways)));
     }
+    pool_.fuel.spend(work);
     return out;
   }
 
-  // [from][to]: what a body without assertions reads on the way from one state to another.
-  using Matrix = std::vector<Rest>;
+  // The part of a set that leads from each state to each. Within repetitions it is asked for again
+  // and again.
+  const Matrix& leads_of(const CodePointSet& set) {
+    constexpr std::uint64_t kUnitsOfSplit = 16;  // for each part of each state
+    const auto [known, is_new] = leads_.try_emplace(pool_.set(set));
+    Matrix& leads = known->second;
+    if (!is_new) return leads;
+    for (std::size_t q = 0; q < left_.size(); ++q) {
+      pool_.fuel.spend(kUnitsOfSplit * left_.num_parts(q));
+      Rest to;
+      for (const CodePointSet& part : left_.split(set, q)) to.push_back(pool_.set(part));
+      leads.push_back(std::move(to));
+    }
+    return leads;
+  }
 
   template <class Body>  // Rest(const Rest&)
   Matrix ways(const Body& body) {
@@ -349,10 +370,13 @@ class Compiler {
   Rest closed(Matrix matrix, Rest rest) {
     const std::size_t size = matrix.size();
     for (std::size_t i = size; i-- > 0;) {
+      pool_.fuel.spend(1 + i * i / 64);
       const RegexId around = pool_.repeat(matrix[i][i], 0, kUnbounded);
       rest[i] = pool_.concat(around, rest[i]);
       for (std::size_t j = 0; j < i; ++j) matrix[i][j] = pool_.concat(around, matrix[i][j]);
       for (std::size_t r = 0; r < i; ++r) {
+        if (matrix[r][i] == RegexPool::kNothing) continue;
+        pool_.fuel.spend(i);
         rest[r] = pool_.either(rest[r], pool_.concat(matrix[r][i], rest[i]));
         for (std::size_t j = 0; j < i; ++j) {
           matrix[r][j] = pool_.either(matrix[r][j], pool_.concat(matrix[r][i], matrix[i][j]));
@@ -401,7 +425,8 @@ class Compiler {
   Pool& pool_;
   const GuidedLimits& limits_;
   LeftContext left_;
-  std::vector<std::size_t> language_;  // of each node that asks about the left: its number
+  std::vector<std::size_t> language_;          // of each node that asks about the left: its number
+  std::unordered_map<RegexId, Matrix> leads_;  // of each set
   std::optional<Error> error_;
 };
 

@@ -191,6 +191,12 @@ std::vector<HostileCase> hostile_patterns() {
   to.add("regex: lookaheads within", "((?!ab)[a-c]){1,60}(?<=a)b");
   to.add("regex: lookbehind", "(?<!foo)(?<=[a-z]{3})bar");
   to.add("regex: terms within terms that share them", ".+O+O.+(?<= I<!.+;%;?z).+.\\B\"d2");
+  to.add("regex: repetitions within repetitions before a lookbehind",
+         "(36u|=17Jj?b(|}Tu?)+(||))+(?<!-Q9..n:9|&|=..n.d)>`*xx>|>");
+  to.add("regex: optional parts within optional parts before a lookbehind",
+         "92;](#*|-?](#*|-?)?(-?))?(-?)?(?<=...H....;!...\\..\\*.`..)=*");
+  to.add("regex: a lookbehind behind many repetitions",
+         nested(12, "(a?", "b", "c*)+") + "(?<=a.....c)" + nested(12, "(d*", "e?", ")*"));
   to.add("regex: a hundred lookaheads",
          joined(100, "", [](std::size_t i) { return "(?=.*" + std::to_string(i) + ")"; }) + ".*");
   to.add("regex: lookaheads that contradict", "(?=a)(?!a).*");
