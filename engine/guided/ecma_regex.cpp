@@ -1,6 +1,7 @@
 #include "engine/guided/ecma_regex.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -46,6 +47,12 @@ class Compiler {
   bool failed() const { return error_.has_value(); }
   void unsupported(std::string what) {
     if (!failed()) error_ = Error{Code::kUnsupportedParameter, std::move(what)};
+  }
+  // What most patterns come to is free, as reading them is.
+  void pay(std::uint64_t units) {
+    constexpr std::uint64_t kFree = 256;
+    work_ += units;
+    if (work_ > kFree) pool_.fuel.spend(std::min(units, work_ - kFree));
   }
   static CodePointSet everything() {
     CodePointSet all;
@@ -134,7 +141,7 @@ class Compiler {
     if (node.pure && uniform(rest)) {
       return Rest(left_.size(), pool_.concat(language(at), rest.front()));
     }
-    pool_.fuel.spend(1 + left_.size() / 8);
+    pay(1 + left_.size() / 8);
     switch (node.kind) {
       case EcmaKind::kEmpty:
         return rest;
@@ -211,7 +218,7 @@ class Compiler {
       work += ways.size();
       out.push_back(pool_.either(std::move(ways)));
     }
-    pool_.fuel.spend(work);
+    pay(work);
     return out;
   }
 
@@ -223,7 +230,7 @@ class Compiler {
     Matrix& leads = known->second;
     if (!is_new) return leads;
     for (std::size_t q = 0; q < left_.size(); ++q) {
-      pool_.fuel.spend(kUnitsOfSplit * left_.num_parts(q));
+      pay(kUnitsOfSplit * left_.num_parts(q));
       Rest to;
       for (const CodePointSet& part : left_.split(set, q)) to.push_back(pool_.set(part));
       leads.push_back(std::move(to));
@@ -370,13 +377,13 @@ class Compiler {
   Rest closed(Matrix matrix, Rest rest) {
     const std::size_t size = matrix.size();
     for (std::size_t i = size; i-- > 0;) {
-      pool_.fuel.spend(1 + i * i / 64);
+      pay(1 + i * i / 64);
       const RegexId around = pool_.repeat(matrix[i][i], 0, kUnbounded);
       rest[i] = pool_.concat(around, rest[i]);
       for (std::size_t j = 0; j < i; ++j) matrix[i][j] = pool_.concat(around, matrix[i][j]);
       for (std::size_t r = 0; r < i; ++r) {
         if (matrix[r][i] == RegexPool::kNothing) continue;
-        pool_.fuel.spend(i);
+        pay(i);
         rest[r] = pool_.either(rest[r], pool_.concat(matrix[r][i], rest[i]));
         for (std::size_t j = 0; j < i; ++j) {
           matrix[r][j] = pool_.either(matrix[r][j], pool_.concat(matrix[r][i], matrix[i][j]));
@@ -427,6 +434,7 @@ class Compiler {
   LeftContext left_;
   std::vector<std::size_t> language_;          // of each node that asks about the left: its number
   std::unordered_map<RegexId, Matrix> leads_;  // of each set
+  std::uint64_t work_ = 0;                     // in units of fuel
   std::optional<Error> error_;
 };
 
