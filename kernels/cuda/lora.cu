@@ -1,10 +1,10 @@
-// lora.cu — lora_kernels.hpp: where the workspace's parts are, and the launches.
-#include <algorithm>
-
+// lora.cu — lora_kernels.hpp: the launches.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/lora_embedding.cuh"
 #include "kernels/cuda/lora_expand.cuh"
+#include "kernels/cuda/lora_planning.cuh"
 #include "kernels/cuda/lora_shrink.cuh"
+#include "kernels/cuda/lora_workspace.cuh"
 
 namespace tessera {
 namespace {
@@ -14,56 +14,6 @@ using namespace cuda;
 constexpr unsigned kShrinkCtasPerMultiprocessor = 2;
 constexpr unsigned kExpandCtasPerMultiprocessor = 4;
 constexpr unsigned kOwnLogitsColumns = 8;  // CTAs to a row of logits
-
-// Deals out aligned parts of the workspace, or, of none, counts their bytes.
-class Parts {
- public:
-  explicit Parts(std::byte* memory) : memory_(memory) {}
-
-  template <class T>
-  T* take(std::size_t count) {
-    T* part = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + bytes_);
-    bytes_ += (count * sizeof(T) + 255) / 256 * 256;
-    return part;
-  }
-  std::size_t bytes() const { return bytes_; }
-
- private:
-  std::byte* memory_;
-  std::size_t bytes_ = 0;
-};
-
-struct Workspace {
-  LoraPlan plans[2];
-  LowRank low_rank;
-  std::size_t bytes;
-};
-
-LoraPlan take_plan(Parts& parts, std::size_t max_rows) {
-  LoraPlan plan{};
-  plan.num_segments = parts.take<std::int32_t>(1);
-  plan.segments = parts.take<LoraSegment>(max_rows);
-  plan.rows = parts.take<std::int32_t>(max_rows);
-  plan.leader_of_row = parts.take<std::int32_t>(max_rows);
-  plan.rows_of_leader = parts.take<std::int32_t>(max_rows);
-  return plan;
-}
-
-Workspace workspace_of(const LoraLimits& limits, std::byte* memory) {
-  Parts parts(memory);
-  Workspace workspace{};
-  const auto max_rows = static_cast<std::size_t>(limits.max_rows);
-  for (LoraPlan& plan : workspace.plans) plan = take_plan(parts, max_rows);
-  LowRank& low_rank = workspace.low_rank;
-  low_rank.max_rank = pages_of_rank(limits.max_rank) * kRanksPerPage;
-  low_rank.max_z_rows = limits.max_rows * kMaxMixTerms;
-  const int planes = kMaxLoraSites * shrink_cut(std::max(limits.max_in_features, 1)).planes;
-  low_rank.z = parts.take<float>(static_cast<std::size_t>(planes) *
-                                 static_cast<std::size_t>(low_rank.max_z_rows) *
-                                 static_cast<std::size_t>(low_rank.max_rank));
-  workspace.bytes = parts.bytes();
-  return workspace;
-}
 
 unsigned multiprocessors() {
   static const auto count = static_cast<unsigned>(num_multiprocessors());
@@ -101,19 +51,20 @@ void plan_expert_lora(CudaStream& stream, const LoraWork& work, const ExpertRout
          {{1}, {static_cast<unsigned>(kPlanThreads)}}, {work.step, routing, workspace.plans[0]});
 }
 
-void apply_lora(CudaStream& stream, const LoraWork& work, const LoraModules& modules,
-                int capacity) {
+void shrink_lora(CudaStream& stream, const LoraWork& work, const LoraModules& modules,
+                 int capacity) {
   const Workspace workspace = workspace_of(work.limits, work.workspace);
-  const LoraPlan& plan = workspace.plans[modules.of_head_rows ? 1 : 0];
   launch(stream, "lora_shrink", shrink_kernel,
          {{kShrinkCtasPerMultiprocessor * multiprocessors()},
           {static_cast<unsigned>(kShrinkThreads)},
           offsets_bytes(capacity)},
-         {plan, work.table, workspace.low_rank, modules});
-  launch_expand(
-      stream, "lora_expand",
-      {plan, work.table, workspace.low_rank, modules, shrink_cut(modules.in_features).planes},
-      capacity);
+         {workspace.plan_of(modules), work.table, workspace.low_rank, modules});
+}
+
+void apply_lora(CudaStream& stream, const LoraWork& work, const LoraModules& modules,
+                int capacity) {
+  shrink_lora(stream, work, modules, capacity);
+  launch_expand(stream, "lora_expand", expand_params(work, modules), capacity);
 }
 
 void apply_lora_to_embedding(CudaStream& stream, const LoraWork& work, int vocab_size, int hidden,

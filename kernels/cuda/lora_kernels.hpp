@@ -2,9 +2,10 @@
 //
 //   y = out_scale * (W x + sum over the row's terms of weight * B (A x)) + bias
 //
-// The caller has written W x to y; the base's own bias comes after. Segmented as Punica's and
-// S-LoRA's SGMV, with pages of eight ranks (lora.hpp): adapters come and go by a write to the
-// table. Counts, slots and ranks are read from device memory; a launch depends on `capacity` alone.
+// The caller has written W x to y, or writes both at once (linear_lora.hpp); the base's own bias
+// comes after. Segmented as Punica's and S-LoRA's SGMV, with pages of eight ranks (lora.hpp):
+// adapters come and go by a write to the table. Counts, slots and ranks are read from device memory;
+// a launch depends on `capacity` alone.
 // A row's bits depend on the row alone (P2): split-K is a function of in_features, partial sums are
 // planes added in order, terms are added in theirs, and no float is added atomically. Rows without
 // terms are not touched, not even rewritten.
@@ -93,6 +94,10 @@ struct LoraModules {
   bool of_head_rows = false;  // counts->head_rows rows instead of counts->rows
 };
 void apply_lora(CudaStream& stream, const LoraWork& work, const LoraModules& modules, int capacity);
+
+// A x alone: what multiply_with_lora() needs (linear_lora.hpp).
+void shrink_lora(CudaStream& stream, const LoraWork& work, const LoraModules& modules,
+                 int capacity);
 
 // x (rows, hidden) holds the base's embeddings: replaces the rows that adapters have of their own,
 // then adds column `token` of A through B, scales, adds the bias.

@@ -14,12 +14,7 @@
 
 namespace tessera::cuda {
 
-inline constexpr int kShrinkWarps = 8;
 inline constexpr int kShrinkThreads = kShrinkWarps * kWarpLanes;
-inline constexpr int kTileFeatures = 32;
-inline constexpr int kMaxPlanes = 8;
-inline constexpr int kPlaneFeatures = 1024;  // or more, where that makes more than kMaxPlanes
-inline constexpr int kMaxLoraSites = 3;
 
 struct ShrinkForm {
   int tiles;  // of kTokenTile rows
@@ -27,20 +22,6 @@ struct ShrinkForm {
 };
 inline constexpr ShrinkForm kFewRows = {1, 1};
 inline constexpr ShrinkForm kManyRows = {2, 4};
-
-// How the features of x are cut up.
-struct ShrinkCut {
-  int planes;
-  int warp_tiles;  // of kTileFeatures, a warp's of one plane
-};
-
-constexpr ShrinkCut shrink_cut(int in_features) {
-  const int wanted = (in_features + kPlaneFeatures - 1) / kPlaneFeatures;
-  const int most = wanted < kMaxPlanes ? wanted : kMaxPlanes;
-  const int tiles = (in_features + kTileFeatures - 1) / kTileFeatures;
-  const int warp_tiles = (tiles + most * kShrinkWarps - 1) / (most * kShrinkWarps);
-  return {(tiles + warp_tiles * kShrinkWarps - 1) / (warp_tiles * kShrinkWarps), warp_tiles};
-}
 
 struct ShrinkParams {
   LoraPlan plan;
@@ -230,6 +211,25 @@ __device__ void shrink_unit(const ShrinkUnit& unit, const ShrinkParams& p, float
   __syncthreads();
 }
 
+// What a linear that adds B z itself asks (linear_lora.cu). Not the plan's: an adapter's modules
+// come into the table layer by layer, while the step runs. A warp's.
+__device__ inline void mark_changed(const ShrinkParams& p) {
+#pragma unroll 1
+  for (int site = 0; site < p.modules.count; ++site) {
+    bool any = false;
+#pragma unroll 1
+    for (int at = lane_index(); at < *p.plan.num_segments; at += kWarpLanes) {
+      const LoraSegment& segment = p.plan.segments[at];
+#pragma unroll 1
+      for (int t = 0; t < segment.num_terms; ++t) {
+        any |= changes(entry_at(p.table, p.modules, segment, t, site));
+      }
+    }
+    const bool is_changed = __ballot_sync(kFullMask, any ? 1 : 0) != 0;
+    if (lane_index() == 0) p.plan.is_changed[site] = is_changed ? 1 : 0;
+  }
+}
+
 // Dynamic shared memory: a number for each segment there may be, and one.
 __global__ void __launch_bounds__(kShrinkThreads, 2)
     shrink_kernel(const __grid_constant__ ShrinkParams p) {
@@ -248,6 +248,7 @@ __global__ void __launch_bounds__(kShrinkThreads, 2)
       shrink_unit<kManyRows.tiles, kManyRows.pages>(unit, p, shared);
     }
   }
+  if (blockIdx.x == 0 && warp_index() == kShrinkWarps - 1) mark_changed(p);
 }
 
 }  // namespace tessera::cuda

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/attention_kernels.hpp"
 #include "kernels/cuda/device_needs.hpp"
+#include "kernels/cuda/linear_lora.hpp"
 #include "kernels/cuda/row_kernels.hpp"
 
 namespace tessera {
@@ -64,38 +65,39 @@ void StepStages::normalise(const float* weight, float eps) {
 }
 
 // Matrices of one form and without an order go in one launch.
-void StepStages::multiply_all(std::span<const PackedMatrix> matrices, float* y, int y_stride,
-                              const std::int32_t* num_rows, int capacity) {
+void StepStages::multiply_all(std::span<const PackedMatrix> matrices, const Outputs& outputs) {
+  float* y = outputs.y;
   for (std::size_t i = 0; i < matrices.size();) {
-    std::size_t end = i + 1;
-    int columns = matrices[i].rows;
-    while (end < matrices.size() && matrices[i].order == nullptr &&
-           matrices[end].order == nullptr && matrices[end].form == matrices[i].form) {
-      columns += matrices[end++].rows;
-    }
-    multiply_one(&matrices[i], static_cast<int>(end - i), y, y_stride, num_rows, capacity);
-    y += columns;
+    LinearGroup group;
+    group.count = 0;
+    group.x = on_.staged();
+    group.y = y;
+    group.y_stride = outputs.y_stride;
+    group.num_rows = outputs.num_rows;
+    std::size_t end = i;
+    do {
+      group.matrices[group.count++] = matrices[end];
+      y += matrices[end++].rows;
+    } while (end < matrices.size() && matrices[i].order == nullptr &&
+             matrices[end].order == nullptr && matrices[end].form == matrices[i].form);
+    multiply_group(group, static_cast<int>(i), outputs);
     i = end;
   }
 }
 
-void StepStages::multiply_one(const PackedMatrix* first, int count, float* y, int y_stride,
-                              const std::int32_t* num_rows, int capacity) {
-  LinearGroup group;
-  std::copy_n(first, count, group.matrices);
-  group.count = count;
-  group.x = on_.staged();
-  group.y = y;
-  group.y_stride = y_stride;
-  group.num_rows = num_rows;
-  if (first->order != nullptr) {
+void StepStages::multiply_group(LinearGroup group, int first_site, const Outputs& outputs) {
+  const PackedMatrix& first = group.matrices[0];
+  if (first.order != nullptr) {
     group.x = on_.ordered();
-    stage_rows(stream_, {num_rows, on_.input.data(), first->order, first->cols, group.x}, capacity);
+    stage_rows(stream_, {group.num_rows, on_.input.data(), first.order, first.cols, group.x},
+               outputs.capacity);
   }
-  if (dense_ && capacity >= dense_from_) {
-    dense_->multiply(stream_, group, capacity);
+  if (outputs.added != nullptr) {
+    multiply_with_lora(stream_, group, {lora_, *outputs.added, first_site}, outputs.capacity);
+  } else if (is_dense(outputs.capacity)) {
+    dense_->multiply(stream_, group, outputs.capacity);
   } else {
-    multiply(stream_, group, capacity);
+    multiply(stream_, group, outputs.capacity);
   }
 }
 
@@ -112,9 +114,13 @@ void StepStages::apply_linears(int layer, std::span<const Linear> linears) {
     modules.y[i] = on_.y.data() + modules.y_stride;
     modules.y_stride += matrices[i].rows;
   }
-  multiply_all(std::span(matrices).first(linears.size()), on_.y.data(), modules.y_stride,
-               &step_.counts->rows, capacity_.rows);
-  if (capacity_.has_lora) apply_lora(stream_, lora_, modules, capacity_.rows);
+  const int rows = capacity_.rows;
+  const bool in_one = capacity_.has_lora && rows <= kMaxRowsWithLora && !is_dense(rows);
+  if (in_one) shrink_lora(stream_, lora_, modules, rows);
+  multiply_all(
+      std::span(matrices).first(linears.size()),
+      {on_.y.data(), modules.y_stride, &step_.counts->rows, rows, in_one ? &modules : nullptr});
+  if (capacity_.has_lora && !in_one) apply_lora(stream_, lora_, modules, rows);
 }
 
 void StepStages::qkv(int layer) {
@@ -206,8 +212,8 @@ void StepStages::head() {
                   on_.input.data(), on_.staged(), true},
                  capacity_.head_rows);
   const PackedMatrix& matrix = model_.head();
-  multiply_all({&matrix, 1}, on_.logits.data(), spec_.vocab_size, &step_.counts->head_rows,
-               capacity_.head_rows);
+  multiply_all({&matrix, 1}, {on_.logits.data(), spec_.vocab_size, &step_.counts->head_rows,
+                              capacity_.head_rows});
   if (capacity_.has_lora) {
     replace_logits(stream_, lora_, spec_.vocab_size, spec_.hidden, on_.input.data(),
                    on_.logits.data(), capacity_.head_rows);

@@ -70,10 +70,17 @@ class StepStages {
  private:
   // y = W x + B (A x) of modules that read the same input; those of a layer that follow each other.
   void apply_linears(int layer, std::span<const Linear> linears);
-  void multiply_all(std::span<const PackedMatrix> matrices, float* y, int y_stride,
-                    const std::int32_t* num_rows, int capacity);
-  void multiply_one(const PackedMatrix* first, int count, float* y, int y_stride,
-                    const std::int32_t* num_rows, int capacity);
+  // Where rows of y are, and what adapters add to them in the same launch, if anything.
+  struct Outputs {
+    float* y = nullptr;
+    int y_stride = 0;
+    const std::int32_t* num_rows = nullptr;
+    int capacity = 0;
+    const LoraModules* added = nullptr;
+  };
+  void multiply_all(std::span<const PackedMatrix> matrices, const Outputs& outputs);
+  void multiply_group(LinearGroup group, int first_site, const Outputs& outputs);
+  bool is_dense(int capacity) const { return dense_ && capacity >= dense_from_; }
   void add_residual(int layer, Linear linear, const DeviceVector& post_norm);
   void normalise(const float* weight, float eps);
 

@@ -21,6 +21,7 @@
 #include "kernels/cuda/half.hpp"
 #include "kernels/cuda/linear.hpp"
 #include "kernels/cuda/linear_dense.hpp"
+#include "kernels/cuda/linear_lora.hpp"
 #include "kernels/cuda/lora_kernels.hpp"
 #include "kernels/cuda/sampler_kernels.hpp"
 #include "kernels/nf4.hpp"
@@ -64,69 +65,94 @@ void print(const std::string& name, double time, double bytes, double flops) {
   std::fflush(stdout);
 }
 
-// `rows` rows, row i with adapter i % num_adapters, of one module with the given shape.
-void time_lora(int rows, int num_adapters, int rank, int in_features, int out_features) {
+// A step of `rows` rows, row i with adapter i % num_adapters, and one module of the given shape, of
+// which there are as many copies as the second-level cache does not hold.
+struct LoraStep {
+  LoraStep(int num_rows, int num_adapters, int rank, int in_features, int out_features);
+
+  void use_copy(int i) { work.table = tables[static_cast<std::size_t>(i) % tables.size()]; }
+
   CudaStream stream;
-  DeviceArrays arrays(stream);
-  const std::size_t a_elements =
-      static_cast<std::size_t>(rank) * static_cast<std::size_t>(in_features);
-  const std::size_t b_elements =
-      static_cast<std::size_t>(rank) * static_cast<std::size_t>(out_features);
-  const double bytes = 2.0 * num_adapters * static_cast<double>(a_elements + b_elements);
-  const int copies = is_tiny ? 1 : std::clamp(static_cast<int>(200e6 / bytes) + 1, 1, 64);
-  const auto* a = arrays.keep(random_halves(a_elements));
+  DeviceArrays arrays;
+  int rows;
+  double bytes;  // of an adapter's pages, and of x and y
+  double flops;
+  std::string name;
   std::vector<LoraTable> tables;
-  for (int copy = 0; copy < copies; ++copy) {
-    std::vector<LoraEntry> entries;
-    for (int slot = 0; slot < num_adapters; ++slot) {
-      const auto* own_a = copy == 0 && slot == 0 ? a : arrays.keep(random_halves(a_elements));
-      const auto* own_b = arrays.keep(random_halves(b_elements));
-      std::vector<LoraPage> pages;
-      for (int first = 0; first < rank; first += kRanksPerPage) {
-        pages.push_back({reinterpret_cast<const std::byte*>(own_a + first * in_features),
-                         reinterpret_cast<const std::byte*>(own_b + first * out_features)});
-      }
-      LoraEntry entry;
-      entry.rank = rank;
-      entry.pages = arrays.keep(pages);
-      entries.push_back(entry);
+  LoraWork work;
+  DeviceBuffer<std::byte> workspace;
+  DeviceBuffer<float> y;
+  LoraModules modules;
+};
+
+LoraTable random_adapters(DeviceArrays& arrays, int count, int rank, int in_features,
+                          int out_features) {
+  const auto elements = [&](int features) {
+    return static_cast<std::size_t>(rank) * static_cast<std::size_t>(features);
+  };
+  std::vector<LoraEntry> entries;
+  for (int slot = 0; slot < count; ++slot) {
+    const auto* a = arrays.keep(random_halves(elements(in_features)));
+    const auto* b = arrays.keep(random_halves(elements(out_features)));
+    std::vector<LoraPage> pages;
+    for (int first = 0; first < rank; first += kRanksPerPage) {
+      pages.push_back({reinterpret_cast<const std::byte*>(a + first * in_features),
+                       reinterpret_cast<const std::byte*>(b + first * out_features)});
     }
-    LoraTable table;
-    table.entries = arrays.keep(entries);
-    table.num_modules = 1;
-    table.max_slots = num_adapters;
-    tables.push_back(table);
+    LoraEntry entry;
+    entry.rank = rank;
+    entry.pages = arrays.keep(pages);
+    entries.push_back(entry);
+  }
+  LoraTable table;
+  table.entries = arrays.keep(entries);
+  table.num_modules = 1;
+  table.max_slots = count;
+  return table;
+}
+
+LoraStep::LoraStep(int num_rows, int num_adapters, int rank, int in_features, int out_features)
+    : arrays(stream),
+      rows(num_rows),
+      name("rows " + std::to_string(num_rows) + " adapters " + std::to_string(num_adapters) +
+           " rank " + std::to_string(rank) + " " + std::to_string(in_features) + "x" +
+           std::to_string(out_features)),
+      y(poisoned<float>(stream, static_cast<std::size_t>(num_rows * out_features))) {
+  const double of_adapter = 2.0 * rank * (in_features + out_features);
+  const double of_adapters = num_adapters * of_adapter;
+  bytes = of_adapters + 4.0 * rows * (in_features + 2.0 * out_features);
+  flops = rows * of_adapter;
+  const int copies = is_tiny ? 1 : std::clamp(static_cast<int>(200e6 / of_adapters) + 1, 1, 64);
+  for (int copy = 0; copy < copies; ++copy) {
+    tables.push_back(random_adapters(arrays, num_adapters, rank, in_features, out_features));
   }
   std::vector<MixTerm> terms;
   for (int row = 0; row < rows; ++row) {
     terms.push_back({row % num_adapters, 1.0F});
     terms.resize(terms.size() + kMaxMixTerms - 1);
   }
-  LoraWork work;
   work.limits = {rows, rank, in_features};
-  auto workspace = poisoned<std::byte>(stream, lora_workspace_bytes(work.limits));
+  workspace = poisoned<std::byte>(stream, lora_workspace_bytes(work.limits));
   work.workspace = workspace.data();
   work.step.counts = arrays.keep(std::vector<StepCounts>{{rows, rows, 0}});
   work.step.terms = arrays.keep(terms);
-  auto y = poisoned<float>(stream, static_cast<std::size_t>(rows * out_features));
-  LoraModules modules;
   modules.in_features = in_features;
   modules.out_features[0] = out_features;
   modules.x = arrays.keep(random_floats(static_cast<std::size_t>(rows * in_features)));
   modules.y[0] = y.data();
   modules.y_stride = out_features;
   plan_lora(stream, work, rows);
-  const double time = microseconds(stream, [&](int i) {
-    work.table = tables[static_cast<std::size_t>(i % copies)];
-    apply_lora(stream, work, modules, rows);
+}
+
+void time_lora(int rows, int num_adapters, int rank, int in_features, int out_features) {
+  LoraStep step(rows, num_adapters, rank, in_features, out_features);
+  const double time = microseconds(step.stream, [&](int i) {
+    step.use_copy(i);
+    apply_lora(step.stream, step.work, step.modules, rows);
   });
-  print("lora rows " + std::to_string(rows) + " adapters " + std::to_string(num_adapters) +
-            " rank " + std::to_string(rank) + " " + std::to_string(in_features) + "x" +
-            std::to_string(out_features),
-        time, bytes + 4.0 * rows * (in_features + 2.0 * out_features),
-        2.0 * rows * static_cast<double>(a_elements + b_elements));
+  print("lora " + step.name, time, step.bytes, step.flops);
   print("lora plan rows " + std::to_string(rows),
-        microseconds(stream, [&](int) { plan_lora(stream, work, rows); }), 0.0, 0.0);
+        microseconds(step.stream, [&](int) { plan_lora(step.stream, step.work, rows); }), 0.0, 0.0);
 }
 
 // Sequences of `context` positions, of which the last `rows` are in the step.
@@ -248,46 +274,71 @@ PackedMatrix random_nf4(DeviceArrays& arrays, int rows, int cols) {
   return matrix;
 }
 
-// y = W x of an NF4 matrix; matrices rotate, so that none is in the second-level cache. Where there
-// are many rows, each form by itself: which one is chosen is an estimate until it was measured.
-void time_linear(int rows, int out_features, int in_features) {
-  CudaStream stream;
-  DeviceArrays arrays(stream);
-  const double weights = static_cast<double>(out_features) * in_features;
-  const double bytes = weights * (0.5 + 1.0 / 64 + 4.0 / 64 / kAbsmaxBlock) +
-                       static_cast<double>(rows) * (2.0 * in_features + 4.0 * out_features);
-  const int copies = is_tiny ? 1 : std::clamp(static_cast<int>(200e6 / bytes) + 1, 2, 64);
+// A group of one NF4 matrix for `rows` rows, of which there are as many copies as the second-level
+// cache does not hold.
+struct LinearStep {
+  LinearStep(CudaStream& stream, int rows, int out_features, int in_features);
+
+  void use_copy(int i) {
+    group.matrices[0] = matrices[static_cast<std::size_t>(i) % matrices.size()];
+  }
+
+  DeviceArrays arrays;
+  double bytes;
+  double flops;
+  std::string name;
   std::vector<PackedMatrix> matrices;
+  DeviceBuffer<std::uint16_t> halves;
+  DeviceBuffer<float> scales;
+  DeviceBuffer<float> sums;
+  DeviceBuffer<float> y;
+  LinearGroup group;
+};
+
+LinearStep::LinearStep(CudaStream& stream, int rows, int out_features, int in_features)
+    : arrays(stream),
+      name("rows " + std::to_string(rows) + " " + std::to_string(out_features) + " x " +
+           std::to_string(in_features)) {
+  const double weights = static_cast<double>(out_features) * in_features;
+  flops = 2.0 * rows * weights;
+  bytes = weights * (0.5 + 1.0 / 64 + 4.0 / 64 / kAbsmaxBlock) +
+          static_cast<double>(rows) * (2.0 * in_features + 4.0 * out_features);
+  const int copies = is_tiny ? 1 : std::clamp(static_cast<int>(200e6 / bytes) + 1, 2, 64);
   for (int i = 0; i < copies; ++i) {
     matrices.push_back(random_nf4(arrays, out_features, in_features));
   }
   const auto staged = static_cast<std::size_t>(rows) * static_cast<std::size_t>(in_features);
-  auto halves = to_device(stream, random_halves(staged));
-  auto scales = to_device(stream, std::vector<float>(static_cast<std::size_t>(rows), 1.0F));
-  auto sums = to_device(stream, random_floats(staged / 16));
-  auto y = poisoned<float>(stream,
-                           static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_features));
-  LinearGroup group;
+  halves = to_device(stream, random_halves(staged));
+  scales = to_device(stream, std::vector<float>(static_cast<std::size_t>(rows), 1.0F));
+  sums = to_device(stream, random_floats(staged / 16));
+  y = poisoned<float>(stream,
+                      static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_features));
   group.x = {halves.data(), scales.data(), sums.data()};
   group.y = y.data();
   group.y_stride = out_features;
   group.num_rows = arrays.keep(std::vector<std::int32_t>{rows});
-  const std::string name = "linear nf4 rows " + std::to_string(rows) + " " +
-                           std::to_string(out_features) + " x " + std::to_string(in_features);
+  use_copy(0);
+}
+
+// y = W x. Where there are many rows, each form by itself: which one is chosen is an estimate until
+// it was measured.
+void time_linear(int rows, int out_features, int in_features) {
+  CudaStream stream;
+  LinearStep step(stream, rows, out_features, in_features);
   const auto time = [&](const char* form, const std::function<void()>& run) {
     const double taken = microseconds(stream, [&](int i) {
-      group.matrices[0] = matrices[static_cast<std::size_t>(i % copies)];
+      step.use_copy(i);
       run();
     });
-    print(name + form, taken, bytes, 2.0 * rows * weights);
+    print("linear nf4 " + step.name + form, taken, step.bytes, step.flops);
   };
-  time("", [&] { multiply(stream, group, rows); });
+  time("", [&] { multiply(stream, step.group, rows); });
   if (rows <= 16 && !is_tiny) return;
-  time(" narrow", [&] { multiply(stream, group, rows, LinearWidth::kNarrow); });
-  time(" wide", [&] { multiply(stream, group, rows, LinearWidth::kWide); });
+  time(" narrow", [&] { multiply(stream, step.group, rows, LinearWidth::kNarrow); });
+  time(" wide", [&] { multiply(stream, step.group, rows, LinearWidth::kWide); });
   try {
     DenseLinear dense(out_features, in_features);
-    time(" cublasLt", [&] { dense.multiply(stream, group, rows); });
+    time(" cublasLt", [&] { dense.multiply(stream, step.group, rows); });
   } catch (const CudaError&) {
     throw;
   } catch (const std::runtime_error& missing) {
@@ -295,10 +346,37 @@ void time_linear(int rows, int out_features, int in_features) {
   }
 }
 
+// y = W x + B (A x), with B z as a launch of its own and as the linear's: what decides up to how
+// many rows the backend takes the second.
+void time_linear_with_lora(int rows, int num_adapters, int rank, int in_features,
+                           int out_features) {
+  LoraStep lora(rows, num_adapters, rank, in_features, out_features);
+  LinearStep linear(lora.stream, rows, out_features, in_features);
+  linear.group.y = lora.y.data();
+  const auto time = [&](const char* form, const std::function<void()>& run) {
+    const double taken = microseconds(lora.stream, [&](int i) {
+      lora.use_copy(i);
+      linear.use_copy(i);
+      run();
+    });
+    print("linear nf4 with lora " + lora.name + form, taken, linear.bytes + lora.bytes,
+          linear.flops + lora.flops);
+  };
+  time(" apart", [&] {
+    multiply(lora.stream, linear.group, rows);
+    apply_lora(lora.stream, lora.work, lora.modules, rows);
+  });
+  time(" in one", [&] {
+    shrink_lora(lora.stream, lora.work, lora.modules, rows);
+    multiply_with_lora(lora.stream, linear.group, {lora.work, lora.modules}, rows);
+  });
+}
+
 void time_all() {
   if (is_tiny) {
     time_linear(2, 32, 128);
     time_lora(2, 2, 8, 64, 64);
+    time_linear_with_lora(2, 2, 8, 128, 32);
     time_attention(2, 40, 1, 1, 2, 32, KvForm::kF16);
     time_attention(1, 40, 40, 1, 2, 32, KvForm::kF16, AttentionWidth::kWide);
     time_sampler(1, 200, 5, 0.9F);
@@ -312,6 +390,11 @@ void time_all() {
   for (const int rows : {1, 8, 64}) {
     time_lora(rows, 1, 16, 4096, 4096);
     if (rows > 1) time_lora(rows, rows, 16, 4096, 4096);
+  }
+  for (const int rows : {1, 8, 16}) {
+    time_linear_with_lora(rows, 1, 16, 4096, 4096);
+    time_linear_with_lora(rows, rows, 16, 4096, 28672);
+    time_linear_with_lora(rows, rows, 64, 14336, 4096);
   }
   time_lora(1, 1, 16, 4096, 14336);
   time_lora(512, 4, 16, 4096, 4096);

@@ -40,14 +40,20 @@ BLOCKS = {(0, 8, 4): 126, (0, 16, 4): 160, (1, 8, 4): 126, (1, 16, 4): 169, (2, 
 # Experts' rows of x are found through a list, which formats with offsets read again in each block.
 EXPERT_BLOCKS = {(0, 8, 4): 136, (0, 16, 4): 198, (1, 8, 4): 147, (1, 16, 4): 201, (2, 8, 4): 64,
                  (2, 16, 4): 66}
+# With what adapters add to a tile: the same loop, and behind it four products for sixteen ranks.
+LORA_BLOCKS = {(0, 8, 4): 125, (0, 16, 4): 158, (1, 8, 4): 132, (1, 16, 4): 167, (2, 8, 4): 65,
+               (2, 16, 4): 64}
+LINEARS = (("expert_linear_kernel<", "", EXPERT_BLOCKS, 0),
+           ("cuda::linear_kernel<", ", tessera::cuda::LinearParams", BLOCKS, 0),
+           ("cuda::linear_kernel<", ", .*LinearLoraParams", LORA_BLOCKS, 4))
 BUDGETS = []
 for form, (_, ahead) in FORMS.items():
     for tokens in (8, 16, 64):
         depth = 1 if tokens == 64 else ahead
         for steps in (4, 2, 1):
-            for name, blocks in (("expert_linear", EXPERT_BLOCKS), ("linear", BLOCKS)):
-                BUDGETS.append((rf"{name}_kernel<\(tessera::PackedForm\){form}, {tokens}, {steps}>",
-                                dict(HMMA=depth * tokens // 8 * 4,
+            for name, params, blocks, more in LINEARS:
+                BUDGETS.append((rf"{name}\(tessera::PackedForm\){form}, {tokens}, {steps}{params}>",
+                                dict(HMMA=depth * tokens // 8 * 4 + more,
                                      block=blocks.get((form, tokens, steps), 0),
                                      registers=255 if tokens == 64 else 128)))
 # The wide form: two tiles by 64 rows of a block of 64 columns, four products of 16 by 16 by 8 each;
