@@ -4,11 +4,10 @@
 //
 // The caller has written W x to y, or writes both at once (linear_lora.hpp); the base's own bias
 // comes after. Segmented as Punica's and S-LoRA's SGMV, with pages of eight ranks (lora.hpp):
-// adapters come and go by a write to the table. Counts, slots and ranks are read from device memory;
-// a launch depends on `capacity` alone.
-// A row's bits depend on the row alone (P2): split-K is a function of in_features, partial sums are
-// planes added in order, terms are added in theirs, and no float is added atomically. Rows without
-// terms are not touched, not even rewritten.
+// adapters come and go by a write to the table. Counts, slots and ranks are read from device
+// memory; a launch depends on `capacity` alone. A row's bits depend on the row alone (P2): split-K
+// is a function of in_features, partial sums are planes added in order, terms are added in theirs,
+// and no float is added atomically. Rows without terms are not touched, not even rewritten.
 #pragma once
 
 #include <cstddef>
