@@ -123,8 +123,7 @@ PackedModule seen_from(PackedModule place, std::size_t begin) {
 
 }  // namespace
 
-PackedAdapter::PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data,
-                             std::shared_ptr<PagePool> pool)
+PackedAdapter::PackedAdapter(PackedLayout layout, PageMemory data, std::shared_ptr<PagePool> pool)
     : layout_(std::move(layout)),
       data_(std::move(data)),
       pool_(std::move(pool)),
@@ -132,6 +131,7 @@ PackedAdapter::PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data,
       is_plain_(layout_.is_plain()),
       view_(view_of(layout_, data_.data())) {
   assert(data_.size() >= layout_.bytes);
+  view_.is_pinned = data_.is_pinned();
 }
 
 PackedAdapter::~PackedAdapter() {

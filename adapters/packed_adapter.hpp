@@ -12,7 +12,6 @@
 #include "adapters/adapter.hpp"
 #include "adapters/packed_layout.hpp"
 #include "adapters/page_pool.hpp"
-#include "kernels/cpu/aligned_buffer.hpp"
 #include "kernels/lora.hpp"
 #include "kernels/lora_int8.hpp"
 
@@ -23,8 +22,7 @@ class PackedAdapter {
  public:
   // `data` holds the parts of `layout`: at least layout.bytes. `pool`, if any, gets the memory
   // back.
-  PackedAdapter(PackedLayout layout, AlignedBuffer<std::byte> data,
-                std::shared_ptr<PagePool> pool = nullptr);
+  PackedAdapter(PackedLayout layout, PageMemory data, std::shared_ptr<PagePool> pool = nullptr);
   ~PackedAdapter();
   PackedAdapter(const PackedAdapter&) = delete;
   PackedAdapter& operator=(const PackedAdapter&) = delete;
@@ -43,7 +41,7 @@ class PackedAdapter {
 
  private:
   PackedLayout layout_;
-  AlignedBuffer<std::byte> data_;
+  PageMemory data_;
   std::shared_ptr<PagePool> pool_;
   int max_rank_;
   bool is_plain_;

@@ -370,7 +370,7 @@ Result<std::shared_ptr<const PackedAdapter>> read_packed_file(int descriptor,
   if (!prologue) return prologue.error();
   auto layout = read_layout(descriptor, *prologue, format);
   if (!layout) return layout.error();
-  AlignedBuffer<std::byte> data =
+  PageMemory data =
       pool != nullptr ? pool->take(layout->bytes) : AlignedBuffer<std::byte>(layout->bytes);
   const auto checksum =
       read_data(descriptor, {data.data(), layout->bytes}, data_offset(prologue->table_bytes));

@@ -65,7 +65,7 @@ PackedStore::Draft::~Draft() {
 PackedStore::PackedStore(Config config, PackedFormat format)
     : config_(std::move(config)),
       format_(std::move(format)),
-      pool_(std::make_shared<PagePool>(config_.spare_bytes)) {}
+      pool_(std::make_shared<PagePool>(config_.spare_bytes, config_.arena)) {}
 
 Result<std::unique_ptr<PackedStore>> PackedStore::open(const Config& config, const BaseModel& base,
                                                        PageType type) {

@@ -34,6 +34,8 @@ class PackedStore {
     std::uint64_t max_bytes = std::uint64_t{16} << 30;  // of the files
     // Of memory that adapters had, kept for the next ones: beyond what the host cache may have.
     std::size_t spare_bytes = std::size_t{16} << 20;
+    // For the pages of adapters that are read, while there is room in it; null: none.
+    std::shared_ptr<PinnedArena> arena = nullptr;
   };
 
   // Pages that somebody else is to write: a file of their own until publish(), and gone with this

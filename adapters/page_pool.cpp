@@ -6,7 +6,10 @@
 
 namespace tessera {
 
-AlignedBuffer<std::byte> PagePool::take(std::size_t bytes) {
+PageMemory PagePool::take(std::size_t bytes) {
+  if (arena_ != nullptr) {
+    if (std::byte* part = arena_->allocate(bytes)) return {arena_, part, bytes};
+  }
   {
     MutexLock lock(mutex_);
     const auto found =
@@ -21,8 +24,9 @@ AlignedBuffer<std::byte> PagePool::take(std::size_t bytes) {
   return AlignedBuffer<std::byte>(bytes);
 }
 
-void PagePool::give(AlignedBuffer<std::byte> memory) {
-  if (memory.footprint() > max_bytes_) return;
+void PagePool::give(PageMemory given) {
+  if (given.is_pinned() || given.footprint() > max_bytes_) return;
+  AlignedBuffer<std::byte> memory = std::move(given).take_mapping();
   std::vector<AlignedBuffer<std::byte>> surplus;  // unmapped after the lock is
   MutexLock lock(mutex_);
   bytes_ += memory.footprint();

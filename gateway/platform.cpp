@@ -174,11 +174,24 @@ Result<void> open_sandbox(Platform& platform) {
   return {};
 }
 
+// Where a device reads pages without a detour through buffers.
+std::shared_ptr<PinnedArena> pinned_arena(Backend& backend, std::int64_t wanted) {
+  if (backend.memory() == nullptr) return nullptr;
+  const auto bytes = static_cast<std::size_t>(wanted);
+  auto memory = backend.pinned_memory(bytes);
+  if (memory == nullptr) {
+    log_warn("host_memory_not_pinned", {{"bytes", wanted}});
+    return nullptr;
+  }
+  return std::make_shared<PinnedArena>(std::move(memory), bytes);
+}
+
 // Adapters on their way from disk to the engine.
-Result<void> open_host_cache(Platform& platform) {
+Result<void> open_host_cache(Platform& platform, Backend& backend) {
   const ServerConfig& config = platform.config;
   auto packed = PackedStore::open({.folder = config.data / "packed",
-                                   .max_bytes = static_cast<std::uint64_t>(config.packed_bytes)},
+                                   .max_bytes = static_cast<std::uint64_t>(config.packed_bytes),
+                                   .arena = pinned_arena(backend, config.adapter_bytes)},
                                   platform.adapters->base(), platform.page_type);
   if (!packed) return explained(packed.error(), "The packed adapters cannot be used");
   platform.packed = *std::move(packed);
@@ -238,7 +251,7 @@ Result<void> start_engine(Platform& platform, const BackendMaker& make) {
   platform.page_type = config.adapter_pages == "int8" ? PageType::kInt8 : (*backend)->page_type();
 
   if (auto opened = open_sandbox(platform); !opened) return opened.error();
-  if (auto opened = open_host_cache(platform); !opened) return opened.error();
+  if (auto opened = open_host_cache(platform, **backend); !opened) return opened.error();
   EngineConfig engine = engine_config(config, limits, packed.info(), max_context);
   engine.shares = blocks.shares;
   platform.engine = std::make_unique<Engine>(*std::move(backend), packed.spec(),

@@ -95,6 +95,11 @@ class Backend {
   // How a device's own memory was divided; null where there is none.
   virtual const MemoryDivision* memory() const { return nullptr; }
 
+  // Host memory that a device's copies read where it lies, for the pages of adapters; it may
+  // outlive the backend. Null: none is to be had, or there is no device. Takes a second for each
+  // few gigabytes.
+  virtual std::shared_ptr<std::byte> pinned_memory(std::size_t /*bytes*/) { return nullptr; }
+
   // Makes an adapter usable in steps. The pages must stay alive until remove_adapter. kNoAdapter if
   // a device's slots or memory do not suffice for it beside those that it has now.
   virtual AdapterSlot add_adapter(const LoraView& adapter) = 0;

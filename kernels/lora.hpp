@@ -76,6 +76,7 @@ struct LoraLayer {
 // A whole adapter. The memory belongs to whoever packed it (adapters/packed_adapter.hpp).
 struct LoraView {
   PageType type = PageType::kBf16;
+  bool is_pinned = false;  // the memory is a backend's own (Backend::pinned_memory)
   std::vector<LoraLayer> layers;  // (num_layers,)
   LoraModule embed;
   LoraModule head;

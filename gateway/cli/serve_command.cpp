@@ -109,10 +109,11 @@ std::vector<Option> options_of(ServerConfig& config, Switches& switches) {
                      config.max_queue),
       bytes_option("--kv-bytes", "of KV cache (default: 256M; on a GPU, what adapters leave)",
                    config.kv_bytes),
-      bytes_option("--adapter-bytes",
-                   "of adapters in memory (default: 1G); on the CPU, KV and adapters borrow what "
-                   "the other leaves",
-                   config.adapter_bytes),
+      bytes_option(
+          "--adapter-bytes",
+          "of adapters in memory (default: 1G); with a GPU it is pinned at the start; on the "
+          "CPU, KV and adapters borrow what the other leaves",
+          config.adapter_bytes),
       bytes_option("--adapter-device-bytes",
                    "of them, of those that are ready for steps (default: 512M; on a GPU, a quarter "
                    "of what weights leave, and KV and adapters borrow what the other leaves)",

@@ -28,6 +28,15 @@ void check(const LoraView& adapter) {
   }
 }
 
+// Where things end: a device that has failed reads nothing any more, and tells whoever asks next.
+template <class Waited>
+void wait_for(Waited& waited) noexcept {
+  try {
+    waited.synchronize();
+  } catch (const CudaError&) {
+  }
+}
+
 // Where a part will be, as an offset that place() turns into an address.
 template <class T>
 const T* offset_pointer(std::size_t at) {
@@ -53,27 +62,37 @@ AdapterStore::AdapterStore(const ModelSpec& spec, GranulePool& pool, int max_slo
 }
 
 AdapterStore::~AdapterStore() {
-  copies_.synchronize();
+  wait_for(copies_);
 }
 
 std::size_t AdapterStore::add_piece(const void* from, std::size_t bytes, std::size_t at,
                                     Slot& slot) const {
-  slot.pieces.push_back({at, nullptr, from, bytes, next_part_});
+  slot.pieces.push_back({at, nullptr, from, bytes, next_part_, slot.is_pinned});
+  return at + aligned(bytes);
+}
+
+std::size_t AdapterStore::add_own_piece(const void* from, std::size_t bytes, std::size_t at,
+                                        Slot& slot) const {
+  slot.pieces.push_back({at, nullptr, from, bytes, next_part_, false});
   return at + aligned(bytes);
 }
 
 // A page's halves are pieces of their own: they need not be beside each other, nor beside others.
+// Where they are they lie as in host memory, all of A, then all of B.
 std::size_t AdapterStore::add_pages(const LoraModule& module, PageType type, LinearShape shape,
                                     std::size_t at, Slot& slot) const {
-  const std::size_t a_bytes = area(shape.in_features, kRanksPerPage) * element_bytes(type);
-  const std::size_t b_bytes = area(shape.out_features, kRanksPerPage) * element_bytes(type);
-  for (std::size_t page = 0; page < static_cast<std::size_t>(pages_of_rank(module.rank)); ++page) {
-    LoraPage& on_device = slot.pages.emplace_back();
-    on_device.a = offset_pointer<std::byte>(at);
-    at = add_piece(module.a + page * a_bytes, a_bytes, at, slot);
-    on_device.b = offset_pointer<std::byte>(at);
-    at = add_piece(module.b + page * b_bytes, b_bytes, at, slot);
-  }
+  const auto num_pages = static_cast<std::size_t>(pages_of_rank(module.rank));
+  const std::size_t first = slot.pages.size();
+  slot.pages.resize(first + num_pages);
+  const auto add_halves = [&](const std::byte* from, int features, auto half) {
+    const std::size_t bytes = area(features, kRanksPerPage) * element_bytes(type);
+    for (std::size_t page = 0; page < num_pages; ++page) {
+      slot.pages[first + page].*half = offset_pointer<std::byte>(at);
+      at = add_piece(from + page * bytes, bytes, at, slot);
+    }
+  };
+  add_halves(module.a, shape.in_features, &LoraPage::a);
+  add_halves(module.b, shape.out_features, &LoraPage::b);
   return at;
 }
 
@@ -129,6 +148,7 @@ std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   slot.pieces.clear();
   slot.pages.clear();
   slot.entries.assign(static_cast<std::size_t>(num_modules_), {});
+  slot.is_pinned = adapter.is_pinned;
   std::size_t at = kAlignment;
   std::size_t module = 0;
   for (std::size_t i = 0; i < adapter.layers.size(); ++i) {
@@ -152,7 +172,7 @@ std::size_t AdapterStore::layout(const LoraView& adapter, Slot& slot) {
   if (slot.pages.empty()) return at;
   next_part_ = 0;
   slot.page_table = offset_pointer<LoraPage>(at);
-  return add_piece(slot.pages.data(), slot.pages.size() * sizeof(LoraPage), at, slot);
+  return add_own_piece(slot.pages.data(), slot.pages.size() * sizeof(LoraPage), at, slot);
 }
 
 bool AdapterStore::allocate(Slot& slot, std::size_t bytes) {
@@ -221,7 +241,7 @@ void AdapterStore::place(Slot& slot, std::size_t index) {
   }
   for (Piece& piece : slot.pieces) piece.to = slot.address(piece.at);
   const auto add = [&](auto* to, const void* from, std::size_t bytes) {
-    slot.pieces.push_back({kNoOffset, reinterpret_cast<std::byte*>(to), from, bytes, 0});
+    slot.pieces.push_back({kNoOffset, reinterpret_cast<std::byte*>(to), from, bytes, 0, false});
   };
   add(entries_.data() + index * static_cast<std::size_t>(num_modules_), slot.entries.data(),
       slot.entries.size() * sizeof(LoraEntry));
@@ -246,8 +266,10 @@ AdapterSlot AdapterStore::add(const LoraView& adapter) {
   return static_cast<AdapterSlot>(index);
 }
 
+// Whoever owns the pages may free them then: no copy is to read them any more.
 void AdapterStore::remove(AdapterSlot index) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
+  if (slot.is_pinned) wait_for(slot.sent);
   release(slot);
   slot.is_used = false;
 }
@@ -260,12 +282,58 @@ std::optional<std::size_t> AdapterStore::gap_between(const Piece& piece, const P
   return distance - piece.bytes;
 }
 
-// Pieces that follow each other are staged as they will lie, and go in one copy.
+// Whether what is from one to the end of the other lies on the device as it does on the host.
+bool AdapterStore::lie_alike(const Piece& piece, const Piece& next) {
+  const auto* from = static_cast<const std::byte*>(piece.from);
+  const auto gap = gap_between(piece, next);
+  return gap && next.from == from + piece.bytes + *gap;
+}
+
+const AdapterStore::Piece* AdapterStore::next_piece(const Slot& slot, int part) {
+  if (slot.next_piece == slot.pieces.size()) return nullptr;
+  const Piece& piece = slot.pieces[slot.next_piece];
+  return piece.part <= part ? &piece : nullptr;
+}
+
 bool AdapterStore::send_chunk(Slot& slot, int part) {
-  const auto is_wanted = [&] {
-    return slot.next_piece < slot.pieces.size() && slot.pieces[slot.next_piece].part <= part;
-  };
-  if (!is_wanted()) return false;
+  const Piece* piece = next_piece(slot, part);
+  if (piece == nullptr) return false;
+  std::size_t left = kChunkBytes;
+  bool was_staged = false;  // one buffer is enough
+  while (piece != nullptr && left > 0 && (piece->is_pinned || !was_staged)) {
+    was_staged |= !piece->is_pinned;
+    left -= piece->is_pinned ? send_pinned(slot, part, left) : send_staged(slot, part, left);
+    piece = next_piece(slot, part);
+  }
+  copies_.record(slot.sent);
+  return true;
+}
+
+// One copy: pieces that lie alike, or a part of one.
+std::size_t AdapterStore::send_pinned(Slot& slot, int part, std::size_t most) {
+  const Piece& first = slot.pieces[slot.next_piece];
+  const std::size_t begin = slot.next_byte;
+  std::size_t count = std::min(first.bytes - begin, most);
+  slot.next_byte += count;
+  const Piece* last = &first;
+  while (slot.next_byte == last->bytes) {
+    ++slot.next_piece;
+    slot.next_byte = 0;
+    const Piece* next = next_piece(slot, part);
+    if (next == nullptr || !next->is_pinned || !lie_alike(*last, *next)) break;
+    const auto end = static_cast<std::size_t>(next->to - first.to) + next->bytes - begin;
+    if (end > most) break;
+    count = end;
+    slot.next_byte = next->bytes;
+    last = next;
+  }
+  copies_.copy_to_device(first.to + begin, static_cast<const std::byte*>(first.from) + begin,
+                         count);
+  return count;
+}
+
+// Pieces that follow each other are staged as they will lie, and go in one copy.
+std::size_t AdapterStore::send_staged(Slot& slot, int part, std::size_t most) {
   Chunk& chunk = ring_[next_chunk_];
   next_chunk_ = (next_chunk_ + 1) % ring_.size();
   chunk.sent.synchronize();
@@ -274,30 +342,29 @@ bool AdapterStore::send_chunk(Slot& slot, int part) {
   std::size_t end = 0;
   std::byte* to = nullptr;
   const Piece* last = nullptr;
-  while (is_wanted() && end < kChunkBytes) {
-    const Piece& piece = slot.pieces[slot.next_piece];
-    const auto gap = last == nullptr ? std::nullopt : gap_between(*last, piece);
-    if (gap && *gap >= kChunkBytes - end) break;
+  while (const Piece* piece = end < most ? next_piece(slot, part) : nullptr) {
+    if (piece->is_pinned) break;
+    const auto gap = last == nullptr ? std::nullopt : gap_between(*last, *piece);
+    if (gap && *gap >= most - end) break;
     if (gap) {
       end += *gap;
     } else {
       copies_.copy_to_device(to, memory + begin, end - begin);
       begin = end;
-      to = piece.to + slot.next_byte;
+      to = piece->to + slot.next_byte;
     }
-    const std::size_t count = std::min(piece.bytes - slot.next_byte, kChunkBytes - end);
-    std::memcpy(memory + end, static_cast<const std::byte*>(piece.from) + slot.next_byte, count);
+    const std::size_t count = std::min(piece->bytes - slot.next_byte, most - end);
+    std::memcpy(memory + end, static_cast<const std::byte*>(piece->from) + slot.next_byte, count);
     end += count;
-    last = &piece;
+    last = piece;
     slot.next_byte += count;
-    if (slot.next_byte < piece.bytes) break;
+    if (slot.next_byte < piece->bytes) break;
     ++slot.next_piece;
     slot.next_byte = 0;
   }
   copies_.copy_to_device(to, memory + begin, end - begin);
   copies_.record(chunk.sent);
-  if (slot.next_piece == slot.pieces.size()) copies_.record(slot.loaded);
-  return true;
+  return end;
 }
 
 bool AdapterStore::has_sent(std::span<const AdapterSlot> slots) const {
@@ -315,7 +382,7 @@ void AdapterStore::require(std::span<const AdapterSlot> slots, int part, CudaStr
     while (send_chunk(slot, part)) {
     }
     const bool is_all_sent = slot.next_piece == slot.pieces.size();
-    if (is_all_sent && slot.loaded.is_reached()) continue;
+    if (is_all_sent && slot.sent.is_reached()) continue;
     is_on_its_way = true;
   }
   if (!is_on_its_way) return;

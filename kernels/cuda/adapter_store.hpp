@@ -1,11 +1,11 @@
 // adapter_store.hpp — adapters on the device: pages anywhere in the pool, pointers in the table.
 //
-// add() takes memory and returns; the pages follow on a stream of their own through a ring of
-// pinned buffers, a few megabytes a step. A step that uses an adapter before all of it was sent
-// goes part by part: each layer's pages are sent when the layer is about to be launched, and the
-// layer waits for their event on the device, while the host is at the next one's. Steps wait for
-// adapters that they use and for no other. Memory that was given back is written no sooner than the
-// steps before have ended.
+// add() takes memory and returns; the pages follow on a stream of their own, a few megabytes a
+// step: from where they are if that is pinned memory, else through a ring of pinned buffers. A step
+// that uses an adapter before all of it was sent goes part by part: each layer's pages are sent
+// when the layer is about to be launched, and the layer waits for their event on the device, while
+// the host is at the next one's. Steps wait for adapters that they use and for no other. Memory
+// that was given back is written no sooner than the steps before have ended.
 //
 // Owned and called by the engine thread alone.
 #pragma once
@@ -64,6 +64,7 @@ class AdapterStore {
     const void* from;
     std::size_t bytes;
     int part;
+    bool is_pinned;  // copies may read it where it is, until remove()
   };
   static constexpr std::size_t kNoOffset = ~std::size_t{0};
   struct Slot {
@@ -78,6 +79,7 @@ class AdapterStore {
 
     std::vector<Run> runs;
     bool is_used = false;
+    bool is_pinned = false;                // LoraView::is_pinned
     std::vector<LoraEntry> entries;        // (num_modules,)
     std::vector<LoraPage> pages;           // of all modules, one behind the other
     const LoraPage* page_table = nullptr;  // where they are, too, on the device
@@ -85,7 +87,7 @@ class AdapterStore {
     std::vector<Piece> pieces;
     std::size_t next_piece = 0;
     std::size_t next_byte = 0;  // of that piece
-    CudaEvent loaded;
+    CudaEvent sent;             // what was sent so far
   };
   struct Chunk {
     PinnedBuffer<std::byte> memory;
@@ -94,6 +96,8 @@ class AdapterStore {
 
   // The next piece of `next_part_`, which goes to offset `at`; returns where the one after it goes.
   std::size_t add_piece(const void* from, std::size_t bytes, std::size_t at, Slot& slot) const;
+  // Of the store's own memory, which no copy may read later.
+  std::size_t add_own_piece(const void* from, std::size_t bytes, std::size_t at, Slot& slot) const;
   std::size_t add_pages(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
                         Slot& slot) const;
   std::size_t add_module(const LoraModule& module, PageType type, LinearShape shape, std::size_t at,
@@ -108,7 +112,12 @@ class AdapterStore {
   void release(Slot& slot);
   void place(Slot& slot, std::size_t index);
   static std::optional<std::size_t> gap_between(const Piece& piece, const Piece& next);
+  static bool lie_alike(const Piece& piece, const Piece& next);
+  static const Piece* next_piece(const Slot& slot, int part);  // to be sent; null: none
   bool send_chunk(Slot& slot, int part);  // false: all up to this part was sent
+  // Send the next pieces, at most `most` bytes, and return how many those were.
+  std::size_t send_pinned(Slot& slot, int part, std::size_t most);
+  std::size_t send_staged(Slot& slot, int part, std::size_t most);
 
   const ModelSpec& spec_;
   GranulePool& pool_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -71,6 +72,7 @@ class CudaBackend final : public Backend {
   std::size_t weight_bytes() const override { return model_.bytes(); }
   const MemoryDivision* memory() const override { return &memory_; }
 
+  std::shared_ptr<std::byte> pinned_memory(std::size_t bytes) override;
   AdapterSlot add_adapter(const LoraView& adapter) override { return adapters_.add(adapter); }
   void remove_adapter(AdapterSlot slot) override { adapters_.remove(slot); }
   AdapterMemory adapter_memory() const override {
@@ -184,6 +186,15 @@ KvCache CudaBackend::cache() {
   cache.elements = pool_.memory();
   cache.scales = kv_scales_.data();
   return cache;
+}
+
+std::shared_ptr<std::byte> CudaBackend::pinned_memory(std::size_t bytes) {
+  try {
+    return {static_cast<std::byte*>(allocate_pinned(bytes)),
+            [](std::byte* memory) { free_pinned(memory); }};
+  } catch (const CudaError&) {
+    return nullptr;  // the machine has too little that may be pinned
+  }
 }
 
 void CudaBackend::begin(const StepInput& input) {

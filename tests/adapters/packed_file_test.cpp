@@ -229,10 +229,11 @@ TEST(PackedChecksum, NoticesWhereABitIsNotOnlyThatItIs) {
 
 class Store : public testing::Test {
  protected:
-  void open(std::uint64_t max_bytes = 1U << 30) {
+  void open(std::uint64_t max_bytes = 1U << 30, std::shared_ptr<PinnedArena> arena = nullptr) {
     store_.reset();
-    auto opened = PackedStore::open({.folder = folder_.path() / "packed", .max_bytes = max_bytes},
-                                    test_base(), PageType::kBf16);
+    auto opened = PackedStore::open(
+        {.folder = folder_.path() / "packed", .max_bytes = max_bytes, .arena = std::move(arena)},
+        test_base(), PageType::kBf16);
     ASSERT_TRUE(opened) << opened.error().message;
     store_ = *std::move(opened);
   }
@@ -276,6 +277,27 @@ TEST_F(Store, ReadsIntoTheMemoryOfThoseThatHaveGone) {
   const auto third = store_->read(digest_of(1));
   EXPECT_EQ((*third)->data().data(), memory);
   EXPECT_TRUE(std::ranges::equal((*third)->data(), packed_->data()));
+}
+
+TEST_F(Store, ReadsIntoAnArenaWhileThatHasRoom) {
+  const std::size_t bytes = PinnedArena::footprint(packed_->bytes());
+  const auto memory = std::make_shared<std::vector<std::byte>>(bytes);
+  const auto arena =
+      std::make_shared<PinnedArena>(std::shared_ptr<std::byte>(memory, memory->data()), bytes);
+  open(1U << 30, arena);
+  ASSERT_TRUE(store_->write(digest_of(1), *packed_));
+  auto first = store_->read(digest_of(1));
+  ASSERT_TRUE(first);
+  EXPECT_TRUE((*first)->view().is_pinned);
+  EXPECT_EQ((*first)->data().data(), memory->data());
+  EXPECT_EQ((*first)->footprint(), bytes);
+  const auto second = store_->read(digest_of(1));  // while the first is in use
+  EXPECT_FALSE((*second)->view().is_pinned);
+  EXPECT_TRUE(std::ranges::equal((*first)->data(), (*second)->data()));
+  store_.reset();  // which adapters outlive
+  EXPECT_EQ(arena->free_bytes(), 0U);
+  *first = nullptr;
+  EXPECT_EQ(arena->free_bytes(), bytes);
 }
 
 TEST_F(Store, ADamagedFileIsToldOnceAndThenMissing) {

@@ -2,6 +2,7 @@
 // asks for some finds there.
 #include "kernels/cuda/adapter_store.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -138,6 +139,85 @@ TEST_F(AdapterStoreKernels, WhatNobodyAsksForComesInTheBackground) {
     EXPECT_TRUE(device.has(slots[i], LoraModuleNumbers(spec).of(0, Linear::kQ),
                            view.layers[0][linear], spec.shape(Linear::kQ).in_features));
   }
+}
+
+// Parts of an adapter one behind the other in one piece of memory, as PackedAdapter has them;
+// nobody has pinned it but in name, which a device's driver does not mind.
+class PinnedPages {
+ public:
+  PinnedPages(const LoraView& view, const ModelSpec& spec) : view_(view) {
+    view_.is_pinned = true;
+    memory_.reserve(std::size_t{64} << 20);
+    for (LoraLayer& layer : view_.layers) {
+      for (const Linear linear : kAllLinears) {
+        LoraModule& module = layer[static_cast<std::size_t>(linear)];
+        const auto ranks = static_cast<std::size_t>(pages_of_rank(module.rank) * kRanksPerPage) * 2;
+        const LinearShape shape = spec.shape(linear);
+        move(module.a, ranks * static_cast<std::size_t>(shape.in_features));
+        move(module.b, ranks * static_cast<std::size_t>(shape.out_features));
+      }
+    }
+  }
+
+  const LoraView& view() const { return view_; }
+  void overwrite(std::byte value) { std::fill(memory_.begin(), memory_.end(), value); }
+
+ private:
+  void move(const std::byte*& half, std::size_t bytes) {
+    const std::size_t at = memory_.size();
+    memory_.insert(memory_.end(), half, half + bytes);
+    half = memory_.data() + at;
+  }
+
+  LoraView view_;
+  std::vector<std::byte> memory_;
+};
+
+TEST_F(AdapterStoreKernels, PinnedPagesGoFromWhereTheyAre) {
+  Random random(14);
+  ModelSpec spec = RandomModel::random_llama_spec(random);
+  spec.layers.resize(3, spec.layers.front());
+  for (const int rank : {5, 64}) {
+    const RandomAdapter adapter(random, spec, rank);
+    const LoraView& view = adapter.view(PageType::kBf16);
+    const PinnedPages pinned(view, spec);
+    Device device(spec);
+    const AdapterSlot slots[] = {device.store.add(pinned.view())};
+    for (int layer = 0; layer < spec.num_layers(); ++layer) {
+      device.store.require(slots, AdapterStore::part_of_layer(layer), device.steps);
+      for (const Linear linear : kAllLinears) {
+        const auto at = static_cast<std::size_t>(linear);
+        EXPECT_TRUE(device.has(slots[0], LoraModuleNumbers(spec).of(layer, linear),
+                               view.layers[static_cast<std::size_t>(layer)][at],
+                               spec.shape(linear).in_features))
+            << "rank " << rank << " layer " << layer;
+      }
+    }
+    device.store.require(slots, device.store.last_part(), device.steps);
+    EXPECT_TRUE(device.store.has_sent(slots));
+  }
+}
+
+// Larger than what goes at a time, so that a piece of it goes in two copies.
+TEST_F(AdapterStoreKernels, PagesThatAreRemovedWhileTheyGoAreReadNoMore) {
+  Random random(15);
+  ModelSpec spec = RandomModel::random_llama_spec(random);
+  spec.layers.resize(2, spec.layers.front());
+  spec.intermediate = 4096;
+  const RandomAdapter adapter(random, spec, 96);
+  PinnedPages pinned(adapter.view(PageType::kBf16), spec);
+  Device device(spec);
+  const AdapterSlot slots[] = {device.store.add(pinned.view())};
+  ASSERT_NE(slots[0], kNoAdapter);
+  device.store.advance();
+  EXPECT_FALSE(device.store.has_sent(slots));
+  device.store.remove(slots[0]);
+  pinned.overwrite(std::byte{0xA5});
+  std::vector<BlockId> blocks;  // waits for what is under way
+  device.store.take_blocks(1, blocks, device.steps);
+  const auto all = device.fetch(device.pool.memory(), kPoolBytes);
+  const std::vector<std::byte> later(64, std::byte{0xA5});
+  EXPECT_EQ(std::search(all.begin(), all.end(), later.begin(), later.end()), all.end());
 }
 
 }  // namespace
