@@ -85,6 +85,7 @@ void KeyWriter::spec(const ConstraintSpec& spec) {
   tags(spec.tags);
   schema_options(spec.schema);
   document_options(spec.document);
+  text(spec.free_from);
   text(spec.free_until);
   number(spec.free_until_token ? 1 : 0);
   number(static_cast<std::uint64_t>(spec.free_until_token.value_or(0)));
@@ -167,8 +168,9 @@ RecognizerOrFindings SpecCompiler::compile(const ConstraintSpec& spec) {
   RecognizerOrFindings made = compile_kind(spec);
   const bool waits = !spec.free_until.empty() || spec.free_until_token.has_value();
   if (!waits || std::holds_alternative<GuidedFindings>(made)) return made;
-  return make_free_until_recognizer(spec.free_until, spec.free_until_token,
-                                    special_tokens(vocabulary_),
+  FreeSegment segment{spec.free_from, spec.free_until, spec.free_until_token,
+                      special_tokens(vocabulary_)};
+  return make_free_until_recognizer(std::move(segment),
                                     std::get<std::unique_ptr<Recognizer>>(std::move(made)));
 }
 

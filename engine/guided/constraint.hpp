@@ -60,6 +60,9 @@ struct ConstraintSpec {
   // Text that comes first, unconstrained, up to and with this (the end of reasoning); empty: none.
   std::string free_until = {};
   std::optional<TokenId> free_until_token = {};  // a special token that ends it as well
+  // With which that text begins, if there is any: reasoning that a model may open, or not. Empty:
+  // there is, and it is open.
+  std::string free_from = {};
 
   std::string key() const;  // equal specs have equal keys; the content of the cache's key
 };

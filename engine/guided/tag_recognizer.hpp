@@ -34,11 +34,18 @@ std::variant<std::unique_ptr<Recognizer>, GuidedFindings> make_tag_recognizer(
     const TagRules& rules, std::vector<TokenId> free_tokens, const BodyRecognizerMaker& make_body,
     Fuel& fuel, const GuidedLimits& limits);
 
-// Any text up to and with the first `until` (not empty) or the special token `until_token`,
-// whichever is given and comes first; then a text of `then`. The end of reasoning.
-std::unique_ptr<Recognizer> make_free_until_recognizer(std::string until,
-                                                       std::optional<TokenId> until_token,
-                                                       std::vector<TokenId> free_tokens,
+// Any text up to and with the first `until` or the special token `until_token`, whichever is given
+// and comes first. Reasoning.
+struct FreeSegment {
+  std::string from = {};  // with which it begins, if it has to be opened; empty: it is open
+  std::string until = {};
+  std::optional<TokenId> until_token = {};
+  std::vector<TokenId> free_tokens = {};
+};
+
+// A segment and then a text of `then`. One that has to be opened need not be: a text that does not
+// begin with all of `from` is one of `then`.
+std::unique_ptr<Recognizer> make_free_until_recognizer(FreeSegment segment,
                                                        std::unique_ptr<Recognizer> then);
 
 }  // namespace tessera::guided

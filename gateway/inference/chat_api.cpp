@@ -16,8 +16,8 @@
 namespace tessera {
 namespace {
 
-// What the answer has to be, if tools say so; and where that begins, if the prompt has opened the
-// reasoning: behind it.
+// What the answer has to be, if tools say so; and where that begins: behind the reasoning, which
+// the prompt has opened or the model may open.
 Result<void> set_constraint(const ServedModel& model, const ChatTools& tools,
                             PreparedInference& prepared) {
   OutputFormat& format = prepared.options.format;
@@ -27,8 +27,10 @@ Result<void> set_constraint(const ServedModel& model, const ChatTools& tools,
     if (!asked) return asked.error();
     format.asked = *std::move(asked);
   }
-  const bool reasons = prepared.reading && prepared.reading->options.in_reasoning;
-  if (format.asked && reasons) format.asked->spec.free_until = syntax.think_close;
+  if (!format.asked || !prepared.reading) return {};
+  const bool is_open = prepared.reading->options.in_reasoning;
+  if (is_open || prepared.reading->may_reason) format.asked->spec.free_until = syntax.think_close;
+  if (!is_open && prepared.reading->may_reason) format.asked->spec.free_from = syntax.think_open;
   return {};
 }
 

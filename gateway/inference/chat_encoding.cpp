@@ -85,6 +85,9 @@ std::optional<AnswerReading> reading_of(const ServedModel& model, const Conversa
   reading.options.one_call = !conversation.tools.parallel;
   reading.options.tool_names = conversation.tools.names;
   reading.options.in_reasoning = ends_with_mark(prompt, chat.syntax.think_open);
+  // A prompt that has closed it already has switched it off.
+  reading.may_reason = thinks && !reading.options.in_reasoning &&
+                       !ends_with_mark(prompt, chat.syntax.think_close);
   if (tools) reading.marks = chat.tool_marks;
   if (thinks) {
     reading.marks.insert(reading.marks.end(), chat.think_marks.begin(), chat.think_marks.end());

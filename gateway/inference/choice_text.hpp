@@ -49,6 +49,7 @@ struct AnswerReading {
   AnswerSyntax syntax;
   AnswerOptions options;
   std::vector<TokenId> marks = {};  // special tokens whose text the parser has to see
+  bool may_reason = false;          // the answer may begin with reasoning that the model opens
 };
 
 // Not thread-safe: owned by the connection's strand.

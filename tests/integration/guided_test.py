@@ -340,6 +340,33 @@ class GuidedReasoning(unittest.TestCase):
         self.assertTrue(re.fullmatch("[0-9]{3}", answer["message"]["content"]), answer)
         self.assertEqual(answer["finish_reason"], "stop")
 
+    def test_a_model_may_open_its_reasoning_itself(self):
+        model = scripted_model.packed("free-thinker", scripted_model.THINKING, {
+            "think": ["<think>Hm, {well}.", ("special", "</think>"), "Free text, if it may."],
+            "answer": ["No call, if it may."]})
+        server = harness.Server(model=model).start()
+        self.addCleanup(server.close)
+        key = server.new_tenant("acme").key
+
+        def ask(word, **more):
+            return key.post("/v1/chat/completions", {
+                "model": "free-thinker", "messages": [{"role": "user", "content": word}],
+                "temperature": 0, "max_tokens": 100, **more}).expect(200).json["choices"][0]
+
+        digits = {"structured_outputs": {"regex": "[0-9]{3}"}}
+        answer = ask("think", **digits)
+        self.assertEqual(answer["message"]["reasoning_content"], "Hm, {well}.")
+        self.assertTrue(re.fullmatch("[0-9]{3}", answer["message"]["content"]), answer)
+        answer = ask("answer", **digits)
+        self.assertNotIn("reasoning_content", answer["message"])
+        self.assertTrue(re.fullmatch("[0-9]{3}", answer["message"]["content"]), answer)
+        # A call begins with the same letter as the reasoning.
+        answer = ask("think", tools=[LOOK_UP], tool_choice="required", parallel_tool_calls=False,
+                     max_tokens=300)
+        self.assertEqual(answer["message"]["reasoning_content"], "Hm, {well}.")
+        self.assertEqual(answer["message"]["tool_calls"][0]["function"]["name"], "look_up")
+        self.assertEqual(answer["finish_reason"], "tool_calls")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -33,6 +33,8 @@ TEST(Constraint, EqualSpecsHaveEqualKeysAndOthersOthers) {
                                        choice_spec({"a", "b"}), choice_spec({"a", "", "b"})};
   specs.push_back(specs[0]);
   specs.back().free_until = "</think>";
+  specs.push_back(specs.back());
+  specs.back().free_from = "<think>";
   specs.push_back(specs[0]);
   specs.back().free_until_token = 7;
   specs.push_back(specs[0]);

@@ -228,8 +228,9 @@ TEST(Tags, FreeTextAgreesWithASearchOnRandomTexts) {
 TEST(FreeUntil, ReadsUpToTheFirstEndAndThenTheConstraint) {
   GrammarFixture grammar;
   ASSERT_NE(grammar.gbnf(kNested), nullptr);
-  const auto recognizer =
-      make_free_until_recognizer("</think>", kThinkEnd, {kOther}, std::move(grammar.recognizer));
+  const auto recognizer = make_free_until_recognizer(
+      {.until = "</think>", .until_token = kThinkEnd, .free_tokens = {kOther}},
+      std::move(grammar.recognizer));
   EXPECT_TRUE(accepts(*recognizer, "so </thin </think>[[]]"));
   EXPECT_FALSE(live(*recognizer, "so </think>x"));
   EXPECT_FALSE(accepts(*recognizer, "[]"));
@@ -243,6 +244,47 @@ TEST(FreeUntil, ReadsUpToTheFirstEndAndThenTheConstraint) {
   TokenMask mask(1000);
   recognizer->add_special(thinking, mask);
   EXPECT_TRUE(mask[kThinkEnd] && mask[kOther]);
+}
+
+TEST(FreeUntil, AModelMayOpenItOrNot) {
+  GrammarFixture grammar;
+  ASSERT_NE(grammar.gbnf(kNested), nullptr);
+  const auto recognizer =
+      make_free_until_recognizer({.from = "<think>", .until = "</think>", .free_tokens = {kOther}},
+                                 std::move(grammar.recognizer));
+  EXPECT_TRUE(accepts(*recognizer, "[[]]"));
+  EXPECT_TRUE(accepts(*recognizer, "<think>so</think>[[]]"));
+  EXPECT_FALSE(accepts(*recognizer, "<think>so"));
+  EXPECT_FALSE(live(*recognizer, "<thank"));
+  EXPECT_FALSE(live(*recognizer, "[<think>"));                        // too late
+  EXPECT_FALSE(live(*recognizer, "<think></think><think></think>"));  // once
+  EXPECT_EQ(recognizer->shortest_rest(recognizer->start()), "[]");
+  EXPECT_EQ(recognizer->shortest_rest(read(*recognizer, "<th")), "ink></think>[]");
+  EXPECT_EQ(recognizer->shortest_rest(read(*recognizer, "<think>hm")), "</think>[]");
+  EXPECT_EQ(recognizer->forced(recognizer->start()), std::nullopt);
+  EXPECT_EQ(recognizer->forced(read(*recognizer, "<")), 't');
+  EXPECT_TRUE(recognizer->step_special(recognizer->start(), kOther).dead());
+  EXPECT_FALSE(recognizer->step_special(read(*recognizer, "<think>"), kOther).dead());
+}
+
+// What opens it and what the constraint begins with may have a beginning in common.
+TEST(FreeUntil, TheConstraintMayBeginLikeTheOpening) {
+  GrammarFixture grammar;
+  ASSERT_NE(grammar.gbnf(R"(root ::= "<tool>" | "<t" | "")"), nullptr);
+  const auto recognizer = make_free_until_recognizer({.from = "<think>", .until = "</think>"},
+                                                     std::move(grammar.recognizer));
+  for (const char* text : {"", "<t", "<tool>", "<think></think>", "<think>?</think><tool>"}) {
+    EXPECT_TRUE(accepts(*recognizer, text)) << text;
+  }
+  for (const char* text : {"<", "<to", "<th", "<think>"}) {
+    EXPECT_TRUE(live(*recognizer, text) && !accepts(*recognizer, text)) << text;
+  }
+  for (const char* text : {"<a", "<tool><think>", "<thi<"}) EXPECT_FALSE(live(*recognizer, text));
+  EXPECT_EQ(recognizer->forced(read(*recognizer, "<")), 't');
+  EXPECT_EQ(recognizer->forced(read(*recognizer, "<t")), std::nullopt);
+  EXPECT_FALSE(recognizer->finished(read(*recognizer, "<t")));
+  EXPECT_EQ(recognizer->shortest_rest(read(*recognizer, "<t")), "");
+  EXPECT_EQ(recognizer->shortest_rest(read(*recognizer, "<")), "t");
 }
 
 // A mask says of each token what its bytes say.
@@ -277,8 +319,7 @@ TEST(Tags, MasksAreWhatTheBytesSay) {
   TagFixture tags(two_tools());
   GrammarFixture nested;
   ASSERT_NE(nested.gbnf(kNested), nullptr);
-  const auto until =
-      make_free_until_recognizer("==>", std::nullopt, {}, std::move(nested.recognizer));
+  const auto until = make_free_until_recognizer({.until = "==>"}, std::move(nested.recognizer));
   for (const char* text : {"", "<", "a <f", "<f=", "<f=num>", "<f=num>1", "<f=num>1<", "<f=list>[",
                            "<f=list>[[]]", "<f=list>[[]]</f>"}) {
     SCOPED_TRACE(text);
@@ -289,6 +330,15 @@ TEST(Tags, MasksAreWhatTheBytesSay) {
     SCOPED_TRACE(text);
     nested.fuel.refill(100'000'000);
     expect_exact_mask(*until, read(*until, text), vocabulary, tokens);
+  }
+  GrammarFixture optional;
+  ASSERT_NE(optional.gbnf(R"(root ::= "<f" [0-9]* "]" | "[" [^x]* "]")"), nullptr);
+  const auto opened =
+      make_free_until_recognizer({.from = "<f=", .until = ">>"}, std::move(optional.recognizer));
+  for (const char* text : {"", "<", "<f", "<f1", "[", "[é", "<f=", "<f=x>", "<f=>>", "<f=>>["}) {
+    SCOPED_TRACE(text);
+    optional.fuel.refill(100'000'000);
+    expect_exact_mask(*opened, read(*opened, text), vocabulary, tokens);
   }
 }
 
