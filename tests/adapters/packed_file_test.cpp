@@ -195,7 +195,8 @@ TEST_F(PackedFile, PartsThatAreNotTheBasesAreRefusedWhoeverWroteThem) {
   EXPECT_TRUE(refused([](Adapter& adapter) { std::swap(adapter.modules[0], adapter.modules[3]); }));
   EXPECT_TRUE(refused([](Adapter& adapter) { adapter.modules[1] = adapter.modules[0]; }));
   EXPECT_TRUE(refused([](Adapter& adapter) {
-    adapter.modules[0].base.expert = 2;
+    adapter.modules[0].base.linear = Linear::kGate;
+    adapter.modules[0].base.expert = 2;  // as a base with experts would have it
     adapter.num_experts = 4;
   }));
   EXPECT_TRUE(refused([](Adapter& adapter) { adapter.embed_rows.ids = {3, 96}; }));
