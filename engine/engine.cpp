@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#include "storage/background.hpp"
+
 namespace tessera {
 
 namespace {
@@ -115,15 +117,11 @@ EngineStats Engine::stats() const {
 }
 
 void Engine::run(const std::stop_token& stop) {
+  let_wakers_go_on();  // a step takes all that they bring
   core_.enter();
   bool computed = true;
   while (!stop.stop_requested()) {
-    if (!computed) {
-      wait_for_work();
-      // Where both share a processor, whoever has brought the first request goes on, and a step
-      // takes all that came with it.
-      std::this_thread::yield();
-    }
+    if (!computed) wait_for_work();
     beat();
     computed = turn();
     publish();

@@ -34,4 +34,10 @@ void step_back(Behind how) {
   (void)syscall(SYS_sched_setattr, 0, &wanted, 0U);
 }
 
+void let_wakers_go_on() {
+  // As above where it is refused. A batch thread preempts nobody when it wakes (sched(7)).
+  const sched_param none{};
+  (void)sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 }  // namespace tessera

@@ -13,4 +13,9 @@ enum class Behind : unsigned char {
 // rest, so locks that it shares with them come free.
 void step_back(Behind how = Behind::kTenth);
 
+// The calling thread, once woken, waits until its processor's thread has had its turn instead of
+// taking its place: where all share a processor, whoever brings work goes on and brings all it has,
+// and each pays for one change of threads instead of two. Its share is what it was.
+void let_wakers_go_on();
+
 }  // namespace tessera

@@ -1,5 +1,6 @@
 #include "storage/ids.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -71,6 +72,21 @@ namespace {
 
 constexpr std::string_view kUlidDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";  // Crockford's
 
+constexpr std::array<std::int8_t, 256> ulid_values() {
+  std::array<std::int8_t, 256> values{};
+  values.fill(-1);
+  for (std::size_t i = 0; i < kUlidDigits.size(); ++i) {
+    values[static_cast<std::uint8_t>(kUlidDigits[i])] = static_cast<std::int8_t>(i);
+  }
+  return values;
+}
+
+// Of a digit; -1 if it is none.
+int ulid_value(char digit) {
+  static constexpr auto kValues = ulid_values();
+  return kValues[static_cast<std::uint8_t>(digit)];
+}
+
 }  // namespace
 
 std::string new_ulid(WallTime now) {
@@ -87,10 +103,11 @@ std::string new_ulid(WallTime now) {
 }
 
 std::optional<WallTime> ulid_time(std::string_view text) {
-  if (text.size() != 26 || text.find_first_not_of(kUlidDigits) != text.npos) return std::nullopt;
+  const auto is_digit = [](char c) { return ulid_value(c) >= 0; };
+  if (text.size() != 26 || !std::ranges::all_of(text, is_digit)) return std::nullopt;
   std::int64_t millis = 0;
   for (const char digit : text.substr(0, 10)) {
-    millis = millis << 5 | static_cast<std::int64_t>(kUlidDigits.find(digit));
+    millis = millis << 5 | ulid_value(digit);
   }
   if (millis >= std::int64_t{1} << 43) return std::nullopt;  // the year 2248: none of ours
   return WallTime(std::chrono::milliseconds(millis));

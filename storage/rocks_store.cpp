@@ -36,6 +36,7 @@
 
 #include "storage/background.hpp"
 #include "storage/keys.hpp"
+#include "storage/last_moved.hpp"
 #include "storage/log.hpp"
 #include "storage/mutex.hpp"
 #include "storage/store.hpp"
@@ -92,11 +93,16 @@ class ForwardingLogger final : public rocksdb::Logger {
 // room for a whole memtable, and while it waits nobody else may try.
 //
 // To write a memtable to a table, or to merge tables, is half a second of computing: the threads
-// that do it, RocksDB's own, step back.
+// that do it, RocksDB's own, step back as far as they can. Where that is too far, writers come to
+// wait for them, and leave them a processor.
 class Background final : public rocksdb::EventListener {
  public:
-  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { step_back(); }
-  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override { step_back(); }
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    step_back(Behind::kNothing);
+  }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    step_back(Behind::kNothing);
+  }
 
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
                             bool* auto_recovery) override {
@@ -355,24 +361,38 @@ class RocksStore final : public Store {
   Result<bool> append(const Batch& batch, rocksdb::WriteBatch& changes,
                       const rocksdb::WriteOptions& options) TESSERA_REQUIRES(writer_) {
     for (const auto& expected : batch.expectations) {
-      const auto found = get(expected.family, expected.key);
-      if (!found) return found.error();
-      if (*found != expected.value) {
-        return Error{Code::kPreconditionFailed, "it was changed by someone else meanwhile"};
-      }
+      if (auto held = check(expected); !held) return held.error();
     }
     auto status = database_->Write(options, &changes);
     if (options.no_slowdown && status.IsIncomplete()) return false;
     // After a failure, now or at any time before, RocksDB refuses writes until it is told to
     // resume.
     if (!status.ok() && database_->Resume().ok()) status = database_->Write({}, &changes);
-    if (!status.ok()) return error_from(status, "cannot write to the store");
+    if (!status.ok()) {
+      moved_.forget();
+      return error_from(status, "cannot write to the store");
+    }
+    moved_.note_applied(batch);
     return true;
+  }
+
+  Result<void> check(const Batch::Expect& expected) const TESSERA_REQUIRES(writer_) {
+    bool holds = false;
+    if (const std::string* value = moved_.find(expected)) {
+      holds = *value == expected.value;
+    } else {
+      const auto found = get(expected.family, expected.key);
+      if (!found) return found.error();
+      holds = *found == expected.value;
+    }
+    if (holds) return {};
+    return Error{Code::kPreconditionFailed, "it was changed by someone else meanwhile"};
   }
 
   const std::unique_ptr<rocksdb::DB> database_;
   const Families families_;
   Mutex writer_;
+  LastMoved moved_ TESSERA_GUARDED_BY(writer_);
   std::atomic<std::uint64_t> next_ingested_ = 0;
   std::optional<LateMerges> late_merges_;  // none: it is only read
 };

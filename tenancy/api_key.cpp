@@ -52,7 +52,9 @@ std::string checksum(std::string_view text) {
 }
 
 bool is_base62(std::string_view text) {
-  return text.find_first_not_of(kBase62) == std::string_view::npos;
+  return std::ranges::all_of(text, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  });
 }
 
 std::string prefix_of(KeyKind kind) {

@@ -157,6 +157,7 @@ void KeyUses::write_periodically(const std::stop_token& stop) {
       if (stop.stop_requested()) return;
       const auto written = write(shard, clock_.wall_now() - kKeyUsesStep, &stop);
       if (!written) log_error("key_uses_not_written", {{"reason", written.error().message}});
+      rest(stop, kPause);  // a shard may have many keys, none of which is to be written
     }
   }
 }

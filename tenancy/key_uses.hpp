@@ -55,7 +55,7 @@ class KeyUses {
   void stop();
 
  private:
-  static constexpr std::size_t kNumShards = 64;
+  static constexpr std::size_t kNumShards = 256;  // one is looked through at a time
   static constexpr std::size_t kWrittenAtOnce = 64;
   static constexpr std::chrono::milliseconds kPause{3};  // in between: who serves goes first
 

@@ -32,6 +32,28 @@ void put_charge(const KeyCharge& charge, Batch& batch) {
   batch.put(Family::kLedger, keys::key_charge(day, charge.place), encode(charge));
 }
 
+// Requests that were recorded by the time of the end were made by then, but for what a clock that
+// was set, and threads that overtake each other, put out of order.
+constexpr std::chrono::seconds kClockSlack{10};
+
+// Until when requests may have been made that are recorded up to `end`.
+Result<WallTime> time_of_link(const Store& store, const ChainEnd& end) {
+  if (end.number == 0) return WallTime::min();
+  std::string key;
+  auto scanned =
+      scan_chain(store, Chain::kUsage, end.number, [&](std::uint64_t, std::string_view record_key) {
+        key = record_key;
+        return false;
+      });
+  if (!scanned) return scanned.error();
+  const auto text = store.get(Family::kLedger, key);
+  if (!text) return text.error();
+  if (!*text) return Error{Code::kCorrupt, "the last usage record is gone"};
+  const auto record = decode<UsageRecord>(**text);
+  if (!record) return record.error();
+  return record->finished + kClockSlack;
+}
+
 std::int64_t tokens_of(const UsageTotals& totals) {
   return totals.prompt_tokens + totals.completion_tokens;
 }
@@ -95,7 +117,8 @@ std::optional<Result<void>> UsageLedger::record_at_once(const UsageRecord& recor
   const auto written = write(std::span(&record, 1), Patience::kNone);
   const auto ended = SteadyClock::now();
   if (ended - begun >= kLongWrite) {
-    rests_until_.store((ended + kLongRest).time_since_epoch().count(), std::memory_order_relaxed);
+    const auto rested = ended + kRestAfter * (ended - begun);
+    rests_until_.store(rested.time_since_epoch().count(), std::memory_order_relaxed);
   }
   if (written && !*written) return {};
   if (written) return Result<void>();
@@ -125,19 +148,14 @@ void UsageLedger::record_later(UsageRecord record, Done done) {
 
 // False if it is closed and nobody waits.
 bool UsageLedger::wait_for_records() {
-  {
-    std::unique_lock lock(queue_);
-    const auto has_some = [this] { return !waiting_.records.empty(); };
-    if (!has_some()) has_waiting_.wait(lock, [&] { return is_closing_ || has_some(); });
-    if (!has_some()) return false;
-  }
-  // Where both share a processor, whoever has brought the first goes on, and a batch takes all that
-  // came with it.
-  std::this_thread::yield();
-  return true;
+  std::unique_lock lock(queue_);
+  const auto has_some = [this] { return !waiting_.records.empty(); };
+  if (!has_some()) has_waiting_.wait(lock, [&] { return is_closing_ || has_some(); });
+  return has_some();
 }
 
 void UsageLedger::write_waiting() {
+  let_wakers_go_on();  // a batch takes all that they bring
   Waiting now;
   for (;;) {
     if (!wait_for_records()) return;
@@ -193,7 +211,10 @@ Result<void> UsageLedger::find_end() {
   if (end_) return {};
   auto end = chain_end(store_, Chain::kUsage);
   if (!end) return end.error();
+  const auto last = time_of_link(store_, *end);
+  if (!last) return last.error();
   if (auto caught_up = books_->catch_up(); !caught_up) return caught_up;
+  recent_.begin(*last);
   end_ = std::make_unique<ChainEnd>(*end);
   return {};
 }
@@ -220,16 +241,19 @@ Result<bool> UsageLedger::write(std::span<const UsageRecord> records, Patience p
   std::unordered_set<std::string_view> requests;
   for (const UsageRecord& record : records) {
     if (records.size() > 1 && !requests.insert(record.request.str()).second) continue;
+    const auto is_recorded = recent_.is_recorded(record.request);
+    if (is_recorded == true) continue;
     const auto changes = books_->prepare(record);
     if (!changes) return changes.error();
     std::string name = keys::usage_by_request(record.request.str());
-    batch.expect(Family::kLedger, name, std::nullopt)
-        .put(Family::kLedger, std::move(name), keys::big_endian(record.finished));
+    if (!is_recorded) batch.expect(Family::kLedger, name, std::nullopt);
+    batch.put(Family::kLedger, std::move(name), keys::big_endian(record.finished));
     if (record.key_charge) put_charge(*record.key_charge, batch);
     const auto number =
         chain.append(keys::usage_record(record.finished, record.request.str()), encode(record));
     linked.push_back({.record = &record, .number = number, .changes = *changes});
   }
+  if (linked.empty()) return true;
   const ChainEnd end = chain.finish();
   const auto written = write(batch, patience);
   if (!written) {
@@ -239,7 +263,10 @@ Result<bool> UsageLedger::write(std::span<const UsageRecord> records, Patience p
     return true;
   }
   if (!*written) return false;
-  for (const Linked& each : linked) books_->add(each.number, *each.record, each.changes);
+  for (const Linked& each : linked) {
+    books_->add(each.number, *each.record, each.changes);
+    recent_.note_recorded(each.record->request);
+  }
   *end_ = end;
   dirty_ = true;
   return true;

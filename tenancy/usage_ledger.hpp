@@ -1,8 +1,9 @@
 // usage_ledger.hpp — what each request consumed, written exactly once.
 //
-// A record goes into the store on the expectation that no record of that request is there yet: a
-// repeated call changes nothing. The totals that are told are the sum of the records at every
-// instant, after every crash (usage_books.hpp).
+// A record goes into the store only if no record of that request is there yet, which memory knows
+// of requests of late (recent_requests.hpp) and the store of the others: a repeated call changes
+// nothing. Nobody else adds to the chain, or the batch would expect another end of it. The totals
+// that are told are the sum of the records at every instant, after every crash (usage_books.hpp).
 //
 // Durability: record() returns once the batch is in the operating system's hands, so it survives
 // kill -9; call it before the last byte of an answer is sent. Power loss can take the records since
@@ -36,6 +37,7 @@
 #include "storage/store.hpp"
 #include "tenancy/meter.hpp"
 #include "tenancy/money.hpp"
+#include "tenancy/recent_requests.hpp"
 
 namespace tessera {
 
@@ -99,10 +101,11 @@ class UsageLedger {
  public:
   static constexpr std::chrono::milliseconds kSyncInterval{1000};
   static constexpr std::size_t kMaxUnwritten = 100'000;
-  // After a write at once of kLongWrite the disk may stall: nobody writes at once for kLongRest, so
-  // that it holds up whoever must not wait once.
+  // After a write at once of kLongWrite or more the disk may stall: nobody writes at once for
+  // kRestAfter times as long, so that it holds up whoever must not wait for a small part of the
+  // time. (Most often it was no disk, but a thread that came between.)
   static constexpr std::chrono::milliseconds kLongWrite{2};
-  static constexpr std::chrono::milliseconds kLongRest{1000};
+  static constexpr int kRestAfter = 32;
 
   explicit UsageLedger(Store& store);
   ~UsageLedger();  // syncs what is not yet synced
@@ -174,6 +177,7 @@ class UsageLedger {
   const std::unique_ptr<UsageBooks> books_;
   mutable Mutex mutex_;                                       // one batch of records at a time
   std::unique_ptr<ChainEnd> end_ TESSERA_GUARDED_BY(mutex_);  // null: to be read
+  RecentRequests recent_ TESSERA_GUARDED_BY(mutex_);          // as of end_
   std::deque<UsageRecord> unwritten_ TESSERA_GUARDED_BY(mutex_);
   bool dirty_ TESSERA_GUARDED_BY(mutex_) = false;
   std::atomic<std::chrono::steady_clock::rep> synced_at_;

@@ -6,10 +6,10 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "gateway/config.hpp"
+#include "gateway/http/pause.hpp"
 #include "gateway/http/wakeup.hpp"
 
 namespace tessera {
@@ -30,7 +30,7 @@ class TcpConnection final : public Connection {
       : socket_(std::move(socket)),
         write_timeout_(write_timeout),
         alarm_(socket_.get_executor(), [this] { expire(); }),
-        ahead_ended_(socket_.get_executor(), Alarm::Time::max()) {
+        ahead_ended_(socket_.get_executor()) {
     boost::system::error_code ignored;  // a socket that refuses the options still works
     socket_.set_option(net::ip::tcp::no_delay(true), ignored);
     socket_.non_blocking(true, ignored);
@@ -38,7 +38,7 @@ class TcpConnection final : public Connection {
 
   net::awaitable<ReadResult> read_some(std::span<char> buffer, Deadline deadline) override {
     begin(deadline);
-    while (reading_ahead_) co_await ahead_ended_.async_wait(kTuple);
+    while (reading_ahead_) co_await ahead_ended_.wait();
     if (ahead_size_ > 0 || expired_ || peer_ended_) {
       alarm_.clear();
       co_return take_ahead(buffer);
@@ -102,13 +102,18 @@ class TcpConnection final : public Connection {
                               reading_ahead_ = false;
                               ahead_size_ = count;
                               peer_ended_ = error && error != net::error::operation_aborted;
-                              ahead_ended_.cancel();
-                              const auto watch = watch_;
-                              if (!watch || error == net::error::operation_aborted) return;
-                              const bool ended = error == net::error::eof;
-                              if (!error || ended) watch_for_reset();
-                              if (error) (*watch)(ended ? PeerNews::kEnded : PeerNews::kGone);
+                              if (error != net::error::operation_aborted) tell(error);
+                              ahead_ended_.end();
                             });
+  }
+
+  // Whoever watches, how the read ahead has ended.
+  void tell(const boost::system::error_code& error) {
+    const auto watch = watch_;
+    if (!watch) return;
+    const bool ended = error == net::error::eof;
+    if (!error || ended) watch_for_reset();
+    if (error) (*watch)(ended ? PeerNews::kEnded : PeerNews::kGone);
   }
 
   ReadResult take_ahead(std::span<char> buffer) {
@@ -151,8 +156,8 @@ class TcpConnection final : public Connection {
   bool reading_ahead_ = false;
   // An end is read once: Asio would wait for another event, and none comes.
   bool peer_ended_ = false;
-  net::steady_timer ahead_ended_;  // never fires: cancelled when it is not any more
-  std::shared_ptr<Watch> watch_;   // null: nobody is watching
+  Pause ahead_ended_;             // while it is
+  std::shared_ptr<Watch> watch_;  // null: nobody is watching
   bool watching_for_reset_ = false;
   const std::shared_ptr<char> life_ =
       std::make_shared<char>();  // ends before the socket's reads do

@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
 namespace tessera {
 
 namespace net = boost::asio;
@@ -41,17 +38,17 @@ void Wakeup::wake() {
 // The flag is cleared before whoever waits looks, so a wake after that comes anew.
 void Wakeup::heard() {
   is_woken_.exchange(false);
-  timer_.cancel();
+  pause_.end();
 }
 
 net::awaitable<void> Wakeup::wait() {
-  co_await timer_.async_wait(net::as_tuple(net::use_awaitable));
+  co_await pause_.wait();
 }
 
 net::awaitable<void> Wakeup::wait_until(Alarm::Time deadline) {
-  if (!alarm_) alarm_.emplace(executor_, [this] { timer_.cancel(); });
+  if (!alarm_) alarm_.emplace(executor_, [this] { pause_.end(); });
   alarm_->set(deadline);
-  co_await timer_.async_wait(net::as_tuple(net::use_awaitable));
+  co_await pause_.wait();
   alarm_->clear();
 }
 

@@ -17,6 +17,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "gateway/http/pause.hpp"
 #include "gateway/http/woken_queue.hpp"
 
 namespace tessera {
@@ -55,7 +56,7 @@ class Alarm {
 class Wakeup : public std::enable_shared_from_this<Wakeup> {
  public:
   explicit Wakeup(const boost::asio::any_io_executor& loop)
-      : executor_(loop), queue_(WokenQueue::of(loop)), timer_(loop, Alarm::Time::max()) {}
+      : executor_(loop), queue_(WokenQueue::of(loop)), pause_(loop) {}
 
   // May be called from any thread.
   void wake();
@@ -72,7 +73,7 @@ class Wakeup : public std::enable_shared_from_this<Wakeup> {
 
   const boost::asio::any_io_executor executor_;
   const std::shared_ptr<WokenQueue> queue_;
-  boost::asio::steady_timer timer_;  // never fires: waited on until it is cancelled, on the loop
+  Pause pause_;
   std::optional<Alarm> alarm_;
   std::atomic<bool> is_woken_ = false;
 };

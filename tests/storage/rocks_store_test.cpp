@@ -158,6 +158,49 @@ TEST_F(RocksStoreTest, HeldExpectationsLetTheBatchThrough) {
   EXPECT_EQ(store_->get(Family::kMeta, "a").value(), std::nullopt);
 }
 
+// Whatever was put, moved or erased before: few keys, so that most batches follow one of their own.
+TEST_F(RocksStoreTest, ExpectationsHoldExactlyWhereTheyDoOfAMap) {
+  using Key = std::pair<Family, std::string>;
+  std::mt19937 random(11);
+  std::map<Key, std::string> map;
+  const auto any_key = [&] {
+    return Key(random() % 2 == 0 ? Family::kMeta : Family::kLedger,
+               std::string(1, "ab"[random() % 2]));
+  };
+  const auto value_of = [&](const Key& key) {
+    const auto found = map.find(key);
+    return found == map.end() ? std::nullopt : std::optional(found->second);
+  };
+  int num_refused = 0, num_applied = 0;
+  for (int i = 0; i < 3000; ++i) {
+    Batch batch;
+    bool holds = true;
+    auto after = map;
+    for (int n = static_cast<int>(random() % 3); n > 0; --n) {
+      const Key key = any_key();
+      const auto wanted = random() % 8 == 0 ? std::optional<std::string>("no") : value_of(key);
+      batch.expect(key.first, key.second, wanted);
+      holds = holds && wanted == value_of(key);
+    }
+    for (int n = static_cast<int>(random() % 3); n > 0; --n) {
+      const Key key = any_key();
+      const std::string value = std::to_string(random() % 4);
+      batch.put(key.first, key.second, value);
+      after[key] = value;
+    }
+    if (random() % 4 == 0) {
+      const Key key = any_key();
+      batch.erase(key.first, key.second);
+      after.erase(key);
+    }
+    ASSERT_EQ(store_->write(batch, Durability::kBuffered).has_value(), holds) << i;
+    if (holds) map = after;
+    ++(holds ? num_applied : num_refused);
+  }
+  EXPECT_GT(num_applied, 1000);
+  EXPECT_GT(num_refused, 100);
+}
+
 TEST_F(RocksStoreTest, ExpectationsOfThreadsNeverInterleave) {
   ASSERT_TRUE(store_->write(Batch().put(Family::kMeta, "counter", "0")));
   std::vector<std::jthread> threads;
