@@ -69,7 +69,9 @@ TEST(RecentRequests, ForgetsTheOldestAndSaysSo) {
     const RequestId& asked = all[random() % all.size()];
     const auto told = recent.is_recorded(asked);
     num_told += told.has_value() ? 1 : 0;
-    if (told) EXPECT_EQ(*told, recorded.contains(asked.str())) << asked.str();
+    if (told) {
+      EXPECT_EQ(*told, recorded.contains(asked.str())) << asked.str();
+    }
     EXPECT_TRUE(recent.is_recorded(all.back()).has_value());
   }
   EXPECT_GT(num_told, kRequests / 8);
