@@ -93,16 +93,11 @@ class ForwardingLogger final : public rocksdb::Logger {
 // room for a whole memtable, and while it waits nobody else may try.
 //
 // To write a memtable to a table, or to merge tables, is half a second of computing: the threads
-// that do it, RocksDB's own, step back as far as they can. Where that is too far, writers come to
-// wait for them, and leave them a processor.
+// that do it, RocksDB's own, step back.
 class Background final : public rocksdb::EventListener {
  public:
-  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
-    step_back(Behind::kNothing);
-  }
-  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
-    step_back(Behind::kNothing);
-  }
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { step_back(); }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override { step_back(); }
 
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
                             bool* auto_recovery) override {
